@@ -1,0 +1,78 @@
+"""Everything the gateway needs to serve one key: loaded by ``keys.selectors.load_grant``, kept in process memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from firewall.engine.decide import resolve
+from firewall.engine.types import Policy
+from keys.engine.scope import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A workspace's own price of a model, in micro-USD per million tokens; at least one side is given, None is the list price."""
+
+    input_per_million_micro_usd: int | None
+    output_per_million_micro_usd: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One provider that answers to a model name, and how to ask it.
+
+    ``base_url`` has no trailing slash. ``secret`` is the provider's, in clear:
+    it never enters a log line, an error or a ``repr``; empty means the provider
+    asks for none. A demo route is reached over the demo provider's socket.
+    """
+
+    provider_id: int
+    provider_name: str
+    base_url: str
+    upstream_model: str
+    secret: str = field(repr=False)
+    price: Price | None = None
+    is_demo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BoundPolicy:
+    """A policy revision with the flags that concern the gateway rather than the decision (spec/decisions.md 6.5, 6.7)."""
+
+    policy: Policy
+    block_notice: bool
+    refuse_unknown_fields: bool
+
+    @property
+    def enabled(self) -> bool:
+        return self.policy.enabled
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One key and its workspace, as of ``config_version``: nothing in it is older than that version.
+
+    ``key_policy`` is the attached policy, ``default_policy`` the workspace's
+    default; either may be disabled. ``models`` maps each name that an agent may
+    ask for to its routes, best first, whatever the key's own model list says.
+    """
+
+    workspace_id: int
+    config_version: int
+    key_id: int
+    key_name: str
+    environment: str
+    is_firewall_gateway: bool
+    one_run_an_hour: bool
+    scope: Scope
+    key_policy: BoundPolicy | None
+    default_policy: BoundPolicy | None
+    observe_mode: bool
+    run_gap_seconds: int
+    models: Mapping[str, tuple[Route, ...]]
+
+    @property
+    def bound_policy(self) -> BoundPolicy | None:
+        """The policy in force: the key's, else the workspace's default, the first that is enabled (spec/firewall.md 1.3)."""
+        return resolve(self.key_policy, self.default_policy)
