@@ -1,0 +1,1 @@
+"""Baselines and odd hours. Its place in the import order is fixed; its records come with their feature."""

@@ -1,0 +1,143 @@
+"""Policies, their rules, the firewall's settings, and the events in which every decision is kept."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.utils import timezone
+
+from workspaces.ids import uuid7
+from workspaces.models import User, Workspace
+
+
+class DefaultVerdict(models.TextChoices):
+    ALLOW = "allow"
+    AUDIT = "audit"
+    DENY = "deny"
+
+
+class RuleVerdict(models.TextChoices):
+    ALLOW = "allow"
+    AUDIT = "audit"
+    DENY = "deny"
+
+
+class Stage(models.TextChoices):
+    EVERY = "", "every surface"
+    INBOUND = "inbound"
+    RESPONSE = "response"
+    MCP = "mcp"
+    EGRESS = "egress"
+
+
+class Settings(models.Model):
+    """One row a workspace, made with its first write; without one the defaults below hold."""
+
+    class RecordMode(models.TextChoices):
+        STRICT = "strict"
+        SPOOL = "spool"
+
+    workspace = models.OneToOneField(Workspace, models.CASCADE, related_name="firewall_settings", primary_key=True)
+    observe_mode = models.BooleanField(default=True)
+    #: A run goes on as long as its calls are less than this apart.
+    run_gap_seconds = models.PositiveIntegerField(default=1800)
+
+
+class Policy(models.Model):
+    """A named, ordered list of rules with a default."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="policies")
+    name = models.CharField(max_length=64)
+    enabled = models.BooleanField(default=True)
+    is_default = models.BooleanField(default=False)
+    default_verdict = models.CharField(max_length=8, choices=DefaultVerdict.choices, default=DefaultVerdict.AUDIT)
+    shadow_mode = models.BooleanField(default=False)
+    #: +1 with every change of the policy or of one of its rules; never resets.
+    version = models.PositiveIntegerField(default=1)
+    #: Blocked calls leave a line in the answer that says so (decisions 6.5).
+    block_notice = models.BooleanField(default=True)
+    #: Under a deny default an unknown top-level field of a request is refused (decisions 6.7).
+    refuse_unknown_fields = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    updated_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "name"], name="policy_name_once_a_workspace"),
+            models.UniqueConstraint(fields=["workspace"], condition=models.Q(is_default=True), name="one_default_policy_a_workspace"),
+        ]
+        ordering = ["name", "id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Rule(models.Model):
+    """One line of a policy: what it matches and its verdict. Lower priority is judged first, ties by id."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="rules")
+    policy = models.ForeignKey(Policy, models.CASCADE, related_name="rules")
+    priority = models.IntegerField(default=100)
+    label = models.CharField(max_length=120, blank=True)
+    notes = models.CharField(max_length=2000, blank=True)
+    stage = models.CharField(max_length=8, choices=Stage.choices, blank=True, default=Stage.EVERY)
+    tool_name_glob = models.CharField(max_length=128, blank=True, default="")
+    verdict = models.CharField(max_length=16, choices=RuleVerdict.choices)
+    enabled = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["priority", "id"]
+
+
+class EventSource(models.TextChoices):
+    RELAY = "relay"
+    EVALUATE = "evaluate"
+    MCP = "mcp"
+
+
+class Event(models.Model):
+    """One judged action, as it was: immutable, without foreign keys, so that it outlives the key and the rule it names.
+
+    The table is partitioned by day over the id, whose first 48 bits are the time. Written by the gateway's recorder.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7)
+    workspace = models.ForeignKey(Workspace, models.DO_NOTHING, related_name="events", db_constraint=False)
+    occurred_at = models.DateTimeField()
+    source = models.CharField(max_length=8, choices=EventSource.choices)
+    surface = models.CharField(max_length=8)
+    verdict = models.CharField(max_length=16)
+    #: Null when the event stands for several advertised tools: then ``tools`` has them.
+    tool_name = models.TextField(null=True)
+    tools = ArrayField(models.TextField(), default=list)
+    skill_name = models.TextField(null=True)
+    reason = models.TextField()
+    reason_code = models.TextField(null=True)
+    factors = ArrayField(models.TextField(), default=list)
+    risk_score = models.SmallIntegerField(default=0)
+    policy_id = models.BigIntegerField(null=True)
+    policy_name = models.TextField(null=True)
+    policy_version = models.IntegerField(null=True)
+    rule_id = models.BigIntegerField(null=True)
+    rule_label = models.TextField(null=True)
+    request_id = models.TextField()
+    client_request_id = models.TextField(null=True)
+    conversation_id = models.TextField(null=True)
+    agent_run_id = models.TextField(null=True)
+    run_source = models.TextField(null=True)
+    step_id = models.TextField(null=True)
+    parent_step_id = models.TextField(null=True)
+    key_id = models.BigIntegerField(null=True)
+    token_name = models.TextField(null=True)
+    environment = models.TextField(default="")
+    model_name = models.TextField(null=True)
+    args_summary = models.TextField(null=True)
+    args_hash = models.TextField(null=True)
+    approval_id = models.TextField(null=True)
+    cost_micro_usd = models.BigIntegerField(null=True)
+    shadow = models.BooleanField(default=False)
+    gap = models.BooleanField(default=False)
+    quarantine = models.BooleanField(default=False)
+
+    class Meta:
+        managed = False
+        ordering = ["-id"]

@@ -1,0 +1,141 @@
+"""Relay keys, provider credentials, and the usage of every call."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.utils import timezone
+
+from firewall.models import Policy
+from workspaces.ids import uuid7
+from workspaces.models import User, Workspace
+
+
+class ApiKey(models.Model):
+    """A relay key. Looked up by a keyed hash; the sealed copy serves re-reveal and may be absent."""
+
+    class RunScope(models.TextChoices):
+        AUTO = "auto"
+        KEY = "key"
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=80)
+    token_hash = models.CharField(max_length=64, unique=True)
+    token_sealed = models.BinaryField(null=True)
+    #: The four characters on each side of the mask ``sk-orca-a1b2****yz90``.
+    token_start = models.CharField(max_length=4)
+    token_end = models.CharField(max_length=4)
+    is_disabled = models.BooleanField(default=False)
+    is_frozen = models.BooleanField(default=False)
+    is_firewall_gateway = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now)
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    accessed_at = models.DateTimeField(null=True)
+    #: None: never.
+    expires_at = models.DateTimeField(null=True)
+    model_limits_enabled = models.BooleanField(default=False)
+    model_limits = ArrayField(models.CharField(max_length=128), default=list)
+    #: Addresses and CIDRs in canonical form; empty: any address.
+    allow_ips = ArrayField(models.CharField(max_length=64), default=list)
+    environment = models.CharField(max_length=32, blank=True, default="")
+    firewall_policy = models.ForeignKey(Policy, models.PROTECT, null=True, related_name="api_keys")
+    group = models.CharField(max_length=32, default="default")
+    run_scope = models.CharField(max_length=4, choices=RunScope.choices, default=RunScope.AUTO)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ProviderCredential(models.Model):
+    """Where calls go: an OpenAI-compatible base address and its secret."""
+
+    class Kind(models.TextChoices):
+        OPENAI = "openai", "OpenAI-compatible"
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="providers")
+    name = models.CharField(max_length=64)
+    kind = models.CharField(max_length=16, choices=Kind.choices, default=Kind.OPENAI)
+    base_url = models.CharField(max_length=512)
+    secret_sealed = models.BinaryField(null=True)
+    enabled = models.BooleanField(default=True)
+    #: Lower is asked first when several providers have the model.
+    order = models.IntegerField(default=100)
+    #: The built-in demo provider: reached from inside, labelled wherever it appears.
+    is_demo = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["workspace", "name"], name="provider_name_once_a_workspace")]
+        ordering = ["order", "id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ProviderModel(models.Model):
+    """A model name that agents may ask for, what the provider calls it, and its price when we know better."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="provider_models")
+    provider = models.ForeignKey(ProviderCredential, models.CASCADE, related_name="models")
+    name = models.CharField(max_length=128)
+    #: Empty: the same name.
+    upstream = models.CharField(max_length=128, blank=True, default="")
+    #: Micro-USD per million tokens; None: the list price, if there is one.
+    input_per_million_micro_usd = models.BigIntegerField(null=True)
+    output_per_million_micro_usd = models.BigIntegerField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["provider", "name"], name="model_once_a_provider")]
+        ordering = ["id"]
+
+
+class UsageSource(models.TextChoices):
+    PROVIDER = "provider", "reported by the provider"
+    COUNTED = "counted", "counted from what was forwarded"
+    NONE = "none", "nothing was used"
+
+
+class Usage(models.Model):
+    """What one call used: one row, inserted before its answer is complete. Partitioned like events, written by the recorder."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7)
+    workspace = models.ForeignKey(Workspace, models.DO_NOTHING, related_name="usage", db_constraint=False)
+    #: When the call came in.
+    occurred_at = models.DateTimeField()
+    request_id = models.TextField()
+    key_id = models.BigIntegerField()
+    token_name = models.TextField()
+    environment = models.TextField(default="")
+    model_name = models.TextField(null=True)
+    provider_id = models.BigIntegerField(null=True)
+    provider_name = models.TextField(null=True)
+    conversation_id = models.TextField(null=True)
+    agent_run_id = models.TextField(null=True)
+    run_source = models.TextField(null=True)
+    step_id = models.TextField(null=True)
+    parent_step_id = models.TextField(null=True)
+    #: The HTTP status the client got, and the error code when it was one.
+    status = models.SmallIntegerField()
+    error_code = models.TextField(null=True)
+    #: ``completed``, ``blocked``, ``failed`` or ``hung_up``.
+    outcome = models.TextField()
+    streamed = models.BooleanField(default=False)
+    prompt_tokens = models.IntegerField(null=True)
+    completion_tokens = models.IntegerField(null=True)
+    cached_tokens = models.IntegerField(null=True)
+    reasoning_tokens = models.IntegerField(null=True)
+    usage_source = models.TextField()
+    #: None: the price is unknown. Never 0 for that.
+    cost_micro_usd = models.BigIntegerField(null=True)
+    latency_ms = models.IntegerField()
+    first_byte_ms = models.IntegerField(null=True)
+    #: Digest of the message list, by which a later call that extends it is known to continue the run.
+    context_digest = models.TextField(null=True)
+    #: Keyed hash of system prompt and first user message: the run of a call that extends nothing.
+    fingerprint = models.TextField(null=True)
+
+    class Meta:
+        managed = False
+        ordering = ["-id"]

@@ -1,0 +1,16 @@
+#!/usr/bin/env python
+"""The one entry point: `manage.py up`, `bootstrap`, `migrate`, `audit verify`, ..."""
+
+import os
+import sys
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orcarouter.settings")
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

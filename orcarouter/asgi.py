@@ -1,0 +1,54 @@
+"""What uvicorn serves: the gateway's paths go straight to the gateway, everything else to Django.
+
+``ORCA_ROLE`` (``gateway``, ``console`` or ``all``) says which of the two this process answers.
+"""
+
+import gc
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orcarouter.settings")
+
+from django.core.asgi import get_asgi_application  # noqa: E402
+
+django_application = get_asgi_application()
+
+from orcarouter import health  # noqa: E402
+from orcarouter.gateway.app import Gateway  # noqa: E402
+
+ROLE = os.environ.get("ORCA_ROLE", "all")
+gateway = Gateway()
+
+
+async def application(scope, receive, send):
+    """Dispatch by path alone: no session, middleware or template is on an agent's way."""
+    if scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+    elif scope["type"] != "http":
+        await send({"type": "websocket.close", "code": 1003})
+    elif scope["path"] in health.ROUTES:
+        await health.ROUTES[scope["path"]](scope, receive, send, gateway)
+    elif scope["path"].startswith(("/v1/", "/api/v1/")) or scope["path"] == "/v1":
+        await (gateway if ROLE != "console" else health.elsewhere)(scope, receive, send)
+    elif ROLE != "gateway":
+        await django_application(scope, receive, send)
+    else:
+        await health.elsewhere(scope, receive, send)
+
+
+async def _lifespan(receive, send):
+    """Start the gateway before the first call, end it after the last."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            if ROLE != "console":
+                await gateway.start()
+            # Long-lived objects leave the collector's sight: its pauses are the tail of the latency.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(50_000, 20, 50)
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            if ROLE != "console":
+                await gateway.stop()
+            await send({"type": "lifespan.shutdown.complete"})
+            return

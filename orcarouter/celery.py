@@ -1,0 +1,17 @@
+"""The Celery application: JSON only, and the closed list of tasks that the apps define."""
+
+import os
+
+from celery import Celery
+from celery.signals import setup_logging
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orcarouter.settings")
+
+app = Celery("orcarouter")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["workspaces", "firewall", "keys", "orcarouter"])
+
+
+@setup_logging.connect
+def _keep_our_logging(**_: object) -> None:
+    """Celery leaves logging alone when somebody listens here: one line format for every process."""

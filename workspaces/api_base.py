@@ -1,0 +1,268 @@
+"""What every management route shares: strict JSON in, one workspace, a declared permission, one error body, keyset lists."""
+
+import base64
+import json
+from collections.abc import Callable
+from functools import partial
+
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import OperationalError, transaction
+from django.db.models import QuerySet
+from django.http import Http404
+from rest_framework import exceptions, serializers
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
+from rest_framework.viewsets import GenericViewSet
+
+from workspaces import errors, idempotency, tenancy
+from workspaces.authentication import Credential, chosen_membership
+from workspaces.models import Membership, User, Workspace
+from workspaces.permissions import PERMISSIONS, allowed, scope_needed
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_DEPTH = 64
+MAX_ID = 2**63 - 1
+PAGE_SIZE, MAX_PAGE_SIZE = 50, 200
+
+
+# --- In: strict JSON ------------------------------------------------------------------------------------------------
+class StrictJSONParser(BaseParser):
+    """One JSON value: UTF-8, at most 1 MiB and 64 levels, no repeated names, no NaN."""
+
+    media_type = "application/json"
+
+    def parse(self, stream, media_type=None, parser_context=None):
+        raw = stream.read(MAX_BODY_BYTES + 1)
+        if len(raw) > MAX_BODY_BYTES:
+            raise errors.PayloadTooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes.")
+        try:
+            value = json.loads(raw.decode(), object_pairs_hook=_object_without_twins, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise errors.BadRequestBody(f"The body is not valid JSON: {error}" if isinstance(error, ValueError) else "The body is nested too deeply.") from error
+        if _depth_exceeds(value, MAX_DEPTH):
+            raise errors.BadRequestBody(f"The body is nested more than {MAX_DEPTH} levels deep.")
+        return value
+
+
+def _object_without_twins(pairs: list[tuple[str, object]]) -> dict:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name appears twice in one object")
+    return found
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _depth_exceeds(value: object, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit + 1):
+        level = [child for item in level for child in (item.values() if isinstance(item, dict) else item if isinstance(item, list) else ())]
+        if not level:
+            return False
+    return True
+
+
+class Body(serializers.Serializer):
+    """A serializer that names a field it does not know instead of ignoring it."""
+
+    def to_internal_value(self, data):
+        if isinstance(data, dict) and (unknown := sorted(set(data) - set(self.fields))):
+            raise serializers.ValidationError({unknown[0]: ["There is no such field."]})
+        return super().to_internal_value(data)
+
+
+# --- Out: one error body --------------------------------------------------------------------------------------------
+class OnlyJSON(DefaultContentNegotiation):
+    """Every answer is JSON, whatever was asked for; an ``Accept`` header is no reason to fail."""
+
+    def select_renderer(self, request, renderers, format_suffix=None):
+        return renderers[0], renderers[0].media_type
+
+
+def answer_error(error: Exception, context: dict | None = None) -> Response | None:
+    """DRF's exception handler: every expected failure in the one body; None for a bug, which rises and is logged once."""
+    known = as_orca_error(error)
+    return known and Response(known.body(), status=known.status, headers=known.headers)
+
+
+def as_orca_error(error: Exception) -> errors.OrcaError | None:
+    """The product's error for what Django and DRF raise."""
+    match error:
+        case errors.OrcaError():
+            return error
+        case exceptions.ValidationError():
+            return errors.ValidationFailed.of(list(_flatten(error.detail)))
+        case exceptions.ParseError():
+            return errors.BadRequestBody(str(error.detail))
+        case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
+            return errors.AuthenticationRequired("Sign in, or send a personal access token.")
+        case exceptions.PermissionDenied():
+            return errors.PermissionRefused(str(error.detail))
+        case exceptions.MethodNotAllowed():
+            return errors.MethodNotAllowed(str(error.detail))
+        case exceptions.UnsupportedMediaType():
+            return errors.UnsupportedMediaType("Send the body as application/json.")
+        case Http404() | exceptions.NotFound():
+            return errors.NotFound("Not found.")
+        case OperationalError():
+            return errors.StoreUnavailable("The database does not answer.")
+    return None
+
+
+def _flatten(detail: object, path: str = ""):
+    """DRF's nested error detail as ``{"param", "message"}`` rows, depth first."""
+    if isinstance(detail, dict):
+        for name, inner in detail.items():
+            yield from _flatten(inner, path if name == "non_field_errors" else f"{path}.{name}" if path else str(name))
+    elif isinstance(detail, list) and any(isinstance(item, dict | list) for item in detail):
+        for index, inner in enumerate(detail):
+            yield from _flatten(inner, f"{path}.{index}" if path else str(index)) if inner else ()
+    else:
+        for message in detail if isinstance(detail, list) else [detail]:
+            yield {"param": path or None, "message": str(message)}
+
+
+# --- The view -------------------------------------------------------------------------------------------------------
+class WorkspaceViewSet(GenericViewSet):
+    """A group of routes inside one workspace.
+
+    ``permissions`` names the permission of each action; an action without one fails when the URLs are built.
+    ``collection`` is the relation of ``Workspace`` that the rows come from. ``filters`` lists the query parameters an
+    action takes beside ``limit`` and ``cursor``; any other is refused.
+    """
+
+    permissions: dict[str, str] = {}
+    collection: str = ""
+    filters: dict[str, frozenset[str] | set[str]] = {}
+    content_negotiation_class = OnlyJSON
+    pagination_class = None
+    filter_backends: list = []
+
+    workspace: Workspace
+    membership: Membership
+
+    @classmethod
+    def as_view(cls, actions=None, **initkwargs):
+        for action in (actions or {}).values():
+            if cls.permissions.get(action) not in PERMISSIONS:
+                raise TypeError(f"{cls.__name__}.{action} declares no permission of workspaces/permissions.py")
+        return super().as_view(actions, **initkwargs)
+
+    def dispatch(self, request, *args, **kwargs):
+        """DRF's dispatch with the whole request in one transaction, narrowed to the person and the workspace."""
+        self.args, self.kwargs = args, kwargs
+        request = self.initialize_request(request, *args, **kwargs)
+        self.request, self.headers = request, self.default_response_headers
+        try:
+            with transaction.atomic():
+                try:
+                    self.initial(request, *args, **kwargs)
+                    handler = getattr(self, request.method.lower(), self.http_method_not_allowed)
+                    response = idempotency.around(self, request, partial(handler, request, *args, **kwargs))
+                except Exception as error:
+                    transaction.set_rollback(True)
+                    response = self.handle_exception(error)
+        except OperationalError as error:
+            response = self.handle_exception(error)
+        self.response = self.finalize_response(request, response, *args, **kwargs)
+        return self.response
+
+    def initial(self, request: Request, *args, **kwargs) -> None:
+        request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
+        self.perform_authentication(request)
+        if not isinstance(request.user, User):
+            raise errors.AuthenticationRequired("Sign in, or send a personal access token.")
+        tenancy.enter(user_id=request.user.pk)
+        self.membership = chosen_membership(request, request.user, request.auth)
+        self.workspace = self.membership.workspace
+        tenancy.enter(workspace_id=self.workspace.pk)
+        if self.action is None:
+            raise exceptions.MethodNotAllowed(request.method)
+        self.require(self.permissions[self.action])
+        self._refuse_unknown_query(request)
+
+    def require(self, permission: str) -> None:
+        """Raise ``PermissionRefused`` unless the member, and the token if there is one, may."""
+        credential: Credential = self.request.auth
+        if not allowed(self.membership, permission):
+            raise errors.PermissionRefused(f"This needs the role {PERMISSIONS[permission].least_role.label} or above.", needs=permission)
+        scope = scope_needed(permission, reads=self.request.method in ("GET", "HEAD", "OPTIONS"))
+        if credential.scopes is not None and scope not in credential.scopes:
+            raise errors.PermissionRefused(f"This access token lacks the scope {scope}.", needs=permission, scope=scope)
+
+    def _refuse_unknown_query(self, request: Request) -> None:
+        known = {*self.filters.get(self.action, ()), *(("limit", "cursor") if self.action == "list" else ())}
+        for name, value in request.query_params.items():
+            if name not in known:
+                raise errors.ValidationFailed(f"There is no query parameter {name[:64]!r} here.", param=name[:64])
+            if "\x00" in value or len(value) > 2000:
+                raise errors.ValidationFailed("This value is not usable.", param=name)
+
+    def get_queryset(self) -> QuerySet:
+        return getattr(self.workspace, self.collection).all()
+
+    def get_object(self):
+        """The row of ``pk``. A malformed id is 400, a missing one and another workspace's are both 404."""
+        found = self.get_queryset().filter(pk=row_id(self.kwargs["pk"])).first()
+        if found is None:
+            raise errors.NotFound("Not found.")
+        return found
+
+    def keyset(self, queryset: QuerySet, show: Callable[[list], list]) -> Response:
+        """A page of rows by descending id: ``{"results", "next", "previous"}``; ``show`` turns rows into JSON."""
+        limit = page_size(self.request)
+        position, backwards = read_cursor(self.request.query_params.get("cursor"), queryset.model)
+        rows = queryset.order_by("pk" if backwards else "-pk")
+        if position is not None:
+            rows = rows.filter(pk__gt=position) if backwards else rows.filter(pk__lt=position)
+        found = list(rows[: limit + 1])
+        more, found = len(found) > limit, found[:limit]
+        if backwards:
+            found.reverse()
+        return Response({"results": show(found)} | self._links(found, position, backwards, more))
+
+    def _links(self, found: list, position: object, backwards: bool, more: bool) -> dict:
+        url = self.request.build_absolute_uri()
+        older = found and (more or backwards)
+        newer = found and (more if backwards else position is not None)
+        return {
+            "next": replace_query_param(url, "cursor", write_cursor(found[-1].pk, backwards=False)) if older else None,
+            "previous": replace_query_param(url, "cursor", write_cursor(found[0].pk, backwards=True)) if newer else None,
+        }
+
+
+def row_id(value: object, param: str = "id") -> int:
+    """A row's number out of a path, a query or a body. Raises ``ValidationFailed`` for anything else."""
+    text = str(value) if not isinstance(value, bool) else ""
+    if not (text.isascii() and text.isdigit() and len(text) <= 19 and int(text) <= MAX_ID):
+        raise errors.ValidationFailed("This is not an id.", param=param)
+    return int(text)
+
+
+def page_size(request: Request) -> int:
+    """``limit`` of a list: 50 unless asked otherwise, at most 200."""
+    raw = request.query_params.get("limit", str(PAGE_SIZE))
+    if not (raw.isascii() and raw.isdigit() and len(raw) < 6 and 1 <= int(raw) <= MAX_PAGE_SIZE):
+        raise errors.ValidationFailed(f"limit is a number from 1 to {MAX_PAGE_SIZE}.", param="limit")
+    return int(raw)
+
+
+def write_cursor(position: object, *, backwards: bool) -> str:
+    """An opaque place in a list."""
+    return base64.urlsafe_b64encode(f"{'b' if backwards else 'f'}{position}".encode()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str | None, model) -> tuple[object | None, bool]:
+    """``(position, backwards)`` of a cursor. Raises ``ValidationFailed`` for one that we did not write."""
+    if not cursor:
+        return None, False
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+        return model._meta.pk.to_python(text[1:]), {"f": False, "b": True}[text[:1]]
+    except (ValueError, KeyError, DjangoValidationError) as error:
+        raise errors.ValidationFailed("This cursor is not one of ours.", param="cursor") from error

@@ -1,0 +1,205 @@
+"""Changes of workspaces, people in them, invitations and tokens: one function a verb, one transaction, one audit entry.
+
+All but ``create_workspace`` and ``accept_invitation`` run inside the scope of their workspace (``tenancy.scope``; a
+request has one). Whatever decides by who is a member first takes ``selectors.hold``: roles, the last-owner rule and
+invitations then read what nobody else changes meanwhile.
+"""
+
+import logging
+from datetime import datetime, timedelta
+from functools import partial
+
+import redis
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import F
+
+from workspaces import audit, selectors, tenancy, tokens, valkey, vault
+from workspaces.authentication import TOKEN_PREFIX
+from workspaces.errors import AuthenticationRequired, Conflict, NotFound, PermissionRefused, ValidationFailed
+from workspaces.models import AccessToken, Invitation, Membership, User, Workspace
+from workspaces.permissions import Role
+
+log = logging.getLogger(__name__)
+
+INVITATION_PREFIX = "orca-inv-"
+INVITATION_LIFE = timedelta(days=7)
+TOKEN_LIFE = timedelta(days=365)
+TOKENS_A_PERSON = 50
+
+
+# --- Configuration version ------------------------------------------------------------------------------------------
+#: KEYS[1] the version's hash; ARGV: version, how many writers leave. A version never goes back, nor does a count below 0.
+_PUBLISH = """
+local known = tonumber(redis.call('HGET', KEYS[1], 'v') or '0')
+if tonumber(ARGV[1]) > known then redis.call('HSET', KEYS[1], 'v', ARGV[1]) end
+if redis.call('HINCRBY', KEYS[1], 'dirty', -tonumber(ARGV[2])) <= 0 then redis.call('HSET', KEYS[1], 'dirty', 0) end
+"""
+
+
+def touch_config(workspace: Workspace) -> None:
+    """Tell the gateway that this transaction changes what it must judge by: from its commit on, no copy is served.
+
+    Valkey is marked before the commit (a gateway that sees the mark asks PostgreSQL) and told the new number after it.
+    With Valkey away the gateway reads PostgreSQL anyway, so the write goes on.
+    """
+    marked = _tell_valkey(partial(valkey.client().hincrby, valkey.version_key(workspace.pk), "dirty", 1))
+    workspace.config_version = F("config_version") + 1
+    workspace.save(update_fields=["config_version"])
+    workspace.refresh_from_db(fields=["config_version"])
+    transaction.on_commit(partial(_publish, workspace.pk, workspace.config_version, 1 if marked else 0))
+
+
+def publish_config_version(workspace_id: int, version: int) -> None:
+    """Set Valkey's copy right: what PostgreSQL says, and no writer counted (one that died would be counted for ever)."""
+    _publish(workspace_id, version, 2**31)
+
+
+def _publish(workspace_id: int, version: int, leaving: int) -> None:
+    _tell_valkey(partial(valkey.client().eval, _PUBLISH, 1, valkey.version_key(workspace_id), version, leaving))
+
+
+def _tell_valkey(command: partial) -> bool:
+    try:
+        command()
+    except redis.RedisError as error:
+        log.warning("valkey did not take a configuration version: %s", type(error).__name__)
+        return False
+    return True
+
+
+# --- Workspaces -----------------------------------------------------------------------------------------------------
+def create_workspace(*, name: str, owner: User, at: datetime, has_demo: bool = False) -> Workspace:
+    """Make a workspace with its first owner. Only the operator does this, so the entry's actor is the system."""
+    workspace_id = selectors.next_workspace_id()
+    with tenancy.scope(workspace_id):
+        workspace = Workspace(pk=workspace_id, name=name, has_demo=has_demo, created_at=at)
+        workspace.save(force_insert=True)
+        workspace.memberships.create(user=owner, role=Role.OWNER, created_at=at)
+        touch_config(workspace)
+        audit.record(workspace=workspace, actor=None, action="workspace_create", target=workspace, at=at, payload={"owner": owner.email})
+    return workspace
+
+
+@transaction.atomic
+def rename_workspace(workspace: Workspace, *, name: str, actor: User, at: datetime) -> None:
+    before, workspace.name = workspace.name, name
+    workspace.save(update_fields=["name"])
+    audit.record(workspace=workspace, actor=actor, action="workspace_update", target=workspace, at=at, payload={"name": name, "before": before})
+
+
+# --- Members --------------------------------------------------------------------------------------------------------
+@transaction.atomic
+def change_role(membership: Membership, *, role: Role, actor: User, at: datetime) -> None:
+    """Raise or lower a member. Raises ``PermissionRefused`` above the actor's own role, ``Conflict`` for the last owner."""
+    workspace = membership.workspace
+    selectors.hold(workspace)
+    membership.refresh_from_db(fields=["role"])
+    before = Role(membership.role)
+    if role == before:
+        return
+    _may_set(workspace, actor, before, role)
+    _keep_an_owner(workspace, membership, role)
+    membership.role = role
+    membership.save(update_fields=["role"])
+    if role < before:
+        _revoke_invitations_above(workspace, membership.user, role if role >= Role.ADMIN else None, at)
+    audit.record(
+        workspace=workspace,
+        actor=actor,
+        action="member_role_change",
+        target=membership,
+        target_label=membership.user.email,
+        at=at,
+        payload={"role": _word(role), "before": _word(before)},
+    )
+
+
+@transaction.atomic
+def remove_member(membership: Membership, *, actor: User, at: datetime) -> None:
+    """End a membership, its access tokens and the invitations it made. Who removes themselves leaves, whatever their role."""
+    workspace, user = membership.workspace, membership.user
+    selectors.hold(workspace)
+    membership.refresh_from_db(fields=["role"])
+    if user != actor:
+        _may_set(workspace, actor, Role(membership.role), Role.MEMBER)
+    _keep_an_owner(workspace, membership, None)
+    workspace.access_tokens.filter(user=user, revoked_at=None).update(revoked_at=at)
+    _revoke_invitations_above(workspace, user, None, at)
+    audit.record(
+        workspace=workspace, actor=actor, action="member_remove", target=membership, target_label=user.email, at=at, payload={"role": _word(membership.role)}
+    )
+    membership.delete()
+
+
+def _may_set(workspace: Workspace, actor: User, before: Role, after: Role) -> None:
+    """The actor's role as it is now, under the lock, is at least Admin and at least both roles."""
+    own = workspace.memberships.filter(user=actor).first()
+    if own is None or own.role < Role.ADMIN:
+        raise PermissionRefused("This needs the role Admin or above.", needs="workspaces.change_members")
+    if before > own.role:
+        raise PermissionRefused("Only an owner may change an owner.", needs="workspaces.change_owners")
+    if after > own.role:
+        raise PermissionRefused("Nobody gives a role above their own.", needs="workspaces.change_owners")
+
+
+def _keep_an_owner(workspace: Workspace, membership: Membership, role: Role | None) -> None:
+    # Safe to read first: every change of a membership holds the workspace.
+    if membership.role == Role.OWNER and role != Role.OWNER and selectors.owners(workspace).count() == 1:
+        raise Conflict("A workspace keeps at least one owner. Make somebody else an owner first.")
+
+
+def _revoke_invitations_above(workspace: Workspace, inviter: User, role: Role | None, at: datetime) -> None:
+    """An invitation is worth no more than what its maker may still give; ``role`` None: nothing at all."""
+    made = selectors.open_invitations(workspace, at).filter(invited_by=inviter)
+    (made if role is None else made.filter(role__gt=role)).update(revoked_at=at)
+
+
+def _word(role: int) -> str:
+    return Role(role).label.lower()
+
+
+# --- Invitations ----------------------------------------------------------------------------------------------------
+@transaction.atomic
+def invite(workspace: Workspace, *, email: str, role: Role, actor: User, at: datetime) -> tuple[Invitation, str]:
+    """Invite an address; the token, returned this once, opens for it alone. An earlier open invitation of it ends.
+
+    Raises ``Conflict`` for a member's address, ``PermissionRefused`` for a role above the actor's own.
+    """
+    email = email.strip().lower()
+    selectors.hold(workspace)
+    _may_set(workspace, actor, Role.MEMBER, role)
+    if workspace.memberships.filter(user__email__iexact=email).exists():
+        raise Conflict("This person is a member already.", param="email")
+    selectors.open_invitations(workspace, at).filter(email=email).update(revoked_at=at)
+    token = tokens.new_token(INVITATION_PREFIX, 40)
+    invitation = workspace.invitations.create(
+        email=email, role=role, token_hash=vault.lookup_hash(token), invited_by=actor, created_at=at, expires_at=at + INVITATION_LIFE
+    )
+    payload = {"role": _word(role), "expires_at": invitation.expires_at}
+    audit.record(workspace=workspace, actor=actor, action="invitation_create", target=invitation, target_label=email, at=at, payload=payload)
+    return invitation, token
+
+
+@transaction.atomic
+def revoke_invitation(invitation: Invitation, *, actor: User, at: datetime) -> None:
+    """Raises ``Conflict`` for an invitation that was accepted, revoked or has expired."""
+    workspace = invitation.workspace
+    if not selectors.open_invitations(workspace, at).filter(pk=invitation.pk).update(revoked_at=at):
+        raise Conflict("This invitation is not open any more.")
+    invitation.revoked_at = at
+    audit.record(workspace=workspace, actor=actor, action="invitation_revoke", target=invitation, target_label=invitation.email, at=at)
+
+
+def accept_invitation(token: str, *, at: datetime, user: User | None = None, name: str = "", password: str = "") -> Membership:
+    """Join: as ``user``, or as a new person with ``name`` and ``password``.
+
+    Raises ``NotFound`` unless the invitation is open, ``PermissionRefused`` for another address than the one invited,
+    ``AuthenticationRequired`` when somebody has that address and is not signed in, ``ValidationFailed`` for a password
+    that is too weak.
+    """
+    workspace_id, invitation_id = selectors.invitation_place(token) or (0, 0)
+    with tenancy.scope(workspace_id):
+        invitation = Invitation.workspace.get_queryset().filter(pk=workspace_id, archived_at=None).first()
+        return invitation
