@@ -47,7 +47,7 @@ def record(
     ``actor`` is None for the installation itself. ``payload`` is safe metadata: ids, names, choices; never a secret.
     The workspace's row is held from here to the commit, so entries of one workspace are written one after the other.
     """
-    selectors.hold(workspace)
+    selectors.hold(workspace.pk)
     last = workspace.audit_entries.order_by("-sequence").values_list("sequence", "entry_hash").first()
     sequence, previous_hash = last or (0, GENESIS)
     entry = AuditEntry(

@@ -1,6 +1,5 @@
 """Rows for pages and feeds, workspace first; and the few lookups that come before a workspace is known."""
 
-from collections.abc import Iterator
 from datetime import datetime
 
 from django.db import connections
@@ -30,6 +29,14 @@ def invitation_place(token: str) -> tuple[int, int] | None:
         return cursor.fetchone()
 
 
+def open_invitation(token: str, at: datetime) -> Invitation | None:
+    """The invitation a link leads to, with its workspace; None unless it is open."""
+    workspace_id, invitation_id = invitation_place(token) or (0, 0)
+    with tenancy.scope(workspace_id):
+        found = Invitation.objects.filter(pk=invitation_id, accepted_at=None, revoked_at=None, expires_at__gt=at, workspace__archived_at=None)
+        return found.select_related("workspace", "invited_by").first()
+
+
 def person_by_email(email: str) -> User | None:
     return User.objects.filter(email__iexact=email.strip()).first()
 
@@ -45,18 +52,26 @@ def memberships_of(user: User) -> QuerySet[Membership]:
     return user.memberships.filter(workspace__archived_at=None).select_related("workspace").order_by("workspace__name", "workspace_id")
 
 
-def every_workspace(using: str) -> Iterator[Workspace]:
-    """All workspaces, through the owner's connection; for commands of the operator."""
-    return Workspace.objects.using(using).order_by("pk").iterator()
+def workspace_ids() -> list[int]:
+    """The number of every workspace that is not archived; for sweeps and the operator's commands, which then enter each."""
+    with connections["default"].cursor() as cursor:
+        cursor.execute("SELECT orca_workspace_ids()")
+        return [row[0] for row in cursor.fetchall()]
+
+
+def workspace(workspace_id: int) -> Workspace | None:
+    """A workspace by its number, inside its scope."""
+    return Workspace.objects.filter(pk=workspace_id).first()
 
 
 # --- Inside one -----------------------------------------------------------------------------------------------------
-def hold(workspace: Workspace) -> Workspace:
+def hold(workspace_id: int) -> Workspace | None:
     """Wait for, and keep until the commit, the one lock under which a workspace's members, audit chain and version change.
 
-    The weakest lock that excludes itself: adding rows that point to the workspace goes on beside it.
+    The weakest lock that excludes itself: adding rows that point to the workspace goes on beside it. None outside the
+    workspace's scope, or when it is archived.
     """
-    return Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)
+    return Workspace.objects.select_for_update(no_key=True).filter(pk=workspace_id, archived_at=None).first()
 
 
 def members(workspace: Workspace) -> QuerySet[Membership]:

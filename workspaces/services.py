@@ -94,9 +94,7 @@ def rename_workspace(workspace: Workspace, *, name: str, actor: User, at: dateti
 def change_role(membership: Membership, *, role: Role, actor: User, at: datetime) -> None:
     """Raise or lower a member. Raises ``PermissionRefused`` above the actor's own role, ``Conflict`` for the last owner."""
     workspace = membership.workspace
-    selectors.hold(workspace)
-    membership.refresh_from_db(fields=["role"])
-    before = Role(membership.role)
+    before = _role_under_lock(membership)
     if role == before:
         return
     _may_set(workspace, actor, before, role)
@@ -105,32 +103,33 @@ def change_role(membership: Membership, *, role: Role, actor: User, at: datetime
     membership.save(update_fields=["role"])
     if role < before:
         _revoke_invitations_above(workspace, membership.user, role if role >= Role.ADMIN else None, at)
-    audit.record(
-        workspace=workspace,
-        actor=actor,
-        action="member_role_change",
-        target=membership,
-        target_label=membership.user.email,
-        at=at,
-        payload={"role": _word(role), "before": _word(before)},
-    )
+    payload = {"role": _word(role), "before": _word(before)}
+    audit.record(workspace=workspace, actor=actor, action="member_role_change", target=membership, target_label=membership.user.email, at=at, payload=payload)
 
 
 @transaction.atomic
 def remove_member(membership: Membership, *, actor: User, at: datetime) -> None:
     """End a membership, its access tokens and the invitations it made. Who removes themselves leaves, whatever their role."""
     workspace, user = membership.workspace, membership.user
-    selectors.hold(workspace)
-    membership.refresh_from_db(fields=["role"])
+    role = _role_under_lock(membership)
     if user != actor:
-        _may_set(workspace, actor, Role(membership.role), Role.MEMBER)
+        _may_set(workspace, actor, role, Role.MEMBER)
     _keep_an_owner(workspace, membership, None)
     workspace.access_tokens.filter(user=user, revoked_at=None).update(revoked_at=at)
     _revoke_invitations_above(workspace, user, None, at)
-    audit.record(
-        workspace=workspace, actor=actor, action="member_remove", target=membership, target_label=user.email, at=at, payload={"role": _word(membership.role)}
-    )
+    payload = {"role": _word(role)}
+    audit.record(workspace=workspace, actor=actor, action="member_remove", target=membership, target_label=user.email, at=at, payload=payload)
     membership.delete()
+
+
+def _role_under_lock(membership: Membership) -> Role:
+    """Hold the workspace, then read the role again. Raises ``NotFound`` when the membership has ended meanwhile."""
+    selectors.hold(membership.workspace_id)
+    try:
+        membership.refresh_from_db(fields=["role"])
+    except Membership.DoesNotExist as error:
+        raise NotFound("Not found.") from error
+    return Role(membership.role)
 
 
 def _may_set(workspace: Workspace, actor: User, before: Role, after: Role) -> None:
@@ -168,7 +167,7 @@ def invite(workspace: Workspace, *, email: str, role: Role, actor: User, at: dat
     Raises ``Conflict`` for a member's address, ``PermissionRefused`` for a role above the actor's own.
     """
     email = email.strip().lower()
-    selectors.hold(workspace)
+    selectors.hold(workspace.pk)
     _may_set(workspace, actor, Role.MEMBER, role)
     if workspace.memberships.filter(user__email__iexact=email).exists():
         raise Conflict("This person is a member already.", param="email")
@@ -193,13 +192,74 @@ def revoke_invitation(invitation: Invitation, *, actor: User, at: datetime) -> N
 
 
 def accept_invitation(token: str, *, at: datetime, user: User | None = None, name: str = "", password: str = "") -> Membership:
-    """Join: as ``user``, or as a new person with ``name`` and ``password``.
+    """Join: as ``user``, or as a new person with ``name`` and ``password``. Opens the scope of the workspace itself.
 
     Raises ``NotFound`` unless the invitation is open, ``PermissionRefused`` for another address than the one invited,
     ``AuthenticationRequired`` when somebody has that address and is not signed in, ``ValidationFailed`` for a password
-    that is too weak.
+    that is too weak, ``Conflict`` for a member.
     """
     workspace_id, invitation_id = selectors.invitation_place(token) or (0, 0)
     with tenancy.scope(workspace_id):
-        invitation = Invitation.workspace.get_queryset().filter(pk=workspace_id, archived_at=None).first()
-        return invitation
+        workspace = selectors.hold(workspace_id)
+        invitation = workspace and selectors.open_invitations(workspace, at).filter(pk=invitation_id).first()
+        if not invitation:
+            raise NotFound("This invitation was used or revoked, or has expired. Ask for a new one.")
+        if user and user.email.lower() != invitation.email:
+            raise PermissionRefused("This invitation is for another address. Sign in with the one it was sent to.")
+        user = user or _new_person(invitation.email, name=name, password=password, at=at)
+        if workspace.memberships.filter(user=user).exists():
+            raise Conflict("You are a member of this workspace already.")
+        invitation.accepted_at = at
+        invitation.save(update_fields=["accepted_at"])
+        membership = workspace.memberships.create(user=user, role=invitation.role, created_at=at)
+        payload = {"role": _word(invitation.role), "invitation": invitation.pk}
+        audit.record(workspace=workspace, actor=user, action="invitation_accept", target=membership, target_label=user.email, at=at, payload=payload)
+    return membership
+
+
+def _new_person(email: str, *, name: str, password: str, at: datetime) -> User:
+    if selectors.person_by_email(email):
+        raise AuthenticationRequired("You have an account already. Sign in to accept.")
+    user = User(email=email, name=name.strip(), created_at=at)
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise ValidationFailed(" ".join(error.messages), param="password") from error
+    user.set_password(password)
+    user.save(force_insert=True)
+    return user
+
+
+# --- Personal access tokens -----------------------------------------------------------------------------------------
+@transaction.atomic
+def create_access_token(workspace: Workspace, *, user: User, name: str, scopes: list[str], expires_at: datetime, at: datetime) -> tuple[AccessToken, str]:
+    """Make a token for oneself; its plaintext is returned this once. ``scopes`` may exceed the role: the lower one rules."""
+    if not at < expires_at <= at + TOKEN_LIFE:
+        raise ValidationFailed("A token ends within 365 days.", param="expires_at")
+    unknown = set(scopes) - set(AccessToken.Scope.values)
+    if unknown or not scopes:
+        raise ValidationFailed("Name at least one of: " + ", ".join(AccessToken.Scope.values) + ".", param="scopes")
+    selectors.hold(workspace.pk)
+    if selectors.own_tokens(workspace, user).filter(expires_at__gt=at).count() >= TOKENS_A_PERSON:
+        raise Conflict(f"A person has at most {TOKENS_A_PERSON} tokens. Revoke one first.")
+    plaintext = tokens.new_token(TOKEN_PREFIX, 40)
+    token = workspace.access_tokens.create(
+        user=user,
+        name=name,
+        token_hash=vault.lookup_hash(plaintext),
+        token_end=plaintext[-4:],
+        scopes=[scope for scope in AccessToken.Scope.values if scope in scopes],
+        created_at=at,
+        expires_at=expires_at,
+    )
+    payload = {"scopes": token.scopes, "expires_at": expires_at}
+    audit.record(workspace=workspace, actor=user, action="access_token_create", target=token, at=at, payload=payload)
+    return token, plaintext
+
+
+@transaction.atomic
+def revoke_access_token(token: AccessToken, *, actor: User | None, at: datetime) -> None:
+    """End a token now. Revoking it again changes nothing."""
+    if token.workspace.access_tokens.filter(pk=token.pk, revoked_at=None).update(revoked_at=at):
+        token.revoked_at = at
+        audit.record(workspace=token.workspace, actor=actor, action="access_token_revoke", target=token, at=at)

@@ -1,0 +1,36 @@
+"""What Django answers by itself: the one error body under ``/api`` and ``/v1``, a page everywhere else."""
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template import loader
+
+from workspaces import errors
+
+_MACHINE_PATHS = ("/api/", "/v1/")
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _answer(request, errors.BadRequestBody("This request cannot be read."))
+
+
+def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _answer(request, errors.PermissionRefused("You may not do this."))
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return _answer(request, errors.PermissionRefused("The form was too old or came from another site. Load the page again and repeat."))
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _answer(request, errors.NotFound("Not found."))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return _answer(request, errors.InternalError("Something went wrong on our side."))
+
+
+def _answer(request: HttpRequest, error: errors.OrcaError) -> HttpResponse:
+    if f"{request.path_info}/".startswith(_MACHINE_PATHS):
+        return JsonResponse(error.body(), status=error.status, headers=error.headers)
+    # Without the request: what the frame shows may be just what failed.
+    page = loader.render_to_string(f"{error.status}.html", {"error": error})
+    return HttpResponse(page, status=error.status)
