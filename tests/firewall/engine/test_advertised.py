@@ -1,0 +1,86 @@
+"""The tools of one request: which one the refusal names, and which events are recorded."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firewall.engine.advertised import decide_advertised, named_refusal, rows
+from firewall.engine.types import Policy, Rule, RunState, Verdict
+from tests.firewall.engine.strategies import names, policies
+
+GOVERNED = Policy(
+    id=1,
+    name="agents",
+    version=1,
+    default_verdict=Verdict.DENY,
+    shadow_mode=False,
+    rules=(
+        Rule(1, 10, "", None, "web.search", Verdict.ALLOW),
+        Rule(2, 20, "", None, "kb.*", Verdict.AUDIT),
+        Rule(4, 30, "No shell", None, "shell.*", Verdict.DENY),
+        Rule(3, 40, "No mail", None, "mail.*", Verdict.DENY),
+    ),
+)
+
+
+def advertise(policy: Policy | None, tools: list[str], *, observe_mode: bool = False):
+    decisions = decide_advertised(policy, tools, RunState(), observe_mode=observe_mode)
+    return named_refusal(policy, tools, decisions), rows(tools, decisions)
+
+
+@pytest.mark.parametrize(
+    ("tools", "named"),
+    [
+        (["web.search", "kb.read"], None),
+        ([], None),
+        (["web.search", "shell.exec"], "shell.exec"),
+        (["mail.send", "shell.exec"], "shell.exec"),  # by rule order, not by the request's
+        (["shell.run", "shell.exec"], "shell.run"),
+        (["other", "mail.send"], "mail.send"),  # the default comes after all rules
+        (["shell.exec", "bad name"], "bad name"),  # and a bad name before them
+    ],
+)
+def test_the_denied_tool_that_comes_first_by_rule_order_is_named(tools, named):
+    refusal, _ = advertise(GOVERNED, tools)
+    assert (refusal and refusal[0]) == named
+
+
+def test_a_refusal_lists_every_denied_tool():
+    (name, decision), _ = advertise(GOVERNED, ["other", "web.search", "mail.send", "shell.exec", "bad\nname"])
+    assert (name, decision.reason_code) == ("bad\nname", "bad_tool_name")
+    assert decision.factors == (
+        "other: no rule matched and the default is deny",
+        'mail.send: matched mail.* (rule "No mail")',
+        'shell.exec: matched shell.* (rule "No shell")',
+        r"bad\nname: a tool name is 1 to 128 letters, digits and _ . : / - and this one is not",
+    )
+
+
+def test_plain_decisions_share_a_row_and_those_with_a_consequence_do_not():
+    _, recorded = advertise(GOVERNED, ["kb.a", "shell.a", "web.search", "kb.b", "shell.b"])
+    assert [(row.decision.verdict, row.tools) for row in recorded] == [
+        ("deny", ("shell.a",)),
+        ("deny", ("shell.b",)),
+        ("audit", ("kb.a", "kb.b")),
+        ("allow", ("web.search",)),
+    ]
+
+
+def test_without_a_policy_nothing_is_recorded_unless_observed():
+    assert advertise(None, ["a", "b"]) == (None, [])
+    refusal, (row,) = advertise(None, ["a", "b"], observe_mode=True)
+    assert refusal is None
+    assert (row.decision.verdict, row.tools) == ("observe", ("a", "b"))
+
+
+@given(policies, st.lists(names, max_size=8))
+def test_every_tool_is_recorded_once_and_every_denied_one_is_refused(policy, tools):
+    decisions = decide_advertised(policy, tools, RunState())
+    recorded = rows(tools, decisions)
+    assert sorted(name for row in recorded for name in row.tools) == sorted(tools)
+    expected = dict(zip(tools, decisions, strict=True))
+    assert all(expected[name] == row.decision for row in recorded for name in row.tools)
+    assert all(len(row.tools) == 1 for row in recorded if row.decision.blocks or row.decision.shadow)
+    refusal = named_refusal(policy, tools, decisions)
+    denied = [decision for decision in decisions if decision.blocks]
+    assert len(refusal[1].factors if refusal else ()) == len(denied)

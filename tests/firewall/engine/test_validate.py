@@ -1,0 +1,95 @@
+"""What may be saved: a refusal and its success side by side."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firewall.engine.validate import policy_problems, problems
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["deny", "egress", "sanitize"])
+FIELDS = st.sampled_from(["verdict", "stage", "tool_name_glob", "notes", "priority", "enabled", "args_match", "name", "other"])
+RULES = st.dictionaries(FIELDS, SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(FIELDS, SCALARS, max_size=2), max_size=5)
+
+
+def rule(**fields: object) -> dict[str, object]:
+    return {"verdict": "deny", **fields}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        rule(),
+        rule(stage="", tool_name_glob="", label="", notes="", priority=0, enabled=False),
+        rule(stage=None),
+        *(rule(stage=stage, verdict=verdict) for stage in ("inbound", "response", "mcp") for verdict in ("allow", "audit", "deny")),
+        rule(tool_name_glob="x" * 128, label="y" * 128, notes="why\n\tand how" * 100, priority=1_000_000),
+        rule(tool_name_glob="foo*"),  # a hint, not a refusal
+        # All fields sent, those of other verdicts and matchers empty.
+        rule(skill_name_glob="", args_match=None, args_match_json="{}", egress={}, sanitize={"presets": [], "custom": []}, sequence_json="", cap_cost_cents=0),
+        rule(args_match={"clauses": []}),
+    ],
+)
+def test_a_rule_that_can_be_saved(fields):
+    assert problems(fields) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({}, "verdict"),
+        *(({"verdict": verdict}, "verdict") for verdict in ("", "block", "observe", "sanitize", "pending_approval", "cap_cost", None, 1, ["deny"])),
+        (rule(stage="egress"), "stage"),
+        (rule(stage="Inbound"), "stage"),
+        (rule(stage=["mcp"]), "stage"),
+        (rule(tool_name_glob="x" * 129), "tool_name_glob"),
+        (rule(tool_name_glob="a\x00"), "tool_name_glob"),
+        (rule(tool_name_glob=None), "tool_name_glob"),
+        (rule(label="y" * 129), "label"),
+        (rule(label="two\nlines"), "label"),
+        (rule(notes="z" * 2001), "notes"),
+        (rule(notes="\ud800"), "notes"),
+        *((rule(priority=priority), "priority") for priority in (-1, 1_000_001, True, 1.0, "10", None)),
+        (rule(enabled="false"), "enabled"),
+        (rule(tool_glob="shell.*"), "tool_glob"),  # a misspelt matcher would make the rule match everything
+        (rule(skill_name_glob="community.*"), "skill_name_glob"),
+        (rule(args_match={"clauses": [{"path": "$.a", "op": "eq", "value": 1}]}), "args_match"),
+        (rule(args_match_json='{"clauses":[{}]}'), "args_match_json"),
+        (rule(egress={"deny": ["10.0.0.0/8"]}), "egress"),
+        (rule(sanitize_json='{"presets":["email"]}'), "sanitize_json"),
+        (rule(sequence={"steps": [{"match": "a"}]}), "sequence"),
+        (rule(cap_cost_cents=50), "cap_cost_cents"),
+    ],
+)
+def test_a_rule_that_cannot_be_saved_names_the_field(fields, param):
+    assert [problem.param for problem in problems(fields)] == [param]
+
+
+def test_what_this_version_cannot_do_says_so():
+    (problem,) = problems({"verdict": "sanitize"})
+    assert problem.message == "The verdict sanitize is not available in this version."
+
+
+def test_all_problems_are_told_at_once_with_their_places():
+    found = policy_problems({"name": " ", "default_verdict": "sanitize", "rules": [rule(), rule(stage="egress", priority=-1), "deny"]})
+    assert [(problem.param, problem.rule) for problem in found] == [
+        ("name", None),
+        ("default_verdict", None),
+        ("rules[1].stage", 1),
+        ("rules[1].priority", 1),
+        ("rules[2]", 2),
+    ]
+
+
+def test_a_policy_has_at_most_500_rules():
+    assert policy_problems({"name": "p", "rules": [rule()] * 500}) == []
+    assert [problem.param for problem in policy_problems({"name": "p", "rules": [rule()] * 501})] == ["rules"]
+
+
+@pytest.mark.parametrize("default", ["allow", "audit", "deny"])
+def test_a_policy_that_can_be_saved(default):
+    assert policy_problems({"name": "agents", "default_verdict": default, "enabled": True, "is_default": False, "shadow_mode": True}) == []
+
+
+@given(RULES, RULES, SCALARS | st.lists(RULES | SCALARS, max_size=3))
+def test_any_json_has_an_answer(rule_fields, policy_fields, rules):
+    assert all(problem.message for problem in problems(rule_fields) + policy_problems({**policy_fields, "rules": rules}))
