@@ -39,11 +39,7 @@ def configure(options: Mapping[str, Any]) -> None:
         _complete,
     ]
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
@@ -57,38 +53,20 @@ def configure(options: Mapping[str, Any]) -> None:
                 "record": {
                     "()": structlog.stdlib.ProcessorFormatter,
                     "foreign_pre_chain": shared,
-                    "processors": [
-                        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                        render,
-                    ],
+                    "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
                 }
             },
-            "handlers": {
-                "stderr": {"class": "logging.StreamHandler", "formatter": "record"}
-            },
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "record"}},
             "root": {"handlers": ["stderr"], "level": str(options["level"]).upper()},
             # Each start of a worker or a request would be a line; what goes wrong there is a warning or more.
-            "loggers": {
-                name: {"level": "WARNING"}
-                for name in (
-                    "uvicorn",
-                    "celery",
-                    "kombu",
-                    "amqp",
-                    "asyncio",
-                    "django.server",
-                )
-            },
+            "loggers": {name: {"level": "WARNING"} for name in ("uvicorn", "celery", "kombu", "amqp", "asyncio", "django.server")},
         }
     )
 
 
 def _complete(_logger: object, _method: str, event: Record) -> Record:
     event["message"] = event.pop("event", "")
-    event.setdefault(
-        "time",
-        datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-    )
+    event.setdefault("time", datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
     event.setdefault("process", os.environ.get("ORCA_PROCESS", "orcarouter"))
     return event
 
@@ -106,11 +84,7 @@ def mask(text: str) -> str:
 
 
 def as_json(record: Record) -> str:
-    first = {
-        name: record[name]
-        for name in ("time", "level", "process", "logger", "message")
-        if name in record
-    }
+    first = {name: record[name] for name in ("time", "level", "process", "logger", "message") if name in record}
     return mask(json.dumps(first | record, default=str, ensure_ascii=False))
 
 
@@ -121,9 +95,7 @@ def as_line(record: Record, *, colour: bool | None = None) -> str:
     level = str(record.get("level", "info"))
     at = datetime.fromisoformat(str(record["time"])).astimezone().strftime("%H:%M:%S")
     process, message = f"{record.get('process', ''):<9}", str(record.get("message", ""))
-    rest = "".join(
-        f" {name}={value}" for name, value in record.items() if name not in PLACED
-    )
+    rest = "".join(f" {name}={value}" for name, value in record.items() if name not in PLACED)
     if colour:
         tone = LEVEL_COLOURS.get(level, "")
         at, process, message, rest = (
@@ -144,21 +116,14 @@ class Relay:
     A child of ours prints JSON records, which pass with their level; any other line is a record's message.
     """
 
-    def __init__(
-        self, *, as_json: bool, level: str = "INFO", stream: TextIO | None = None
-    ) -> None:
+    def __init__(self, *, as_json: bool, level: str = "INFO", stream: TextIO | None = None) -> None:
         self._as_json, self._stream = as_json, stream or sys.stderr
         self._level = logging.getLevelNamesMapping()[level.upper()]
         self._one_at_a_time = threading.Lock()
 
     def __call__(self, process: str, level: int, line: str) -> None:
         record = self._record(process, level, line)
-        if (
-            logging.getLevelNamesMapping().get(
-                str(record["level"]).upper(), logging.INFO
-            )
-            < self._level
-        ):
+        if logging.getLevelNamesMapping().get(str(record["level"]).upper(), logging.INFO) < self._level:
             return
         text = as_json(record) if self._as_json else as_line(record)
         with self._one_at_a_time:
@@ -174,12 +139,5 @@ class Relay:
                 said = None
             if isinstance(said, dict) and {"time", "level", "message"} <= said.keys():
                 return said | {"process": process}
-        now = (
-            datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        )
-        return {
-            "time": now,
-            "level": logging.getLevelName(level).lower(),
-            "process": process,
-            "message": line,
-        }
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return {"time": now, "level": logging.getLevelName(level).lower(), "process": process, "message": line}

@@ -56,14 +56,7 @@ def database_url(role: str, sockets: Path, database: str = DATABASE) -> str:
     return f"postgres://{role}@/{database}?host={quote(str(sockets))}"
 
 
-def start(
-    data_dir: Path,
-    *,
-    postgres: bool = True,
-    valkey: bool = True,
-    create_databases: bool = False,
-    on_line: OnLine | None = None,
-) -> Embedded:
+def start(data_dir: Path, *, postgres: bool = True, valkey: bool = True, create_databases: bool = False, on_line: OnLine | None = None) -> Embedded:
     """Start the servers and wait until they answer; the data folder is made on first use.
 
     ``create_databases`` lets the owner role make further databases, as a test run does. ``on_line(server, level, line)`` gets
@@ -72,11 +65,5 @@ def start(
     """
     from orcarouter.embedded.servers import Embedded
 
-    servers = Embedded(
-        data_dir,
-        postgres=postgres,
-        valkey=valkey,
-        create_databases=create_databases,
-        on_line=on_line,
-    )
+    servers = Embedded(data_dir, postgres=postgres, valkey=valkey, create_databases=create_databases, on_line=on_line)
     return servers.start()

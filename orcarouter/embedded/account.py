@@ -48,9 +48,7 @@ def account_for(data_dir: Path, binaries: list[Path]) -> Account:
     if began_by in (None, os.geteuid()) and (mapped := _namespace()):
         return Account(mapped, os.geteuid())
     if os.geteuid() != 0:
-        raise StartRefused(
-            f"PostgreSQL needs a user with a name and this is number {os.geteuid()}: run as a user of /etc/passwd."
-        )
+        raise StartRefused(f"PostgreSQL needs a user with a name and this is number {os.geteuid()}: run as a user of /etc/passwd.")
     return _system_account(data_dir, binaries)
 
 
@@ -80,9 +78,7 @@ def _namespace() -> tuple[str, ...]:
     """The command that runs another as ``nobody`` of a new user namespace; empty where the kernel refuses one."""
     command = ("unshare", "--user", f"--map-user={pwd.getpwnam('nobody').pw_uid}", "--")
     try:
-        refused = subprocess.run(
-            [*command, "true"], capture_output=True, timeout=10
-        ).returncode
+        refused = subprocess.run([*command, "true"], check=False, capture_output=True, timeout=10).returncode
     except FileNotFoundError:
         return ()
     return () if refused else command
@@ -90,46 +86,21 @@ def _namespace() -> tuple[str, ...]:
 
 def _system_account(data_dir: Path, binaries: list[Path]) -> Account:
     if _system_uid() is None:
-        logger.warning(
-            "User namespaces are refused here: making the system user %s, which will run the databases.",
-            SYSTEM_USER,
-        )
+        logger.warning("User namespaces are refused here: making the system user %s, which will run the databases.", SYSTEM_USER)
         made = subprocess.run(
-            [
-                "useradd",
-                "--system",
-                "--user-group",
-                "--no-create-home",
-                "--home-dir",
-                "/nonexistent",
-                "--shell",
-                "/usr/sbin/nologin",
-                SYSTEM_USER,
-            ],
+            ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", SYSTEM_USER],
+            check=False,
             capture_output=True,
             text=True,
         )
         if made.returncode:
-            raise StartRefused(
-                f"The system user {SYSTEM_USER} can't be made ({made.stderr.strip()}): run as an ordinary user."
-            )
-    logger.info(
-        "The databases run as the system user %s: user namespaces are refused here.",
-        SYSTEM_USER,
-    )
-    prefix = (
-        "setpriv",
-        f"--reuid={SYSTEM_USER}",
-        f"--regid={SYSTEM_USER}",
-        "--init-groups",
-        "--",
-    )
+            raise StartRefused(f"The system user {SYSTEM_USER} can't be made ({made.stderr.strip()}): run as an ordinary user.")
+    logger.info("The databases run as the system user %s: user namespaces are refused here.", SYSTEM_USER)
+    prefix = ("setpriv", f"--reuid={SYSTEM_USER}", f"--regid={SYSTEM_USER}", "--init-groups", "--")
     # It enters its own folders below this one; what else is here stays closed to it, file by file.
     data_dir.chmod(0o711)
     for path in [data_dir, *binaries]:
-        if subprocess.run(
-            [*prefix, "test", "-x", str(path)], capture_output=True
-        ).returncode:
+        if subprocess.run([*prefix, "test", "-x", str(path)], check=False, capture_output=True).returncode:
             raise StartRefused(
                 f"User namespaces are refused here, and the system user {SYSTEM_USER} may not enter {path}: move OrcaRouter out of a private folder "
                 "(to /opt/orcarouter, say), or run it as an ordinary user."
@@ -137,8 +108,5 @@ def _system_account(data_dir: Path, binaries: list[Path]) -> Account:
     uid = pwd.getpwnam(SYSTEM_USER).pw_uid
     if _owner_of_database(data_dir) == 0:
         # Begun in a namespace, moved to where there are none.
-        subprocess.run(
-            ["chown", "-R", "--no-dereference", str(uid), str(data_dir / "postgres")],
-            check=True,
-        )
+        subprocess.run(["chown", "-R", "--no-dereference", str(uid), str(data_dir / "postgres")], check=True)
     return Account(prefix, uid)

@@ -28,11 +28,9 @@ def sockets_folder(data_dir: Path) -> Path:
         return Path((data_dir / "sockets-folder").read_text())
     name = f"orcarouter-{hashlib.sha256(os.fsencode(inside)).hexdigest()[:16]}"
     temp = Path(tempfile.gettempdir())
-    return (
-        temp
-        if len(os.fsencode(temp / name)) <= LONGEST_SOCKETS_FOLDER
-        else Path("/tmp")
-    ) / name
+    if len(os.fsencode(temp / name)) > LONGEST_SOCKETS_FOLDER:
+        temp = Path("/tmp")  # noqa: S108 - TMPDIR is too long as well; the folder's owner and mode are looked at before it is used
+    return temp / name
 
 
 def prepare_sockets_folder(data_dir: Path, owner: int) -> Path:
@@ -42,9 +40,7 @@ def prepare_sockets_folder(data_dir: Path, owner: int) -> Path:
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     found = folder.lstat()
-    if not inside and (
-        not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), owner)
-    ):
+    if not inside and (not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), owner)):
         # Somebody else made it first: the temp folder is open to all.
         folder = Path(tempfile.mkdtemp(prefix="orcarouter-", dir=folder.parent))
     if not inside:
@@ -62,9 +58,7 @@ def prepare(data_dir: Path) -> None:
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise StartRefused(
-            f"The data folder {data_dir} can't be made ({error.strerror}): set ORCAROUTER_DATA to a folder of yours."
-        ) from error
+        raise StartRefused(f"The data folder {data_dir} can't be made ({error.strerror}): set ORCAROUTER_DATA to a folder of yours.") from error
     owner = data_dir.stat().st_uid
     if owner != os.geteuid():
         raise StartRefused(
@@ -86,9 +80,7 @@ class Lock:
     """Held by the one process that runs the servers of a data folder; the kernel lets go of it whatever becomes of that process."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._file = os.open(
-            data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
+        self._file = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -19,18 +19,12 @@ def find(folder: Path, program: str) -> list[int]:
     for entry in Path("/proc").iterdir():
         # Others' processes can't be looked into, and need not be; any process may end meanwhile.
         with suppress(OSError):
-            if (
-                entry.name.isdigit()
-                and os.readlink(entry / "cwd") == str(folder)
-                and Path(os.readlink(entry / "exe")).name == program
-            ):
+            if entry.name.isdigit() and os.readlink(entry / "cwd") == str(folder) and Path(os.readlink(entry / "exe")).name == program:
                 found.append(int(entry.name))
     return found
 
 
-def stop(
-    folder: Path, program: str, number: signal.Signals, *, grace: float = 20
-) -> None:
+def stop(folder: Path, program: str, number: signal.Signals, *, grace: float = 20) -> None:
     """Wait until no ``program`` works in ``folder`` any more; ask them to stop, and kill them after ``grace`` seconds."""
     if not (left := find(folder, program)):
         return

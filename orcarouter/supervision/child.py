@@ -7,11 +7,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from orcarouter.supervision import StartRefused
@@ -31,11 +29,6 @@ def log_line(name: str, level: int, line: str) -> None:
 def plain(line: str) -> tuple[int, str]:
     """The level of a line that does not tell one."""
     return logging.INFO, line
-
-
-def running(pid: int, started: int) -> bool:
-    """Whether ``pid`` is still the process that began at ``started`` (see `began`), and not a later one of that number."""
-    return began(pid) == started
 
 
 def began(pid: int) -> int | None:
@@ -75,20 +68,12 @@ class Child:
     parse: Callable[[str], tuple[int, str]] = plain
     on_line: OnLine = log_line
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
-    _last: deque[str] = field(
-        default_factory=partial(deque, maxlen=3), init=False, repr=False
-    )
     _reader: threading.Thread | None = field(default=None, init=False, repr=False)
 
     def start(self) -> None:
         self.before()
         # Asked for after ``prefix``: the kernel forgets the request when a process changes its credentials.
-        tied = [
-            "setpriv",
-            "--pdeathsig",
-            self.stop_signal.name.removeprefix("SIG"),
-            "--",
-        ]
+        tied = ["setpriv", "--pdeathsig", self.stop_signal.name.removeprefix("SIG"), "--"]
         self.process = subprocess.Popen(
             [*self.prefix, *tied, *self.argv],
             env=self.env,
@@ -98,12 +83,7 @@ class Child:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        self._reader = threading.Thread(
-            target=self._relay,
-            args=(self.process,),
-            name=f"output-{self.name}",
-            daemon=True,
-        )
+        self._reader = threading.Thread(target=self._relay, args=(self.process,), name=f"output-{self.name}", daemon=True)
         self._reader.start()
 
     def _relay(self, process: subprocess.Popen[bytes]) -> None:
@@ -112,7 +92,6 @@ class Child:
             for line in output:
                 if text := line.decode(errors="replace").rstrip():
                     level, message = self.parse(text)
-                    self._last.append(message)
                     self.on_line(self.name, level, message)
 
     @property
@@ -125,11 +104,7 @@ class Child:
         code = self.process.poll() if self.process else None
         if code is None:
             return "is running" if self.process else "never started"
-        return (
-            f"ended with status {code}"
-            if code >= 0
-            else f"was ended by {signal.Signals(-code).name}"
-        )
+        return f"ended with status {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
 
     def wait_ready(self, cancelled: Callable[[], bool] = lambda: False) -> bool:
         """Wait until the process answers; False when ``cancelled()`` first.
@@ -140,15 +115,11 @@ class Child:
         while not cancelled():
             if not self.alive:
                 self._drain()
-                raise StartRefused(
-                    f"{self.name} {self.ending} before it was ready: {' '.join(self._last) or 'it said nothing'}"
-                )
+                raise StartRefused(f"{self.name} {self.ending} before it was ready: the lines above say why.")
             if self.ready():
                 return True
             if time.monotonic() > deadline:
-                raise StartRefused(
-                    f"{self.name} was not ready after {self.ready_within:.0f} seconds."
-                )
+                raise StartRefused(f"{self.name} was not ready after {self.ready_within:.0f} seconds.")
             time.sleep(LOOK_EVERY)
         return False
 
@@ -172,11 +143,7 @@ class Child:
                 hastened = True
                 self._signal(self.hasty_signal)
             if time.monotonic() > deadline:
-                self.on_line(
-                    self.name,
-                    logging.WARNING,
-                    f"did not stop within {self.grace:.0f} seconds and is killed",
-                )
+                self.on_line(self.name, logging.WARNING, f"did not stop within {self.grace:.0f} seconds and is killed")
                 self._signal(signal.SIGKILL)
                 self.process.wait()
             time.sleep(LOOK_EVERY)
@@ -184,6 +151,7 @@ class Child:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self._drain()
+        self.process = None
 
     def _signal(self, number: signal.Signals) -> None:
         if self.alive and self.process:

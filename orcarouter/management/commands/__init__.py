@@ -1,0 +1,1 @@
+"""`manage.py up`, `serve` and what else an operator types."""

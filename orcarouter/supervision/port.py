@@ -1,0 +1,29 @@
+"""The address that the web process will listen on."""
+
+import socket
+
+from orcarouter.supervision import StartRefused
+
+
+def refuse_taken(host: str, port: int) -> None:
+    """Raise `StartRefused` if nobody could listen there now."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except (OSError, OverflowError) as error:
+        raise StartRefused(f"HOST={host} PORT={port} is no address of this machine ({error}).") from error
+    with socket.socket(family, kind, protocol) as listener:
+        # As the web process will: connections of an earlier one, still fading, are no hindrance.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(1)
+        except PermissionError as error:
+            raise StartRefused(f"PORT={port} needs root: take one above 1023, as in `PORT=8000 make run`.") from error
+        except OSError as error:
+            raise StartRefused(
+                f"PORT={port} on {host} can't be used ({error.strerror}): stop what listens there, or take another, as in `PORT={other(port)} make run`."
+            ) from error
+
+
+def other(port: int) -> int:
+    return port + 1 if port < 65535 else port - 1
