@@ -1,0 +1,127 @@
+// A live list. `data-feed` holds the address of newer rows; the server answers them newest first, or 204.
+//
+// While someone reads (scrolled down, focus in the list, a panel open, a text selected) new rows wait behind the bar,
+// so that nothing moves under their eyes. Paused, nothing is fetched.
+const EVERY_MS = 1000;
+const SLOWEST_MS = 15_000;
+const KEPT_ROWS = 300;
+
+class Feed {
+  constructor(list) {
+    this.list = list;
+    this.bar = document.getElementById(list.dataset.feedBar);
+    this.failure = document.getElementById("failed-feed");
+    this.pause = document.querySelector("[data-feed-pause]");
+    this.state = document.querySelector("[data-feed-state]");
+    this.waiting = document.createDocumentFragment();
+    this.delay = EVERY_MS;
+    this.newest = list.querySelector("[data-id]")?.dataset.id ?? "";
+    this.bar?.addEventListener("click", () => this.show());
+    this.pause?.addEventListener("click", () => this.toggle());
+    if (this.pause) this.pause.hidden = false;
+    this.render();
+    this.next();
+  }
+
+  get paused() { return this.pause?.getAttribute("aria-pressed") === "true"; }
+
+  get reading() {
+    const scroller = this.list.closest(".with-panel > *");
+    return (scroller?.scrollTop || scrollY) > 8 || this.list.contains(document.activeElement)
+      || Boolean(document.querySelector("#panel:not([hidden])")) || !getSelection().isCollapsed;
+  }
+
+  next() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.poll(), this.delay);
+  }
+
+  async poll() {
+    if (!this.list.isConnected) return;
+    if (this.paused || document.hidden) return this.next();
+    try {
+      const url = new URL(this.list.dataset.feed, location.href);
+      url.searchParams.set("after", this.newest);
+      const answer = await fetch(url, { headers: { "HX-Request": "true", "X-Feed": "true" }, redirect: "manual" });
+      if (!answer.ok) throw new Error(String(answer.status));
+      if (answer.status !== 204) this.take(await answer.text());
+      this.delay = EVERY_MS;
+      this.fail(false);
+    } catch {
+      this.delay = Math.min(this.delay * 2, SLOWEST_MS);
+      this.fail(true);
+    }
+    this.next();
+  }
+
+  take(markup) {
+    const holder = document.createElement("template");
+    holder.innerHTML = markup;
+    const rows = [...holder.content.querySelectorAll("[data-id]")].filter((row) => !this.list.querySelector(`[data-id="${CSS.escape(row.dataset.id)}"]`));
+    if (!rows.length) return;
+    this.newest = rows[0].dataset.id;
+    this.waiting.prepend(...rows);
+    this.reading ? this.render() : this.show();
+  }
+
+  show() {
+    const rows = [...this.waiting.children];
+    document.getElementById("feed-empty")?.setAttribute("hidden", "");
+    this.list.closest("[data-feed-table]")?.removeAttribute("hidden");
+    rows.forEach((row) => row.classList.add("new"));
+    this.list.prepend(...rows);
+    window.htmx?.process(this.list);
+    [...this.list.querySelectorAll("[data-id]")].slice(KEPT_ROWS).forEach((row) => row.remove());
+    this.render();
+    if (rows.length) this.say(`${rows.length} new`);
+  }
+
+  toggle() {
+    this.pause.setAttribute("aria-pressed", String(!this.paused));
+    this.render();
+  }
+
+  fail(failed) {
+    const shown = document.querySelector(".feed-failed");
+    if (!failed) return shown?.remove();
+    if (shown || !this.failure) return;
+    const said = this.failure.content.firstElementChild.cloneNode(true);
+    said.classList.add("feed-failed");
+    said.querySelector("[data-retry]")?.addEventListener("click", () => { this.delay = EVERY_MS; this.poll(); });
+    (this.bar ?? this.list.closest(".tbl-wrap")).before(said);
+  }
+
+  say(words) {
+    const region = document.getElementById("announce");
+    if (region) region.textContent = words;
+  }
+
+  render() {
+    const count = this.waiting.children.length;
+    if (this.bar) {
+      this.bar.hidden = count === 0;
+      this.bar.querySelector("[data-feed-count]").textContent = String(count);
+    }
+    if (this.state) {
+      this.state.hidden = false;
+      this.state.querySelectorAll("[data-when]").forEach((part) => { part.hidden = (part.dataset.when === "paused") !== this.paused; });
+    }
+    this.pause?.querySelectorAll("[data-when]").forEach((part) => { part.hidden = (part.dataset.when === "paused") !== this.paused; });
+  }
+}
+
+const started = new WeakSet();
+function start() {
+  document.querySelectorAll("[data-feed]").forEach((list) => {
+    if (started.has(list)) return;
+    started.add(list);
+    new Feed(list);
+  });
+}
+start();
+document.addEventListener("htmx:after:process", start);
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "p" || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
+  document.querySelector("[data-feed-pause]")?.click();
+});

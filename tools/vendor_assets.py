@@ -1,0 +1,124 @@
+"""Rebuild ``static/vendor`` from upstream packages: Tabler cut to what the console uses, icons as one sprite.
+
+Run it by a maintainer after adding a Tabler class or an icon::
+
+    npm pack @tabler/core@1.6.1 @tabler/icons@3.51.0    # unpack both somewhere
+    python tools/vendor_assets.py --tabler core/dist/css/tabler.min.css --icons icons/icons/outline
+
+Nothing is fetched here. A rule stays when every class in one of its selectors occurs in our templates,
+scripts or form code, and a custom property stays when something kept refers to it.
+"""
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENDOR = ROOT / "static" / "vendor"
+ICON_NAMES = ROOT / "tools" / "icons.txt"
+SHAPES = ROOT / "tools" / "shapes.svg"
+# Set by the browser's state or by Django's forms rather than written in a template.
+ALWAYS = {"is-invalid", "visually-hidden", "visually-hidden-focusable"}
+AT_RULES_WITH_RULES = ("@media", "@supports", "@layer", "@container")
+
+
+def blocks(css: str) -> Iterator[tuple[str, str]]:
+    """Yield ``(prelude, body)`` of each block at the top level of ``css``; statements such as ``@charset`` are dropped."""
+    start = depth = opened = 0
+    quote = ""
+    for at, char in enumerate(css):
+        if quote:
+            quote = "" if char == quote and css[at - 1] != "\\" else quote
+        elif char in "\"'":
+            quote = char
+        elif char == "{":
+            opened, depth = (at, 1) if depth == 0 else (opened, depth + 1)
+        elif char == "}":
+            depth -= 1
+            if depth == 0:
+                yield css[start:opened].strip(), css[opened + 1 : at]
+                start = at + 1
+        elif char == ";" and depth == 0:
+            start = at + 1
+
+
+def split_selectors(prelude: str) -> list[str]:
+    """Split at the commas that are not inside ``:is(...)`` or ``[...]``."""
+    return [part.strip() for part in re.split(r",(?![^(\[]*[)\]])", prelude)]
+
+
+def wanted(selector: str, used: set[str]) -> bool:
+    # What only excludes (`:not(.x)`) need not exist for the rule to apply.
+    positive = re.sub(r":not\([^)]*\)", "", selector)
+    return set(re.findall(r"\.((?:\\.|[\w-])+)", positive)) <= used
+
+
+def trim(css: str, used: set[str]) -> str:
+    """Drop the rules that can match nothing of ours, at every nesting."""
+    kept = []
+    for prelude, body in blocks(css):
+        if prelude.startswith(AT_RULES_WITH_RULES):
+            inner = trim(body, used)
+            if inner:
+                kept.append(f"{prelude}{{{inner}}}")
+        elif prelude.startswith("@"):
+            kept.append(f"{prelude}{{{body}}}")
+        else:
+            selectors = [selector for selector in split_selectors(prelude) if wanted(selector, used)]
+            if selectors:
+                kept.append(f"{','.join(selectors)}{{{body}}}")
+    return "\n".join(kept)
+
+
+def drop_unused_properties(css: str, also: str) -> str:
+    """Drop ``--tblr-*`` definitions that nothing refers to, until none is left; ``also`` is our own stylesheet."""
+    while (smaller := _drop_once(css, also)) != css:
+        css = smaller
+    return css
+
+
+def _drop_once(css: str, also: str) -> str:
+    referred = set(re.findall(r"var\(\s*(--[\w-]+)", css + also))
+    animated = re.sub(r"@keyframes [\w-]+", "", css)
+    css = re.sub(r"(--tblr-[\w-]+):[^;{}]*(?:;|(?=\}))", lambda found: found.group() if found.group(1) in referred else "", css)
+    css = re.sub(r"@keyframes ([\w-]+)\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}\n?", lambda found: found.group() if found.group(1) in animated else "", css)
+    return re.sub(r"(?<=[\n{}])[^{}\n;@]+\{\}\n?", "", css)
+
+
+def words_in_use() -> set[str]:
+    """Every word that may be a class name: generous on purpose, a false positive costs a few bytes."""
+    sources = [
+        *ROOT.glob("templates/**/*.html"),
+        *ROOT.glob("static/js/*.js"),
+        *ROOT.glob("*/forms.py"),
+        *ROOT.glob("*/console*.py"),
+    ]
+    return ALWAYS | {word for path in sources for word in re.findall(r"[A-Za-z][\w-]+", path.read_text())}
+
+
+def sprite(folder: Path) -> str:
+    """One SVG with a symbol ``i-{name}`` per icon and the verdicts' shapes ``v-{verdict}``."""
+    symbols = []
+    for name in ICON_NAMES.read_text().split():
+        body = re.search(r"<svg[^>]*>(.*)</svg>", (folder / f"{name}.svg").read_text(), re.DOTALL)
+        assert body, name
+        drawing = re.sub(r"\s*\n\s*", "", body.group(1))
+        symbols.append(f'<symbol id="i-{name}" viewBox="0 0 24 24">{drawing}</symbol>')
+    return '<svg xmlns="http://www.w3.org/2000/svg">\n' + SHAPES.read_text() + "\n".join(symbols) + "\n</svg>\n"
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--tabler", type=Path, required=True)
+    arguments.add_argument("--icons", type=Path, required=True)
+    options = arguments.parse_args()
+    source = re.sub(r"/\*(?!!).*?\*/", "", options.tabler.read_text(), flags=re.DOTALL)
+    licence = "/* Tabler 1.6.1, MIT, cut to the console's classes by tools/vendor_assets.py */\n"
+    css = drop_unused_properties(trim(source, words_in_use()), (ROOT / "static" / "orca.css").read_text())
+    (VENDOR / "tabler.css").write_text(licence + css + "\n")
+    (ROOT / "static" / "icons.svg").write_text(sprite(options.icons))
+
+
+if __name__ == "__main__":
+    main()

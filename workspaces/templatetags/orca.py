@@ -1,0 +1,293 @@
+"""``{% load orca %}``: permissions, money, times and figures as the console writes them."""
+
+import json
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django import template
+from django.template.context import Context
+from django.utils import timezone
+from django.utils.html import conditional_escape, escape, format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from workspaces import money, permissions
+
+from . import _charts
+
+register = template.Library()
+
+# The spec's verdict on the left; its word and the name of its colour and shape on the right.
+VERDICTS = {
+    "allow": ("Allow", "allow"),
+    "audit": ("Audit", "audit"),
+    "deny": ("Deny", "deny"),
+    "sanitize": ("Sanitize", "sanitize"),
+    "pending": ("Pending", "pending"),
+    "pending_approval": ("Pending", "pending"),
+    "observe": ("Observe", "observe"),
+    "cap_cost": ("Cap cost", "deny"),
+    "block": ("Block", "deny"),
+    "mask": ("Mask", "sanitize"),
+    "flag": ("Flag", "audit"),
+}
+
+
+@register.simple_tag(takes_context=True)
+def may(context: Context, permission: str) -> bool:
+    """``{% may 'firewall.change_policy' as may_edit %}``: whether the signed-in member may. The view refuses anyway."""
+    request = context.get("request")
+    return permissions.allowed(getattr(request, "membership", None), permission)
+
+
+@register.simple_tag(takes_context=True)
+def is_current(context: Context, href: str, exact: bool = False) -> bool:
+    """Whether the page being shown is ``href`` or lies below it."""
+    path = getattr(context.get("request"), "path", "")
+    return path == href or (not exact and path.startswith(href.rstrip("/") + "/"))
+
+
+@register.filter
+def verdict_word(verdict: object) -> str:
+    return VERDICTS.get(str(verdict), (str(verdict).replace("_", " ").capitalize(), ""))[0]
+
+
+@register.filter
+def verdict_shape(verdict: object) -> str:
+    """Name of the verdict's colour and shape; an unknown verdict gets the grey ring rather than none."""
+    return VERDICTS.get(str(verdict), ("", "observe"))[1]
+
+
+@register.filter
+def usd(micro_usd: int | None, style: str = "") -> str:
+    """Dollars from micro-USD: cents, or four places below ten cents; ``exact`` gives six. ``None`` is unknown, never 0."""
+    if micro_usd is None or micro_usd == "":
+        return "unknown"
+    amount = money.to_usd(micro_usd)
+    sign, amount = ("−" if amount < 0 else ""), abs(amount)
+    if style == "exact":
+        return f"{sign}${amount:,.6f}"
+    if 0 < amount < money.to_usd(100):
+        return f"< {sign}$0.0001"
+    return f"{sign}${amount:,.4f}" if 0 < amount < money.to_usd(100_000) else f"{sign}${amount:,.2f}"
+
+
+@register.filter
+def figure(number: float | None) -> str:
+    """A count with thousands separators; a dash for ``None``."""
+    return "–" if number is None or number == "" else f"{number:,}"
+
+
+@register.filter
+def compact(number: float | None) -> str:
+    """A count in at most five characters and a unit: 18,402, 1.2 M, 3.4 G."""
+    if number is None or number == "":
+        return "–"
+    for size, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (100_000, "k")):
+        if abs(number) >= size:
+            scale = 1_000 if unit == "k" else size
+            return f"{number / scale:,.1f}".removesuffix(".0") + f" {unit}"
+    return f"{number:,}"
+
+
+@register.filter
+def percent_of(part: float | None, whole: float | None) -> str:
+    """``12.9 %``; a dash when the whole is nothing."""
+    return f"{100 * (part or 0) / whole:.1f} %" if whole else "–"
+
+
+@register.filter
+def share_of(part: float | None, whole: float | None) -> str:
+    """The same as an SVG length: ``12.9%``, within 0 and 100."""
+    return f"{min(max(100 * (part or 0) / whole, 0), 100):.2f}%" if whole else "0%"
+
+
+@register.filter
+def duration(milliseconds: float | None) -> str:
+    """How long something took: < 1 ms, 420 ms, 1.9 s, 1 min 43 s, 2 h 14 min."""
+    if milliseconds is None or milliseconds == "":
+        return "–"
+    if milliseconds < 1:
+        return "< 1 ms"
+    if milliseconds < 1_000:
+        return f"{milliseconds:.0f} ms"
+    if milliseconds < 60_000:
+        return f"{milliseconds / 1000:.1f} s"
+    minutes, seconds = divmod(int(milliseconds // 1000), 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+@register.filter
+def ago(at: datetime | None, style: str = "long") -> str:
+    """Time since ``at`` or until it, in words: ``9 h ago``, ``in 90 days``; ``short`` leaves "ago" and "in" away."""
+    if not at:
+        return "never"
+    now = timezone.now()
+    past = at <= now
+    words = _span(now - at if past else at - now, at.astimezone(UTC), now, past=past)
+    if style == "short" or not words[0].isdigit():
+        return words
+    return f"{words} ago" if past else f"in {words}"
+
+
+def _span(span: timedelta, at: datetime, now: datetime, *, past: bool) -> str:
+    seconds = int(span.total_seconds())
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    if seconds < 86_400:
+        return f"{seconds // 3600} h"
+    if span.days < 7 or (not past and span.days < 120):
+        return f"{span.days} day{'' if span.days == 1 else 's'}"
+    return f"{at.day} {at:%b}" + ("" if at.year == now.year else f" {at.year}")
+
+
+@register.filter
+def exact(at: datetime | None) -> str:
+    """``2026-11-17 14:31:52 UTC``, what a relative time shows on hover."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if at else ""
+
+
+@register.filter
+def iso(at: datetime | None) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if at else ""
+
+
+def _visible(text: str) -> SafeString:
+    """Escape, and show what would not be seen (controls, bidi overrides, zero-width) as its code point."""
+
+    def mark(char: str) -> str:
+        if unicodedata.category(char) in {"Cc", "Cf", "Zl", "Zp", "Co", "Cn", "Cs"}:
+            return format_html('<span class="ctrl">U+{}</span>', f"{ord(char):04X}")
+        return escape(char)
+
+    return escape(text) if text.isprintable() else _join(mark(char) for char in text)
+
+
+def _join(pieces: Iterable[str], glue: str = "") -> SafeString:
+    return format_html_join(glue, "{}", ((piece,) for piece in pieces))
+
+
+@register.filter
+def tool_name(name: object) -> SafeString:
+    """A tool's name or an id as an agent sent it, with nothing invisible left in it."""
+    return _visible(str(name))
+
+
+@register.filter
+def highlight(text: object, marks: Iterable[str] = ()) -> SafeString:
+    """``text`` escaped, with each of ``marks`` that occurs in it marked."""
+    text = str(text)
+    found = sorted((text.index(mark), -len(mark), mark) for mark in marks if mark and mark in text)
+    pieces, at = [], 0
+    for start, _, mark in found:
+        if start >= at:
+            pieces += [
+                _lines(text[at:start]),
+                format_html("<mark>{}</mark>", _lines(mark)),
+            ]
+            at = start + len(mark)
+    return _join([*pieces, _lines(text[at:])])
+
+
+def _lines(text: str) -> SafeString:
+    return _join(map(_visible, text.split("\n")), glue="\n")
+
+
+# Deeper or longer than this folds: a reader sees the shape first.
+FOLD_DEPTH, FOLD_ITEMS = 2, 12
+# Nesting past this is shown on one line: arguments come from an agent and may be made to exhaust the stack.
+MAX_DEPTH = 24
+
+
+@register.simple_tag
+def json_view(value: object, marks: Sequence[str] = ()) -> SafeString:
+    """JSON, or a text that may be JSON cut short, as coloured and folding ``pre`` content; ``marks`` are highlighted."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return highlight(value, marks)
+    return _json(value, marks or (), 0)
+
+
+def _json(value: Any, marks: Sequence[str], depth: int) -> SafeString:
+    if depth < MAX_DEPTH and isinstance(value, Mapping) and value:
+        items = [
+            format_html(
+                '<span class="k">{}</span>: {}',
+                highlight(json.dumps(str(key), ensure_ascii=False), marks),
+                _json(item, marks, depth + 1),
+            )
+            for key, item in value.items()
+        ]
+        return _fold("{", "}", items, depth)
+    if depth < MAX_DEPTH and isinstance(value, list | tuple) and value:
+        return _fold("[", "]", [_json(item, marks, depth + 1) for item in value], depth)
+    return highlight(json.dumps(value, ensure_ascii=False, default=str), marks)
+
+
+def _fold(opening: str, closing: str, items: list[SafeString], depth: int) -> SafeString:
+    indent = "  " * (depth + 1)
+    lines = format_html_join(",\n", "{}{}", ((indent, item) for item in items))
+    body = format_html("{}\n{}\n{}{}", opening, lines, indent[2:], closing)
+    if depth < FOLD_DEPTH and (depth == 0 or len(items) <= FOLD_ITEMS):
+        return body
+    return format_html(
+        '<details class="fold"><summary>{} {} {}</summary>{}</details>',
+        opening,
+        f"{len(items)} more",
+        closing,
+        body,
+    )
+
+
+@register.simple_tag
+def spark(values: Sequence[float], band: Sequence[tuple[float, float]] = ()) -> _charts.Spark:
+    return _charts.spark(list(values or ()), list(band or ()))
+
+
+@register.simple_tag
+def stacked(parts: Sequence[tuple[str, float]]) -> list[dict]:
+    """Parts ``(verdict, count)`` of one bar with their ``offset`` and ``width`` in percent."""
+    shares = _charts.shares([count for _, count in parts])
+    return [{"verdict": verdict, "count": count, "offset": offset, "width": width} for (verdict, count), (offset, width) in zip(parts, shares, strict=True)]
+
+
+@register.simple_tag
+def widget(field: Any, extra: str = "") -> SafeString:
+    """A form field's control in the console's look, tied to its hint and its error; ``extra`` adds classes such as ``mono``."""
+    kind = getattr(field.field.widget, "input_type", "")
+    base = {
+        "select": "form-select",
+        "checkbox": "form-check-input",
+        "radio": "form-check-input",
+    }.get(kind, "form-control")
+    described = [f"{field.auto_id}-{part}" for part, shown in (("hint", field.help_text), ("error", field.errors)) if shown]
+    attrs = {
+        "class": " ".join(
+            filter(
+                None,
+                [
+                    base,
+                    extra,
+                    "is-invalid" if field.errors else "",
+                    field.field.widget.attrs.get("class", ""),
+                ],
+            )
+        )
+    }
+    if described:
+        attrs["aria-describedby"] = " ".join(described)
+    if field.errors:
+        attrs["aria-invalid"] = "true"
+    return conditional_escape(field.as_widget(attrs=attrs))
+
+
+@register.filter
+def is_checkbox(field: Any) -> bool:
+    return getattr(field.field.widget, "input_type", "") == "checkbox"
