@@ -1,0 +1,50 @@
+# OrcaRouter. `make` alone lists what there is; everything runs in .venv, made on first use from the locked requirements.
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test test-long bench lint format lock ready ready-dev
+export PYTHON
+PY := .venv/bin/python
+
+help: ## List what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+run: ready ## Start OrcaRouter; Ctrl-C stops it (HOST, PORT, ORCAROUTER_DATA)
+	@exec $(PY) manage.py up
+
+demo: ready-dev ## Let an agent play three stories against a running OrcaRouter
+	@exec $(PY) manage.py demo
+
+test: ready-dev ## Run all tests
+	@scripts/setup.sh program chromium "The console's tests"
+	@exec $(PY) -m pytest $(ARGS)
+
+test-long: export TEST_LONG = 1
+test-long: test ## Run all tests with the full number of cases
+
+bench: ready-dev ## Measure speed, side by side with nginx
+	@scripts/setup.sh program nginx "The comparison"
+	@exec $(PY) manage.py bench
+
+lint: ready-dev ## Check style, types, templates and the direction of imports
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy .
+	$(PY) -m djlint templates --lint --check --quiet
+	.venv/bin/lint-imports
+
+format: ready-dev ## Put the code into the house's form
+	$(PY) -m ruff check --fix --quiet .
+	$(PY) -m ruff format .
+	$(PY) -m djlint templates --reformat --quiet
+
+lock: ## Lock the newest allowed libraries, with hashes (needs uv)
+	@command -v uv >/dev/null || { echo "Locking needs uv: pip install uv" >&2; exit 1; }
+	uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --no-emit-index-url --python-version 3.11 -c requirements.lock \
+		pyproject.toml --group dev -o requirements-dev.lock
+
+ready:
+	@scripts/setup.sh venv requirements.lock
+
+ready-dev:
+	@scripts/setup.sh venv requirements-dev.lock
