@@ -1,16 +1,21 @@
 """Reads of keys, providers and usage. ``load_grant`` comes before a workspace is known and finds it by the key's hash."""
 
 import logging
+from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 
+from django.contrib.postgres.aggregates import ArrayAgg
 from django.db import connection
+from django.db.models import Count, Max, Sum, Value
+from django.db.models.functions import Coalesce
 
 from firewall.engine import types as firewall
 from firewall.models import Policy, Settings
 from keys.engine.grant import BoundPolicy, Grant, Price, Route
 from keys.engine.scope import ModelList, Scope, parse_network
-from keys.models import ApiKey, ProviderCredential, ProviderModel
-from workspaces import tenancy, vault
+from keys.models import ApiKey, ProviderCredential, ProviderModel, Usage
+from workspaces import ids, tenancy, vault
 from workspaces.models import Workspace
 
 logger = logging.getLogger(__name__)
@@ -50,6 +55,44 @@ def load_grant(token_hash: str) -> Grant | None:
             run_gap_seconds=settings.run_gap_seconds,
             models=_routes(workspace_id, workspace.config_version),
         )
+
+
+def config_version(workspace_id: int) -> int:
+    """The configuration version of a workspace, as PostgreSQL has it."""
+    with tenancy.scope(workspace_id):
+        return Workspace.objects.values_list("config_version", flat=True).get(pk=workspace_id)
+
+
+@dataclass(frozen=True, slots=True)
+class RunTrace:
+    """What the usage ledger knows of one run of a key; digest and fingerprint are those of its last call."""
+
+    run_id: str
+    calls: int
+    cost_micro_usd: int
+    last_at: datetime
+    context_digest: str
+    fingerprint: str
+
+
+def run_traces(workspace_id: int, key_id: int, run_id: str | None, since: datetime) -> list[RunTrace]:
+    """The one run that is named, else the key's derived runs with a call since then: newest first, at most 500."""
+    wanted = Usage.objects.filter(workspace_id=workspace_id, key_id=key_id)
+    recent = wanted.filter(id__gte=ids.lowest_at(since), run_source="derived").values("agent_run_id").distinct()[:500]
+    with tenancy.scope(workspace_id):
+        rows = (
+            (wanted.filter(agent_run_id=run_id) if run_id is not None else wanted.filter(agent_run_id__in=recent))
+            .values("agent_run_id")
+            .annotate(
+                calls=Count("id"),
+                cost=Coalesce(Sum("cost_micro_usd"), 0),
+                last_at=Max("occurred_at"),
+                digests=ArrayAgg("context_digest", order_by="-id", default=Value([])),
+                fingerprints=ArrayAgg("fingerprint", order_by="-id", default=Value([])),
+            )
+            .order_by("-last_at")
+        )
+        return [RunTrace(row["agent_run_id"], row["calls"], row["cost"], row["last_at"], row["digests"][0] or "", row["fingerprints"][0] or "") for row in rows]
 
 
 def scope_of(key: ApiKey) -> Scope:

@@ -1,0 +1,146 @@
+"""One connection to Valkey for all calls in flight: commands are pipelined, replies come back in order.
+
+A pool hands a connection to each caller and pays for it in syscalls; here what many calls ask in one turn of the event
+loop leaves in one write.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import hiredis
+
+logger = logging.getLogger(__name__)
+
+#: Seconds a reply may take before Valkey counts as away.
+REPLY_SECONDS = 0.5
+CONNECT_SECONDS = 1.0
+#: Seconds between attempts to connect again.
+RETRY_SECONDS = 0.2
+
+
+class Away(Exception):
+    """Valkey does not answer. What needs it fails closed; the rest goes on."""
+
+
+class Link(asyncio.Protocol):
+    """A multiplexed client. ``call`` raises ``Away``; ``hint`` is fire and forget."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._transport: asyncio.WriteTransport | None = None
+        self._reader = hiredis.Reader()
+        self._waiting: deque[asyncio.Future | None] = deque()
+        self._unsent: list[bytes] = []
+        self._keeper: asyncio.Task | None = None
+        self._lost = asyncio.Event()
+
+    # --- Life ---
+    async def start(self) -> None:
+        """Connect, and keep connecting whenever the connection is lost. Returns at once when Valkey is away."""
+        with contextlib.suppress(OSError, TimeoutError):
+            await self._connect()
+        self._keeper = asyncio.create_task(self._keep_connected())
+
+    async def stop(self) -> None:
+        if self._keeper:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._transport:
+            self._transport.close()
+
+    @property
+    def is_up(self) -> bool:
+        return self._transport is not None
+
+    async def _keep_connected(self) -> None:
+        while True:
+            if self._transport is None:
+                try:
+                    await self._connect()
+                    logger.info("valkey_connected")
+                except (OSError, TimeoutError):
+                    await asyncio.sleep(RETRY_SECONDS)
+                    continue
+            await self._lost.wait()
+
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        parts = urlsplit(self._url)
+        self._lost.clear()
+        async with asyncio.timeout(CONNECT_SECONDS):
+            if parts.scheme == "unix":
+                await loop.create_unix_connection(lambda: self, unquote(parts.path))
+            else:
+                await loop.create_connection(lambda: self, parts.hostname, parts.port or 6379, ssl=parts.scheme == "rediss" or None)
+        with contextlib.suppress(Away):
+            if parts.password:
+                await self.call("AUTH", *([unquote(parts.username)] if parts.username else []), unquote(parts.password))
+            database = parse_qs(parts.query).get("db", [parts.path.strip("/") if parts.scheme != "unix" else ""])[0]
+            if database not in ("", "0"):
+                await self.call("SELECT", database)
+
+    # --- Use ---
+    async def call(self, *command: str | bytes | int) -> object:
+        """The reply to one command. Raises ``Away``, or ``hiredis.ReplyError`` for an error that Valkey answers."""
+        if self._transport is None:
+            raise Away("Valkey is away")
+        future = asyncio.get_running_loop().create_future()
+        self._send(command, future)
+        try:
+            async with asyncio.timeout(REPLY_SECONDS):
+                reply = await future
+        except TimeoutError:
+            # Replies come in order: one that hangs holds up all that follow. Start afresh.
+            self._drop()
+            raise Away("Valkey does not answer") from None
+        if isinstance(reply, hiredis.ReplyError):
+            raise reply
+        return reply
+
+    def hint(self, *command: str | bytes | int) -> None:
+        """Send a command whose loss is harmless; its reply is dropped."""
+        if self._transport is not None:
+            self._send(command, None)
+
+    def _send(self, command: tuple, future: asyncio.Future | None) -> None:
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent.append(hiredis.pack_command(command))
+        self._waiting.append(future)
+
+    def _flush(self) -> None:
+        packed, self._unsent = b"".join(self._unsent), []
+        if self._transport is not None:
+            self._transport.write(packed)
+
+    def _drop(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+            self.connection_lost(None)
+
+    # --- asyncio.Protocol ---
+    def connection_made(self, transport) -> None:
+        self._reader = hiredis.Reader()
+        self._transport = transport
+
+    def data_received(self, chunk: bytes) -> None:
+        self._reader.feed(chunk)
+        while (reply := self._reader.gets()) is not False:
+            future = self._waiting.popleft()
+            if future is not None and not future.done():
+                future.set_result(reply)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._transport is None:
+            return
+        self._transport = None
+        self._unsent = []
+        waiting, self._waiting = self._waiting, deque()
+        for future in waiting:
+            if future is not None and not future.done():
+                future.set_exception(Away("the connection to Valkey was lost"))
+        logger.warning("valkey_lost")
+        self._lost.set()

@@ -1,0 +1,280 @@
+"""Group commit of what was decided: all calls in flight share one INSERT, one round trip and one fdatasync.
+
+libpq itself, non-blocking, on the event loop's reader callback, over a connection of its own under the role that may
+only insert. A row is written at most once, however often its batch is tried: its id is its identity.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+import orjson
+import psycopg
+from psycopg import pq
+
+logger = logging.getLogger(__name__)
+
+#: A caller waits this long for its rows to stand before it is told that the store is away.
+WAIT_SECONDS = 5.0
+#: A statement that takes longer means a stalled PostgreSQL: the connection is given up and made anew.
+STATEMENT_SECONDS = 4.0
+#: Rows nobody waits for any more are still tried this long.
+KEEP_SECONDS = 60.0
+MAX_BATCH_ROWS, MAX_BATCH_BYTES = 2_000, 4 * 1024 * 1024
+#: Above this much waiting, new calls are refused at admission.
+MAX_BUFFER_BYTES = 64 * 1024 * 1024
+RETRY_SECONDS = 0.2
+
+EVENT_COLUMNS = {
+    "id": "uuid", "workspace_id": "bigint", "occurred_at": "timestamptz", "source": "text", "surface": "text", "verdict": "text",
+    "tool_name": "text", "tools": "text[]", "skill_name": "text", "reason": "text", "reason_code": "text", "factors": "text[]",
+    "risk_score": "smallint", "policy_id": "bigint", "policy_name": "text", "policy_version": "integer", "rule_id": "bigint",
+    "rule_label": "text", "request_id": "text", "client_request_id": "text", "conversation_id": "text", "agent_run_id": "text",
+    "run_source": "text", "step_id": "text", "parent_step_id": "text", "key_id": "bigint", "token_name": "text", "environment": "text",
+    "model_name": "text", "args_summary": "text", "args_hash": "text", "approval_id": "text", "cost_micro_usd": "bigint",
+    "shadow": "boolean", "gap": "boolean", "quarantine": "boolean",
+}  # fmt: skip
+USAGE_COLUMNS = {
+    "id": "uuid", "workspace_id": "bigint", "occurred_at": "timestamptz", "request_id": "text", "key_id": "bigint", "token_name": "text",
+    "environment": "text", "model_name": "text", "provider_id": "bigint", "provider_name": "text", "conversation_id": "text",
+    "agent_run_id": "text", "run_source": "text", "step_id": "text", "parent_step_id": "text", "status": "smallint", "error_code": "text",
+    "outcome": "text", "streamed": "boolean", "prompt_tokens": "integer", "completion_tokens": "integer", "cached_tokens": "integer",
+    "reasoning_tokens": "integer", "usage_source": "text", "cost_micro_usd": "bigint", "latency_ms": "integer", "first_byte_ms": "integer",
+    "context_digest": "text", "fingerprint": "text",
+}  # fmt: skip
+
+
+def _insert(table: str, columns: dict[str, str], parameter: str) -> str:
+    names = ", ".join(columns)
+    types = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+    # No conflict target: naming one would need the right to read.
+    return f"INSERT INTO {table} ({names}) SELECT {names} FROM json_to_recordset({parameter}::json) AS r({types}) ON CONFLICT DO NOTHING"
+
+
+STATEMENT = f"WITH e AS ({_insert('firewall_event', EVENT_COLUMNS, '$1')}) {_insert('keys_usage', USAGE_COLUMNS, '$2')}".encode()
+
+
+class NotRecorded(Exception):
+    """The rows do not stand: PostgreSQL is away, or it refused them. What depends on them must not be answered."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """The rows of one caller, already encoded: they stand or fall together."""
+
+    events: bytes
+    usage: bytes
+    rows: int
+    done: asyncio.Future
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def size(self) -> int:
+        return len(self.events) + len(self.usage)
+
+
+class Recorder:
+    """``await write(events, usage)`` returns when the rows are committed. One instance a process."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._buffer: deque[Entry] = deque()
+        self._buffered_bytes = 0
+        self._in_flight: list[Entry] = []
+        self._connection: psycopg.Connection | None = None
+        self._pg: pq.PGconn | None = None
+        self._wake = asyncio.Event()
+        self._answered: asyncio.Future | None = None
+        self._task: asyncio.Task | None = None
+
+    # --- Life ---
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Write what is waiting, within the statement's time, then close."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STATEMENT_SECONDS):
+                while self._buffer or self._in_flight:
+                    await asyncio.sleep(0.01)
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._close()
+
+    @property
+    def accepts(self) -> bool:
+        """Whether a new call may be admitted: PostgreSQL answers, or the buffer is short and young."""
+        if self._buffered_bytes > MAX_BUFFER_BYTES:
+            return False
+        return self._pg is not None or not self._buffer or time.monotonic() - self._buffer[0].since < 1.0
+
+    # --- Use ---
+    def submit(self, events: list[dict], usage: list[dict]) -> asyncio.Future:
+        """Queue rows; the future is done when they stand, or raises ``NotRecorded``."""
+        done = asyncio.get_running_loop().create_future()
+        # Encoded at once: a bad value fails its own caller here and never a batch.
+        entry = Entry(orjson.dumps(events)[1:-1], orjson.dumps(usage)[1:-1], len(events) + len(usage), done)
+        if self._buffered_bytes + entry.size > MAX_BUFFER_BYTES:
+            done.set_exception(NotRecorded("the buffer is full"))
+        else:
+            self._buffer.append(entry)
+            self._buffered_bytes += entry.size
+            self._wake.set()
+        return done
+
+    async def write(self, events: list[dict], usage: list[dict]) -> None:
+        """Record rows. Raises ``NotRecorded`` after ``WAIT_SECONDS``; the rows may still come to stand later."""
+        done = self.submit(events, usage)
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await asyncio.shield(done)
+        except TimeoutError:
+            done.add_done_callback(lambda future: future.cancelled() or future.exception())
+            raise NotRecorded("PostgreSQL does not answer") from None
+
+    # --- The writer ---
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._buffer:
+                if self._pg is None and not await self._connect():
+                    self._forget_the_old()
+                    await asyncio.sleep(RETRY_SECONDS)
+                    continue
+                await self._write_batch(self._take())
+
+    def _take(self) -> list[Entry]:
+        batch, rows, size = [], 0, 0
+        while self._buffer and rows < MAX_BATCH_ROWS and size < MAX_BATCH_BYTES:
+            entry = self._buffer.popleft()
+            batch.append(entry)
+            rows, size = rows + entry.rows, size + entry.size
+        self._buffered_bytes -= size
+        return batch
+
+    async def _write_batch(self, batch: list[Entry]) -> None:
+        self._in_flight = batch
+        try:
+            await self._execute(batch)
+        except psycopg.OperationalError as error:
+            # Whether it was committed is unknown; writing it again is harmless.
+            logger.warning("recorder_lost_connection", extra={"error": str(error).strip()[:200]})
+            self._close()
+            self._buffer.extendleft(reversed(batch))
+            self._buffered_bytes += sum(entry.size for entry in batch)
+            self._forget_the_old()
+        except psycopg.DataError as error:
+            if len(batch) > 1:
+                # One caller's value is refused: let each stand or fall alone.
+                for entry in batch:
+                    await self._write_batch([entry])
+            else:
+                logger.error("recorder_row_refused", extra={"error": str(error).strip()[:200]})
+                self._finish(batch, NotRecorded("PostgreSQL refused the row"))
+        else:
+            self._finish(batch, None)
+        finally:
+            self._in_flight = []
+
+    @staticmethod
+    def _finish(batch: list[Entry], error: Exception | None) -> None:
+        for entry in batch:
+            if not entry.done.done():
+                if error is None:
+                    entry.done.set_result(None)
+                else:
+                    entry.done.set_exception(error)
+
+    def _forget_the_old(self) -> None:
+        now = time.monotonic()
+        while self._buffer and now - self._buffer[0].since > KEEP_SECONDS:
+            entry = self._buffer.popleft()
+            self._buffered_bytes -= entry.size
+            self._finish([entry], NotRecorded("PostgreSQL stayed away"))
+            entry.done.exception()
+            logger.error("recorder_gave_up", extra={"rows": entry.rows})
+
+    # --- libpq ---
+    async def _connect(self) -> bool:
+        try:
+            self._connection = await asyncio.to_thread(self._open)
+        except psycopg.Error as error:
+            logger.warning("recorder_cannot_connect", extra={"error": str(error).strip()[:200]})
+            return False
+        self._pg = self._connection.pgconn
+        self._pg.nonblocking = 1
+        asyncio.get_running_loop().add_reader(self._pg.socket, self._readable)
+        return True
+
+    def _open(self) -> psycopg.Connection:
+        milliseconds = int(STATEMENT_SECONDS * 1000)
+        options = f"-c statement_timeout={milliseconds} -c timezone=UTC"
+        connection = psycopg.connect(self._url, autocommit=True, connect_timeout=3, options=options, application_name="orca-recorder")
+        prepared = connection.pgconn.prepare(b"record", STATEMENT)
+        if prepared.status != pq.ExecStatus.COMMAND_OK:
+            message = prepared.error_message.decode(errors="replace")
+            connection.close()
+            raise psycopg.OperationalError(message)
+        return connection
+
+    def _close(self) -> None:
+        if self._pg is not None:
+            with contextlib.suppress(Exception):
+                asyncio.get_running_loop().remove_reader(self._pg.socket)
+        if self._connection is not None:
+            with contextlib.suppress(psycopg.Error):
+                self._connection.close()
+        self._connection = self._pg = None
+
+    async def _execute(self, batch: list[Entry]) -> None:
+        assert self._pg is not None
+        events = b"[" + b",".join(entry.events for entry in batch if entry.events) + b"]"
+        usage = b"[" + b",".join(entry.usage for entry in batch if entry.usage) + b"]"
+        self._answered = asyncio.get_running_loop().create_future()
+        self._pg.send_query_prepared(b"record", [events, usage])
+        try:
+            async with asyncio.timeout(STATEMENT_SECONDS + 1):
+                while self._pg.flush():
+                    # The socket's buffer is full: rows of this size are rare, and PostgreSQL drains it in a moment.
+                    await asyncio.sleep(0.001)
+                status, sqlstate, message = await self._answered
+        except TimeoutError:
+            raise psycopg.OperationalError("the statement took too long") from None
+        if status != pq.ExecStatus.COMMAND_OK:
+            raise _as_error(sqlstate, message)
+
+    def _readable(self) -> None:
+        answered, pg = self._answered, self._pg
+        if pg is None:
+            return
+        try:
+            pg.consume_input()
+            if pg.is_busy():
+                return
+            result = pg.get_result()
+            if result is None:
+                return
+            outcome = (result.status, result.error_field(pq.DiagnosticField.SQLSTATE), result.error_message)
+            while pg.get_result() is not None:
+                pass
+        except psycopg.OperationalError as error:
+            outcome = (pq.ExecStatus.FATAL_ERROR, b"08006", str(error).encode())
+            asyncio.get_running_loop().remove_reader(pg.socket)
+            if answered is None or answered.done():
+                # Lost between two batches: the next one connects anew.
+                self._close()
+        if answered is not None and not answered.done():
+            answered.set_result(outcome)
+
+
+def _as_error(sqlstate: bytes | None, message: bytes) -> psycopg.Error:
+    """What a failure means: a value of the batch that PostgreSQL will never take, or a store that is away for now."""
+    text = message.decode(errors="replace")
+    if (sqlstate or b"").startswith((b"22", b"23")):
+        return psycopg.DataError(text)
+    return psycopg.OperationalError(text)

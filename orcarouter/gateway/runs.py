@@ -1,0 +1,123 @@
+"""What a call asks Valkey, in one round trip: is my configuration current, which run am I in, what has the run done so far.
+
+Valkey is a copy. A key it does not know of is ``cold`` and is rebuilt from the usage ledger in PostgreSQL; without Valkey the
+ledger answers directly. All keys of a workspace share a hash tag, so the script touches one slot.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+#: Prefixes of the message list that are looked up, longest first: an agent adds a few messages a step.
+MAX_PREFIXES = 32
+#: Seconds Valkey remembers a run after its last call; afterwards the ledger still does.
+RUN_TTL_SECONDS = 24 * 3600
+
+# KEYS[1] version of the workspace. ARGV: key id, now in ms, gap in ms, ttl in s, run id given ('' to derive),
+# candidate run id, fingerprint, number of digests, digests (longest first; the first is this call's own).
+# Answers {version, dirty, run, state, calls, cost}; state is 'known', 'new', or 'cold' when the ledger must be asked first.
+ADMIT = """
+local space = string.sub(KEYS[1], 1, -8)
+local version = redis.call('HMGET', KEYS[1], 'v', 'dirty')
+local key, now, gap, ttl = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local given, candidate, fingerprint, count = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
+local function run_key(run) return space .. 'run:' .. key .. ':' .. run end
+local function alive(run)
+  if not run then return false end
+  local last = redis.call('HGET', run_key(run), 'last')
+  return last and now - tonumber(last) < gap
+end
+local run, state = given, 'known'
+if given ~= '' then
+  if redis.call('EXISTS', run_key(given)) == 0 then state = 'cold' end
+else
+  for i = 1, count do
+    local found = redis.call('GET', space .. 'context:' .. key .. ':' .. ARGV[8 + i])
+    if alive(found) then run = found break end
+  end
+  if run == '' then
+    local found = redis.call('GET', space .. 'fingerprint:' .. key .. ':' .. fingerprint)
+    if alive(found) then run = found end
+  end
+  if run == '' then
+    run = candidate
+    state = redis.call('EXISTS', space .. 'warm:' .. key) == 1 and 'new' or 'cold'
+  end
+end
+if state == 'cold' then return {version[1], version[2], run, state, 0, 0} end
+local counters = redis.call('HMGET', run_key(run), 'calls', 'cost')
+redis.call('HINCRBY', run_key(run), 'calls', 1)
+redis.call('HSET', run_key(run), 'last', now)
+redis.call('EXPIRE', run_key(run), ttl)
+if given == '' then
+  redis.call('SET', space .. 'context:' .. key .. ':' .. ARGV[9], run, 'PX', gap)
+  redis.call('SET', space .. 'fingerprint:' .. key .. ':' .. fingerprint, run, 'PX', gap)
+end
+return {version[1], version[2], run, state, tonumber(counters[1] or 0), tonumber(counters[2] or 0)}
+"""
+
+# KEYS[1] as above. ARGV: key id, gap in ms, ttl in s, run, calls, cost, last in ms, context ('' for none), fingerprint ('' for none).
+# Seeds one run from the ledger; what a live call has written meanwhile wins.
+SEED = """
+local space = string.sub(KEYS[1], 1, -8)
+local key, gap, ttl, run = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local name = space .. 'run:' .. key .. ':' .. run
+if redis.call('HSETNX', name, 'last', ARGV[7]) == 1 then
+  redis.call('HSET', name, 'calls', ARGV[5], 'cost', ARGV[6])
+  redis.call('EXPIRE', name, ttl)
+end
+if ARGV[8] ~= '' then redis.call('SET', space .. 'context:' .. key .. ':' .. ARGV[8], run, 'PX', gap, 'NX') end
+if ARGV[9] ~= '' then redis.call('SET', space .. 'fingerprint:' .. key .. ':' .. ARGV[9], run, 'PX', gap, 'NX') end
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What is known of a call's run before Valkey or the ledger is asked. ``run_id`` None: to be derived."""
+
+    run_id: str | None
+    candidate: str
+    fingerprint: str
+    digests: tuple[str, ...]
+
+    @property
+    def source(self) -> str:
+        return "derived" if self.run_id is None else "header"
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What Valkey answered. ``version`` None: it has no copy, or a change is being committed; ask PostgreSQL."""
+
+    version: int | None
+    run_id: str
+    is_cold: bool
+    calls: int
+    cost_micro_usd: int
+
+
+def space(workspace_id: int) -> str:
+    """The prefix of a workspace's keys, its hash tag included."""
+    return f"orca:{{{workspace_id}}}:"
+
+
+def run_key(workspace_id: int, key_id: int, run_id: str) -> str:
+    return f"{space(workspace_id)}run:{key_id}:{run_id}"
+
+
+def arguments(key_id: int, lineage: Lineage, *, now_ms: int, gap_seconds: int) -> list[str | int]:
+    """ARGV of ``ADMIT``."""
+    fixed = [key_id, now_ms, gap_seconds * 1000, RUN_TTL_SECONDS, lineage.run_id or "", lineage.candidate, lineage.fingerprint]
+    return [*fixed, len(lineage.digests), *lineage.digests]
+
+
+def read(reply: Sequence) -> Admission:
+    """The reply of ``ADMIT`` as values."""
+    version, dirty, run_id, state, calls, cost = reply
+    current = int(version) if version is not None and not dirty else None
+    return Admission(current, run_id.decode(), state == b"cold", int(calls), int(cost))
+
+
+def settled(workspace_id: int, key_id: int, run_id: str, cost_micro_usd: int) -> tuple:
+    """The command that adds a finished call's cost to its run's counter."""
+    return ("HINCRBY", run_key(workspace_id, key_id, run_id), "cost", cost_micro_usd)

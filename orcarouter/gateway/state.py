@@ -1,0 +1,215 @@
+"""Everything that a call reads or writes beyond its own memory. Each function says what becomes of the call when it fails.
+
+Enforcement fails closed, observation fails open and is counted.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import hiredis
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections
+
+from keys import selectors
+from keys.engine.grant import Grant
+from orcarouter.gateway import metrics, runs
+from orcarouter.gateway.link import Away, Link
+from orcarouter.gateway.recorder import NotRecorded, Recorder
+from workspaces import valkey
+from workspaces.errors import PolicyUnavailable, StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+#: Grants kept in memory, and guessed keys remembered as unknown.
+MAX_GRANTS, MAX_UNKNOWN = 20_000, 10_000
+UNKNOWN_SECONDS = 5.0
+#: With Valkey away the version is read from PostgreSQL this often.
+VERSION_SECONDS = 1.0
+#: A read of the configuration that takes longer means that PostgreSQL is away.
+LOAD_SECONDS = 5.0
+
+
+class State:
+    """One instance a process: grants in memory, one connection to Valkey, one to PostgreSQL for the record."""
+
+    def __init__(self) -> None:
+        self.link = Link(settings.REDIS_URL)
+        self.recorder = Recorder(settings.DATABASE_RECORDER_URL)
+        self._grants: OrderedDict[str, Grant] = OrderedDict()
+        self._unknown: OrderedDict[str, float] = OrderedDict()
+        self._loading: dict[str, asyncio.Task] = {}
+        self._versions: dict[int, tuple[int, float]] = {}
+        self._scripts: dict[str, bytes] = {}
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="orca-config")
+
+    async def start(self) -> None:
+        await self.link.start()
+        await self.recorder.start()
+
+    async def stop(self) -> None:
+        await self.recorder.stop()
+        await self.link.stop()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    # --- Configuration ------------------------------------------------------------------------------------------------
+    async def grant(self, token_hash: str) -> Grant | None:
+        """What a key grants: from memory when warm; None for an unknown key. Whether it is current is ``admit``'s to say.
+
+        PostgreSQL away and no copy: ``PolicyUnavailable`` (503), the call is not let through.
+        """
+        found = self._grants.get(token_hash)
+        if found is not None:
+            self._grants.move_to_end(token_hash)
+            return found
+        since = self._unknown.get(token_hash)
+        if since is not None and time.monotonic() - since < UNKNOWN_SECONDS:
+            return None
+        return await self.reload(token_hash)
+
+    async def reload(self, token_hash: str) -> Grant | None:
+        """Read a key's grant afresh; callers that ask at the same time share one read.
+
+        PostgreSQL away: the last good copy, else ``PolicyUnavailable``.
+        """
+        task = self._loading.get(token_hash)
+        if task is None:
+            task = self._loading[token_hash] = asyncio.create_task(self._in_thread(selectors.load_grant, token_hash))
+            task.add_done_callback(lambda _: self._loading.pop(token_hash, None))
+        try:
+            found = await asyncio.wait_for(asyncio.shield(task), LOAD_SECONDS)
+        except (DatabaseError, TimeoutError) as error:
+            metrics.GRANT_LOADS.labels("failed").inc()
+            if token_hash in self._grants:
+                return self._grants[token_hash]
+            raise PolicyUnavailable("The configuration cannot be read just now.") from error
+        metrics.GRANT_LOADS.labels("read").inc()
+        if found is None:
+            self._grants.pop(token_hash, None)
+            _remember(self._unknown, token_hash, time.monotonic(), MAX_UNKNOWN)
+        else:
+            _remember(self._grants, token_hash, found, MAX_GRANTS)
+        return found
+
+    async def _in_thread(self, function, *arguments):
+        return await asyncio.get_running_loop().run_in_executor(self._threads, _with_connection, function, arguments)
+
+    async def _version_in_postgres(self, workspace_id: int) -> int | None:
+        """The version as PostgreSQL has it, at most ``VERSION_SECONDS`` old when Valkey is away; None when it is away too."""
+        known = self._versions.get(workspace_id)
+        if known is not None and not self.link.is_up and time.monotonic() - known[1] < VERSION_SECONDS:
+            return known[0]
+        try:
+            version = await asyncio.wait_for(self._in_thread(selectors.config_version, workspace_id), LOAD_SECONDS)
+        except (DatabaseError, TimeoutError):
+            # The last good copy decides; whether the call may be answered is the record's to say.
+            return None
+        self._versions[workspace_id] = (version, time.monotonic())
+        return version
+
+    # --- Admission ----------------------------------------------------------------------------------------------------
+    async def admit(self, grant: Grant, lineage: runs.Lineage) -> tuple[bool, runs.Admission]:
+        """``(grant is current, the run's counters)`` in one round trip to Valkey.
+
+        Valkey away: version and run come from PostgreSQL, and the call goes on. PostgreSQL's recorder away:
+        ``StoreUnavailable`` (503), nothing may go unrecorded.
+        """
+        if not self.recorder.accepts:
+            raise StoreUnavailable("Calls cannot be recorded just now, so none is let through.")
+        try:
+            admission = await self._ask_valkey(grant, lineage)
+        except (Away, hiredis.ReplyError) as error:
+            metrics.VALKEY_AWAY.inc()
+            logger.debug("admit_without_valkey", extra={"error": str(error)})
+            admission = await self._ask_ledger(grant, lineage)
+        version = admission.version if admission.version is not None else await self._version_in_postgres(grant.workspace_id)
+        return version is None or version <= grant.config_version, admission
+
+    async def _ask_valkey(self, grant: Grant, lineage: runs.Lineage) -> runs.Admission:
+        arguments = runs.arguments(grant.key_id, lineage, now_ms=time.time_ns() // 1_000_000, gap_seconds=grant.run_gap_seconds)
+        version_key = valkey.version_key(grant.workspace_id)
+        admission = runs.read(await self._script(runs.ADMIT, version_key, *arguments))
+        if admission.is_cold:
+            await self._warm(grant, lineage, version_key)
+            admission = runs.read(await self._script(runs.ADMIT, version_key, *arguments))
+        return admission
+
+    async def _warm(self, grant: Grant, lineage: runs.Lineage, version_key: str) -> None:
+        """Rebuild from the ledger what Valkey does not know of this key (it lost it, or the key is new)."""
+        gap_ms = grant.run_gap_seconds * 1000
+        for run in await self._recent_runs(grant, lineage):
+            last_ms = int(run.last_at.timestamp() * 1000)
+            seed = [grant.key_id, gap_ms, runs.RUN_TTL_SECONDS, run.run_id, run.calls, run.cost_micro_usd, last_ms, run.context_digest, run.fingerprint]
+            await self._script(runs.SEED, version_key, *seed)
+        if lineage.run_id is not None:
+            # A run nobody has heard of begins at zero.
+            await self._script(runs.SEED, version_key, grant.key_id, gap_ms, runs.RUN_TTL_SECONDS, lineage.run_id, 0, 0, 0, "", "")
+        else:
+            await self.link.call("SET", f"{runs.space(grant.workspace_id)}warm:{grant.key_id}", 1, "EX", runs.RUN_TTL_SECONDS)
+
+    async def _ask_ledger(self, grant: Grant, lineage: runs.Lineage) -> runs.Admission:
+        """What Valkey would have said, from PostgreSQL: the same rule over the same rows."""
+        found = await self._recent_runs(grant, lineage)
+        if lineage.run_id is not None:
+            chosen = next((run for run in found if run.run_id == lineage.run_id), None)
+        else:
+            by_context = {run.context_digest: run for run in reversed(found)}
+            chosen = next((by_context[digest] for digest in lineage.digests if digest in by_context), None)
+            chosen = chosen or next((run for run in found if run.fingerprint == lineage.fingerprint), None)
+        if chosen is None:
+            return runs.Admission(None, lineage.run_id or lineage.candidate, False, 0, 0)
+        return runs.Admission(None, chosen.run_id, False, chosen.calls, chosen.cost_micro_usd)
+
+    async def _recent_runs(self, grant: Grant, lineage: runs.Lineage) -> list[selectors.RunTrace]:
+        """The key's runs within the gap, newest first, or the one that is named. PostgreSQL away: ``StoreUnavailable``."""
+        since = datetime.now(UTC) - timedelta(seconds=grant.run_gap_seconds)
+        read = self._in_thread(selectors.run_traces, grant.workspace_id, grant.key_id, lineage.run_id, since)
+        try:
+            return await asyncio.wait_for(read, LOAD_SECONDS)
+        except (DatabaseError, TimeoutError) as error:
+            raise StoreUnavailable("The run cannot be read just now.") from error
+
+    async def _script(self, source: str, *keys_and_arguments: str | int) -> object:
+        digest = self._scripts.get(source)
+        if digest is None:
+            digest = self._scripts[source] = await self.link.call("SCRIPT", "LOAD", source)
+        try:
+            return await self.link.call("EVALSHA", digest, 1, *keys_and_arguments)
+        except hiredis.ReplyError as error:
+            if not str(error).startswith("NOSCRIPT"):
+                raise
+            # Valkey was restarted or emptied.
+            return await self.link.call("EVAL", source, 1, *keys_and_arguments)
+
+    # --- The record ---------------------------------------------------------------------------------------------------
+    async def record(self, grant: Grant, events: list[dict], usage: list[dict]) -> None:
+        """Return when the rows stand. PostgreSQL away: ``StoreUnavailable``, and what they decided is not answered."""
+        try:
+            await self.recorder.write(events, usage)
+        except NotRecorded as error:
+            metrics.NOT_RECORDED.inc()
+            raise StoreUnavailable("The call cannot be recorded just now, so it is not answered.") from error
+        if events:
+            # Observation: the feed polls as well, so a lost hint costs it a second.
+            self.link.hint("PUBLISH", valkey.feed_channel(grant.workspace_id), 1)
+        for row in usage:
+            if row["agent_run_id"] and row["cost_micro_usd"]:
+                self.link.hint(*runs.settled(grant.workspace_id, grant.key_id, row["agent_run_id"], row["cost_micro_usd"]))
+
+
+def _remember(kept: OrderedDict, name: str, value: object, limit: int) -> None:
+    kept[name] = value
+    kept.move_to_end(name)
+    while len(kept) > limit:
+        kept.popitem(last=False)
+
+
+def _with_connection(function, arguments):
+    close_old_connections()
+    try:
+        return function(*arguments)
+    finally:
+        close_old_connections()
