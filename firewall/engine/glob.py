@@ -78,6 +78,7 @@ class Glob:
         return self.matches_spelling(_PLAIN_DOUBLE.sub(".", name))
 
     def matches_spelling(self, name: str) -> bool:
+        """Whether exactly this spelling is meant: for names in which ``__`` is never a dot."""
         match self.form:
             case Form.EVERY:
                 return True

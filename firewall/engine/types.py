@@ -131,6 +131,10 @@ class Policy:
     shadow_mode: bool
     rules: tuple[Rule, ...]
     enabled: bool = True
+    # For the gateway, around its decisions: leave a line in an answer that lost a call (decisions 6.5),
+    # refuse unknown top-level fields under a deny default (6.7).
+    block_notice: bool = True
+    refuse_unknown_fields: bool = True
     rules_for: Callable[[str, Surface], tuple[Rule, ...]] = field(init=False, repr=False, compare=False)
     # Decisions by what gave them, filled by ``decide``: at most one per rule and two more.
     opinions: dict[int | ReasonCode | None, Decision] = field(init=False, repr=False, compare=False)

@@ -12,7 +12,7 @@ from firewall.engine.types import Surface, Verdict
 
 MAX_RULES = 500
 MAX_POLICY_NAME_CHARS = 64
-MAX_LABEL_CHARS = 128
+MAX_LABEL_CHARS = 120
 MAX_NOTES_CHARS = 2000
 MAX_PRIORITY = 1_000_000
 

@@ -1,5 +1,7 @@
 """The tools of one request: which one the refusal names, and which events are recorded."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +65,16 @@ def test_plain_decisions_share_a_row_and_those_with_a_consequence_do_not():
         ("deny", ("shell.b",)),
         ("audit", ("kb.a", "kb.b")),
         ("allow", ("web.search",)),
+    ]
+
+
+def test_what_shadow_mode_let_through_has_a_row_of_its_own():
+    refusal, recorded = advertise(replace(GOVERNED, shadow_mode=True), ["shell.a", "shell.b", "kb.a"])
+    assert refusal is None
+    assert [(row.decision.verdict, row.decision.shadow, row.tools) for row in recorded] == [
+        ("audit", True, ("shell.a",)),
+        ("audit", True, ("shell.b",)),
+        ("audit", False, ("kb.a",)),
     ]
 
 

@@ -53,6 +53,15 @@ def test_with_no_rule_the_default_decides():
     assert (allowed.verdict, allowed.reason_code, allowed.blocks) == (Verdict.ALLOW, None, False)
 
 
+@pytest.mark.parametrize("glob", ["", "*", "local.shell.exec", "local.*", "*.exec", "*.shell.*"])
+def test_each_form_of_glob_is_found_among_many_rules(glob):
+    others = [replace(NO_SHELL, id=100 + number, tool_name_glob=form.format(number)) for number, form in enumerate(["{}.x", "x{}.*", "*.x{}", "*.x{}.*"] * 20)]
+    wanted = Rule(1, 99, "", None, glob, Verdict.ALLOW)
+    for name in ("local.shell.exec", "local__shell__exec"):
+        assert judge(policy(*others, wanted), name).rule_id == 1
+    assert judge(policy(*others, replace(wanted, tool_name_glob="*.exec")), "exec").rule_id == 1
+
+
 def test_equal_priorities_go_by_id():
     allow, deny = Rule(8, 10, "", None, "*", Verdict.ALLOW), Rule(5, 10, "", None, "*", Verdict.DENY)
     assert judge(policy(allow, deny), "x").rule_id == 5

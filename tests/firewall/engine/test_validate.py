@@ -22,7 +22,7 @@ def rule(**fields: object) -> dict[str, object]:
         rule(stage="", tool_name_glob="", label="", notes="", priority=0, enabled=False),
         rule(stage=None),
         *(rule(stage=stage, verdict=verdict) for stage in ("inbound", "response", "mcp") for verdict in ("allow", "audit", "deny")),
-        rule(tool_name_glob="x" * 128, label="y" * 128, notes="why\n\tand how" * 100, priority=1_000_000),
+        rule(tool_name_glob="x" * 128, label="y" * 120, notes="why\n\tand how" * 100, priority=1_000_000),
         rule(tool_name_glob="foo*"),  # a hint, not a refusal
         # All fields sent, those of other verdicts and matchers empty.
         rule(skill_name_glob="", args_match=None, args_match_json="{}", egress={}, sanitize={"presets": [], "custom": []}, sequence_json="", cap_cost_cents=0),
@@ -44,7 +44,7 @@ def test_a_rule_that_can_be_saved(fields):
         (rule(tool_name_glob="x" * 129), "tool_name_glob"),
         (rule(tool_name_glob="a\x00"), "tool_name_glob"),
         (rule(tool_name_glob=None), "tool_name_glob"),
-        (rule(label="y" * 129), "label"),
+        (rule(label="y" * 121), "label"),
         (rule(label="two\nlines"), "label"),
         (rule(notes="z" * 2001), "notes"),
         (rule(notes="\ud800"), "notes"),
