@@ -29,6 +29,6 @@ _console = (
 
 urlpatterns = [
     path("api/", include((_api, "api"))),
-    path("account/", include("allauth.account.urls")),
+    path("account/", include("workspaces.urls.account")),
     path("", include(_console)),
 ]

@@ -5,7 +5,7 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
-from workspaces import net
+from workspaces.engine.client_address import client_address
 
 
 class Adapter(DefaultAccountAdapter):
@@ -16,7 +16,7 @@ class Adapter(DefaultAccountAdapter):
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """The source that attempts are counted under; a header that anyone may send is not believed."""
-        address = net.client_address(request.META.get("REMOTE_ADDR"), request.headers.get("X-Forwarded-For"), settings.TRUSTED_PROXIES)
+        address = client_address(request.META.get("REMOTE_ADDR"), request.headers.get("X-Forwarded-For"), settings.TRUSTED_PROXIES)
         if address is None:
             raise PermissionDenied("Unable to determine the client's address.")
         return str(address)

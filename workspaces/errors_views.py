@@ -17,7 +17,7 @@ def permission_denied(request: HttpRequest, exception: Exception | None = None) 
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    return _answer(request, errors.PermissionRefused("The form was too old or came from another site. Load the page again and repeat."))
+    return _answer(request, errors.PermissionRefused("The CSRF token is missing or wrong."), page="403_csrf.html")
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -28,9 +28,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return _answer(request, errors.InternalError("Something went wrong on our side."))
 
 
-def _answer(request: HttpRequest, error: errors.OrcaError) -> HttpResponse:
+def _answer(request: HttpRequest, error: errors.OrcaError, *, page: str = "") -> HttpResponse:
     if f"{request.path_info}/".startswith(_MACHINE_PATHS):
         return JsonResponse(error.body(), status=error.status, headers=error.headers)
     # Without the request: what the frame shows may be just what failed.
-    page = loader.render_to_string(f"{error.status}.html", {"error": error})
-    return HttpResponse(page, status=error.status)
+    return HttpResponse(loader.render_to_string(page or f"{error.status}.html", {"error": error}), status=error.status)

@@ -29,6 +29,7 @@ def at_least(role: Role) -> rules.Predicate:
 PERMISSIONS = {
     # Workspace
     "workspaces.view": at_least(Role.MEMBER),
+    "workspaces.change": at_least(Role.ADMIN),
     "workspaces.view_members": at_least(Role.MEMBER),
     "workspaces.change_members": at_least(Role.ADMIN),
     "workspaces.change_owners": at_least(Role.OWNER),

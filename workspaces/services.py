@@ -230,6 +230,13 @@ def _new_person(email: str, *, name: str, password: str, at: datetime) -> User:
     return user
 
 
+@transaction.atomic
+def change_name(user: User, *, name: str) -> None:
+    """A person's own name, as others see it. It belongs to no workspace, so no audit log has it."""
+    user.name = name.strip()
+    user.save(update_fields=["name"])
+
+
 # --- Personal access tokens -----------------------------------------------------------------------------------------
 @transaction.atomic
 def create_access_token(workspace: Workspace, *, user: User, name: str, scopes: list[str], expires_at: datetime, at: datetime) -> tuple[AccessToken, str]:

@@ -141,8 +141,10 @@ def _span(span: timedelta, at: datetime, now: datetime, *, past: bool) -> str:
         return f"{seconds // 60} min"
     if seconds < 86_400:
         return f"{seconds // 3600} h"
-    if span.days < 7 or (not past and span.days < 120):
-        return f"{span.days} day{'' if span.days == 1 else 's'}"
+    # What lies ahead is rounded, so that a key of 90 days does not begin at 89.
+    days = span.days if past else round(span / timedelta(days=1))
+    if days < (7 if past else 120):
+        return f"{days} day{'' if days == 1 else 's'}"
     return f"{at.day} {at:%b}" + ("" if at.year == now.year else f" {at.year}")
 
 
