@@ -1,0 +1,127 @@
+"""A chat completion in one JSON body: its calls out to be judged, the body back without those that may not leave."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import orjson
+
+from orcarouter.gateway.engine.calls import LEGACY, EmittedCall, Usage, notice, read_call, read_function_call, read_usage
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One answer. ``calls`` of all choices, in order; ``text_bytes`` counts text, reasoning and arguments in UTF-8."""
+
+    body: bytes
+    calls: tuple[EmittedCall, ...]
+    usage: Usage | None
+    model: str | None
+    finish_reasons: dict[int, str]
+    text_bytes: int
+
+
+class _Unreadable(ValueError):
+    pass
+
+
+def read(body: bytes) -> Answer | None:
+    """The answer in ``body``; None where it is no JSON object or a call in it cannot be read: such a body is not forwarded."""
+    try:
+        answer = orjson.loads(body)
+        choices = _choices(answer)
+        calls = tuple(call for place, choice in enumerate(choices) for call in _calls(place, choice))
+    except ValueError:
+        return None
+    usage, model = answer.get("usage"), answer.get("model")
+    reasons = {place: choice["finish_reason"] for place, choice in enumerate(choices) if isinstance(choice.get("finish_reason"), str)}
+    return Answer(
+        body=body,
+        calls=calls,
+        usage=None if usage is None else read_usage(orjson.dumps(usage)),
+        model=model if isinstance(model, str) else None,
+        finish_reasons=reasons,
+        text_bytes=sum(_text_bytes(_message(choice)) for choice in choices) + sum(len(call.arguments.encode()) for call in calls),
+    )
+
+
+def release(answer: Answer, refusals: Sequence[str | None], *, notices: bool = True) -> bytes:
+    """The body that may leave, ``refusals`` saying of each call why it may not: the provider's own bytes if none is refused.
+
+    A blocked call is taken out, one line of the choice's text says so, and a choice left without calls ends with ``stop``.
+    """
+    if not any(refusal is not None for refusal in refusals):
+        return answer.body
+    body = orjson.loads(answer.body)
+    for place, choice in enumerate(_choices(body)):
+        judged = [(call, refusal) for call, refusal in zip(answer.calls, refusals, strict=True) if call.choice == place]
+        blocked = [(call, refusal) for call, refusal in judged if refusal is not None]
+        if blocked:
+            _strip(choice, judged)
+            message = choice["message"]
+            if notices:
+                content = message.get("content")
+                message["content"] = _with_line(content, notice(blocked))
+            if len(blocked) == len(judged):
+                choice["finish_reason"] = "stop"
+    return orjson.dumps(body)
+
+
+def _strip(choice: dict[str, Any], judged: list[tuple[EmittedCall, str | None]]) -> None:
+    message = choice["message"]
+    stays = [refusal is None for call, refusal in judged if call.kind != LEGACY]
+    left = [call for call, kept in zip(message.get("tool_calls") or (), stays, strict=True) if kept]
+    for place, call in enumerate(left):
+        if "index" in call:
+            call["index"] = place
+    if left:
+        message["tool_calls"] = left
+    else:
+        message.pop("tool_calls", None)
+    if any(call.kind == LEGACY and refusal is not None for call, refusal in judged):
+        message.pop(LEGACY)
+
+
+def _with_line(content: Any, line: str) -> Any:
+    if isinstance(content, list):
+        return [*content, {"type": "text", "text": line}]
+    return f"{content}\n{line}" if content else line
+
+
+def _choices(answer: Any) -> list[dict[str, Any]]:
+    if not isinstance(answer, dict):
+        raise _Unreadable("an answer is an object")
+    choices = answer.get("choices")
+    if choices is None:
+        return []
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        raise _Unreadable("choices are a list of objects")
+    return choices
+
+
+def _message(choice: dict[str, Any]) -> dict[str, Any]:
+    message = choice.get("message")
+    if message is None:
+        return {}
+    if not isinstance(message, dict):
+        raise _Unreadable("a message is an object")
+    return message
+
+
+def _calls(place: int, choice: dict[str, Any]) -> list[EmittedCall]:
+    message = _message(choice)
+    found = message.get("tool_calls")
+    if found is not None and not isinstance(found, list):
+        raise _Unreadable("tool_calls is a list")
+    calls = []
+    for position, call in enumerate(found or ()):
+        kind, name, arguments = read_call(call)
+        called_as = call.get("id")
+        calls.append(EmittedCall(place, position, called_as if isinstance(called_as, str) else None, name, arguments, kind))
+    if message.get(LEGACY) is not None:
+        calls.append(EmittedCall(place, len(calls), None, *read_function_call(message[LEGACY]), LEGACY))
+    return calls
+
+
+def _text_bytes(message: dict[str, Any]) -> int:
+    texts = (message.get("content"), message.get("reasoning_content") or message.get("reasoning"), message.get("refusal"))
+    return sum(len(text.encode()) for text in texts if isinstance(text, str))

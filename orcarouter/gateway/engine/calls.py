@@ -1,0 +1,132 @@
+"""Tool calls as a model emits them, what an answer used, and the line that stands for a call that may not leave."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import orjson
+
+from orcarouter.gateway.engine.exchange import shown
+
+TOO_LARGE = "response_too_large"
+LEGACY = "function_call"  # the one call a choice could make before there were tools
+
+
+class EmittedCall(msgspec.Struct, frozen=True):
+    """One tool call of a model, whole.
+
+    ``arguments`` is the text as the model wrote it, which need not be JSON. ``kind`` is ``function``, ``custom``, the
+    legacy ``function_call``, or the type of a hosted tool. ``fault`` is a reason code when the call is blocked
+    whatever the policy says (``response_too_large``: it outgrew what may be held, ``arguments`` are what arrived).
+    """
+
+    choice: int
+    position: int
+    id: str | None
+    name: str
+    arguments: str
+    kind: str = "function"
+    fault: str | None = None
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens as the provider counted them; ``cached``, ``cache_write`` and audio input are parts of ``input``,
+    ``reasoning`` and audio output parts of ``output``."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    input_audio_tokens: int = 0
+    output_audio_tokens: int = 0
+
+
+def read_call(call: Mapping[str, Any]) -> tuple[str, str, str]:
+    """``(kind, name, arguments)`` of one entry of ``tool_calls``, or of a fragment of one.
+
+    Hosted tools have no name but their type. Raises ``ValueError`` for what no client could read as a call.
+    """
+    if not isinstance(call, Mapping):
+        raise ValueError("a call is an object")
+    kind = call.get("type") or ("custom" if "custom" in call else "function")
+    if not isinstance(kind, str):
+        raise ValueError("a call's type is a string")
+    if kind in ("function", "custom"):
+        called = call.get(kind)
+        return kind, *_name_and_arguments(called if called is not None else {})
+    hosted = call.get(kind)
+    rest = hosted if hosted is not None else {key: value for key, value in call.items() if key not in ("id", "type", "index")}
+    return kind, kind, text_of(rest)
+
+
+def read_function_call(call: Mapping[str, Any]) -> tuple[str, str]:
+    """``(name, arguments)`` of a legacy ``function_call``."""
+    return _name_and_arguments(call)
+
+
+def _name_and_arguments(called: Any) -> tuple[str, str]:
+    if not isinstance(called, dict):
+        raise ValueError("a call is an object")
+    name = called.get("name") or ""
+    if not isinstance(name, str):
+        raise ValueError("a call's name is a string")
+    arguments = called.get("arguments")
+    return name, text_of(arguments if arguments is not None else called.get("input"))
+
+
+def text_of(arguments: Any) -> str:
+    """Arguments as text: some providers send the object itself instead of its JSON."""
+    if arguments is None:
+        return ""
+    return arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+
+
+def notice(blocked: Sequence[tuple[EmittedCall, str]]) -> str:
+    """The one line that tells the agent which of its calls were blocked and why, so that it does not loop on an empty turn."""
+    told = (f'tool "{shown(call.name)}" blocked by firewall: {" ".join(reason.split())}' for call, reason in blocked)
+    return "; ".join(told)
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    audio_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class _OpenAiUsage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+
+
+_USAGE = msgspec.json.Decoder(_OpenAiUsage)
+_NO_DETAILS = _Details()
+
+
+def read_usage(raw: bytes | msgspec.Raw) -> Usage | None:
+    """``usage`` of an answer; None where it is missing or not what OpenAI documents. Parts never exceed their whole."""
+    try:
+        usage = _USAGE.decode(raw)
+    except msgspec.DecodeError:
+        return None
+    if usage.prompt_tokens is None and usage.completion_tokens is None:
+        return None
+    asked, told = usage.prompt_tokens_details or _NO_DETAILS, usage.completion_tokens_details or _NO_DETAILS
+    inputs, outputs = max(usage.prompt_tokens or 0, 0), max(usage.completion_tokens or 0, 0)
+    cached = _part(asked.cached_tokens, inputs)
+    return Usage(
+        input_tokens=inputs,
+        output_tokens=outputs,
+        cached_tokens=cached,
+        cache_write_tokens=_part(asked.cache_write_tokens, inputs - cached),
+        reasoning_tokens=_part(told.reasoning_tokens, outputs),
+        input_audio_tokens=_part(asked.audio_tokens, inputs),
+        output_audio_tokens=_part(told.audio_tokens, outputs),
+    )
+
+
+def _part(tokens: int | None, whole: int) -> int:
+    return min(max(tokens or 0, 0), whole)

@@ -1,0 +1,164 @@
+"""One call to a model, whatever its wire format: what is judged of it, and the bytes it came in."""
+
+import hashlib
+import json
+import re
+from typing import Any
+
+import msgspec
+import orjson
+
+MAX_DEPTH = 64
+MAX_TOOLS = 512
+MAX_MESSAGES = 4_096
+
+FINGERPRINTED_CHARS = 4_096  # of the system prompt and of the first user message each
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a body is not forwarded: an error ``code`` of the one envelope, a sentence, and the path of the field."""
+
+    code: str
+    message: str
+    param: str | None = None
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """One request, parsed once.
+
+    ``messages`` and ``members`` (the top level, in order) are kept as the raw bytes they came in. ``tools`` are the
+    names of every tool the request advertises, in every shape, as sent, each once. ``max_output_tokens`` is None
+    where the client set no limit; ``choices`` is ``n``. ``wants_usage``: the client asked for a stream's usage itself.
+    """
+
+    model: str
+    is_stream: bool
+    wants_usage: bool
+    messages: tuple[msgspec.Raw, ...]
+    tools: tuple[str, ...]
+    max_output_tokens: int | None
+    choices: int
+    members: dict[str, msgspec.Raw]
+    body: bytes
+
+
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def read_object(body: bytes) -> tuple[dict[str, Any], dict[str, msgspec.Raw]] | Refusal:
+    """The JSON object in ``body``, as values and as raw members.
+
+    Refused: what is not UTF-8 JSON (RFC 8259: no BOM, NaN, lone surrogate or trailing text), anything but an object,
+    nesting over ``MAX_DEPTH``, and an object with a repeated name anywhere, because two readers may then see two bodies.
+    """
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        return Refusal("bad_request_body", f"The body is not valid JSON: {error.msg}.")
+    if not isinstance(value, dict):
+        return Refusal("bad_request_body", "The body must be a JSON object.")
+    # An object cannot be deeper than it has brackets, and most have few.
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _is_deeper_than(value, MAX_DEPTH):
+        return Refusal("bad_request_body", f"The body is nested deeper than {MAX_DEPTH} levels.")
+    # A body that survives the round trip unchanged cannot have lost a member on the way. That proof costs a tenth of
+    # looking at each object; what fails it may merely have been written otherwise, and is looked at.
+    again = orjson.dumps(value)
+    if again != body and again != msgspec.json.format(body, indent=-1):
+        try:
+            _PAIRS.decode(body.decode())
+        except _RepeatedName as repeated:
+            return Refusal("bad_request_body", f'The name "{shown(repeated.name)}" is repeated in one object.', shown(repeated.name))
+    return value, _MEMBERS.decode(body)
+
+
+def _is_deeper_than(value: dict[str, Any], limit: int) -> bool:
+    level: list[Any] = [value]
+    for _ in range(limit):
+        children: list[Any] = []
+        for container in level:
+            found = container.values() if isinstance(container, dict) else container
+            children += [child for child in found if isinstance(child, dict | list)]
+        if not children:
+            return False
+        level = children
+    return True
+
+
+class _RepeatedName(Exception):
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    names = set()
+    for name, _ in pairs:
+        if name in names:
+            raise _RepeatedName(name)
+        names.add(name)
+
+
+# Values are of no interest here, and as text a number of any length is harmless.
+_PAIRS = json.JSONDecoder(object_pairs_hook=_unique, parse_int=str, parse_float=str)
+
+
+def shown(text: str, limit: int = 128) -> str:
+    """``text`` fit for an event, a page or an error: printable, free of NUL and surrogates, at most ``limit`` characters.
+
+    For showing only: what is judged and sent is the text itself.
+    """
+    if len(text) <= limit and text.isprintable():
+        return text
+    escaped = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[:limit])
+    return escaped if len(escaped) <= limit and len(text) <= limit else escaped[: limit - 1] + "…"
+
+
+def message_digests(exchange: Exchange, *, secret: bytes = b"") -> list[bytes]:
+    """A 16-byte digest of each prefix of the message list: item ``i`` stands for messages ``0..i``.
+
+    A later request that repeats or extends an earlier one has the earlier one's last digest among its own.
+    ``secret`` (at most 64 bytes) keeps a stored digest from confirming a guess of the text.
+    """
+    prefix = hashlib.blake2b(digest_size=16, key=secret)
+    digests = []
+    for message in exchange.messages:
+        prefix.update(message)
+        digests.append(prefix.digest())
+    return digests
+
+
+class _Message(msgspec.Struct):
+    role: Any = None
+    content: Any = None
+
+
+_MESSAGE = msgspec.json.Decoder(_Message)
+_NAMES_OF_TIME = (
+    r"\b(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?"
+    r"|Mon(?:day)?|Tue(?:s|sday)?|Wed(?:nesday)?|Thu(?:rs|rsday)?|Fri(?:day)?|Sat(?:urday)?|Sun(?:day)?|[AaPp][Mm])\b"
+)
+_UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_VARYING = re.compile(rf"{_UUID}|\d+(?:st|nd|rd|th)?|{_NAMES_OF_TIME}")
+
+
+def fingerprint(key_id: int, exchange: Exchange, *, secret: bytes = b"") -> bytes:
+    """16 bytes for "the same task of the same key": its system prompt and first user message, without digits, dates
+    and UUIDs. Only the first ``FINGERPRINTED_CHARS`` of each count."""
+    told = hashlib.blake2b(str(key_id).encode(), digest_size=16, key=secret)
+    missing = {"system", "user"}
+    for raw in exchange.messages:
+        message = _MESSAGE.decode(raw)
+        role = "system" if message.role == "developer" else message.role
+        if isinstance(role, str) and role in missing:
+            missing.remove(role)
+            told.update(f"\0{role}\0{_VARYING.sub('', _text(message.content)[:FINGERPRINTED_CHARS])}".encode())
+            if not missing:
+                break
+    return told.digest()
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "\n".join(part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str))

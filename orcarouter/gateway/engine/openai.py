@@ -1,0 +1,276 @@
+"""OpenAI's chat completions: ``POST /v1/chat/completions`` in, the same bytes out.
+
+Field names: OpenAI's published schema (github.com/openai/openai-openapi, ``CreateChatCompletionRequest``), and the other
+shapes in which a relayed request may carry a tool.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import msgspec
+import orjson
+
+from orcarouter.gateway.engine.calls import EmittedCall, read_call, read_function_call
+from orcarouter.gateway.engine.exchange import MAX_MESSAGES, MAX_TOOLS, Exchange, Refusal, read_object, shown
+
+MAX_MODEL_CHARS = 256
+
+DOCUMENTED_FIELDS = frozenset(
+    {
+        "audio",
+        "frequency_penalty",
+        "function_call",
+        "functions",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "max_tokens",
+        "messages",
+        "metadata",
+        "modalities",
+        "model",
+        "moderation",
+        "n",
+        "parallel_tool_calls",
+        "prediction",
+        "presence_penalty",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "reasoning_effort",
+        "response_format",
+        "safety_identifier",
+        "seed",
+        "service_tier",
+        "stop",
+        "store",
+        "stream",
+        "stream_options",
+        "temperature",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "top_p",
+        "user",
+        "verbosity",
+        "web_search_options",
+    }
+)
+# Not OpenAI's, but read by relays and providers as tools, so they are judged as such and are no longer unknown.
+TOOL_FIELDS = frozenset({"plugins", "search_parameters", "mcp_servers"})
+KNOWN_FIELDS = DOCUMENTED_FIELDS | TOOL_FIELDS
+
+# Gemini's tools are named by their one member instead of by a type.
+_NATIVE_LISTS = frozenset({"functionDeclarations", "function_declarations"})
+_NATIVE_NAMES = frozenset(
+    {"googleSearch", "google_search", "googleSearchRetrieval", "google_search_retrieval", "codeExecution", "code_execution", "urlContext", "url_context"}
+)
+_TOOL_NAMES = frozenset({"type", "function", "custom", "name"}) | _NATIVE_LISTS | _NATIVE_NAMES
+_CALLED_NAMES = frozenset({"name", "description", "parameters", "strict", "format"})
+
+
+class _Refused(Exception):
+    """Leaves the depth of a request's shape; never leaves this file."""
+
+    def __init__(self, message: str, param: str | None) -> None:
+        super().__init__(message)
+        self.refusal = Refusal("bad_request_body", message, param)
+
+
+def parse(body: bytes) -> Exchange | Refusal:
+    """The request in ``body``; the caller has bounded its size (20 MiB).
+
+    Everything the gateway judges or counts must have its documented type; the rest is the provider's to accept.
+    """
+    found = read_object(body)
+    if isinstance(found, Refusal):
+        return found
+    request, members = found
+    try:
+        _refuse_other_spellings(request, KNOWN_FIELDS, "")
+        options = request.get("stream_options")
+        _require(options is None or isinstance(options, dict), "must be an object", "stream_options")
+        return Exchange(
+            model=_model(request),
+            is_stream=_flag(request.get("stream"), "stream"),
+            wants_usage=_flag(options.get("include_usage"), "stream_options.include_usage") if options else False,
+            messages=_messages(request, members),
+            tools=tuple(dict.fromkeys(_tools(request))),
+            max_output_tokens=_max_output_tokens(request),
+            choices=_count(request.get("n"), "n") or 1,
+            members=members,
+            body=body,
+        )
+    except _Refused as refused:
+        return refused.refusal
+
+
+def outbound(exchange: Exchange, upstream_model: str) -> bytes:
+    """The bytes for the provider: the client's own, unless its model has another name there or a stream would end
+    without usage (the gate then keeps the extra chunk from the client). Values that do not change keep their bytes."""
+    changes: dict[str, Any] = {}
+    if upstream_model != exchange.model:
+        changes["model"] = upstream_model
+    if exchange.is_stream and not exchange.wants_usage:
+        options = exchange.members.get("stream_options")
+        changes["stream_options"] = {**((options and orjson.loads(options)) or {}), "include_usage": True}
+    return msgspec.json.encode({**exchange.members, **changes}) if changes else exchange.body
+
+
+def unknown_fields(exchange: Exchange) -> tuple[str, ...]:
+    """Top-level fields nobody documents: something a provider may understand and this gateway did not judge."""
+    return tuple(name for name in exchange.members if name not in KNOWN_FIELDS)
+
+
+def past_calls(exchange: Exchange) -> tuple[EmittedCall, ...]:
+    """Tool calls in the message history, in order; ``choice`` is the index of their message. What is no call is passed over."""
+    return tuple(call for index, raw in enumerate(exchange.messages) for call in _calls_of(index, orjson.loads(raw)))
+
+
+def _calls_of(index: int, message: dict[str, Any]) -> Iterator[EmittedCall]:
+    calls = message.get("tool_calls")
+    entries = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    for position, call in enumerate(entries):
+        try:
+            kind, name, arguments = read_call(call)
+        except ValueError:
+            continue
+        called_as = call.get("id")
+        yield EmittedCall(index, position, called_as if isinstance(called_as, str) else None, name, arguments, kind)
+    legacy = message.get("function_call")
+    if isinstance(legacy, dict) and isinstance(legacy.get("name"), str):
+        yield EmittedCall(index, 0, None, *read_function_call(legacy), "function_call")
+
+
+def _require(holds: bool, message: str, param: str) -> None:
+    if not holds:
+        raise _Refused(f"{param} {message}.", param)
+
+
+def _refuse_other_spellings(found: Mapping[str, Any], known: frozenset[str], path: str) -> None:
+    """Some providers read names without regard to case (Go's encoding/json): ``Tools`` would reach them unjudged."""
+    for name in found.keys() - known:
+        if name.casefold() in _folded(known):
+            raise _Refused(f'"{shown(name)}" is another spelling of a documented name.', path + shown(name))
+
+
+@cache
+def _folded(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(name.casefold() for name in names)
+
+
+def _model(request: Mapping[str, Any]) -> str:
+    model = request.get("model")
+    if not isinstance(model, str) or not 0 < len(model) <= MAX_MODEL_CHARS or not model.isprintable():
+        raise _Refused("model must name a model.", "model")
+    return model
+
+
+def _flag(value: Any, param: str) -> bool:
+    _require(value is None or isinstance(value, bool), "must be true or false", param)
+    return bool(value)
+
+
+def _count(value: Any, param: str) -> int | None:
+    """A positive count, or None where it was left out."""
+    if value is None or (type(value) is int and value > 0):
+        return value
+    raise _Refused(f"{param} must be a positive integer.", param)
+
+
+def _max_output_tokens(request: Mapping[str, Any]) -> int | None:
+    limits = [_count(request.get(name), name) for name in ("max_completion_tokens", "max_tokens")]
+    # With both, which one rules is the provider's choice: the larger can be spent.
+    return max((limit for limit in limits if limit is not None), default=None)
+
+
+def _messages(request: Mapping[str, Any], members: Mapping[str, msgspec.Raw]) -> tuple[msgspec.Raw, ...]:
+    messages = request.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise _Refused("messages must be a list of messages.", "messages")
+    _require(len(messages) <= MAX_MESSAGES, f"holds more than {MAX_MESSAGES} messages", "messages")
+    for index, message in enumerate(messages):
+        _require(isinstance(message, dict), "must be an object", f"messages[{index}]")
+    return tuple(_RAW_LIST.decode(members["messages"]))
+
+
+_RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def _tools(request: Mapping[str, Any]) -> Iterator[str]:
+    """The name of every tool on offer. A tool that can be read in two ways gives both names: each is judged."""
+    tools, functions = (_list(request, name) for name in ("tools", "functions"))
+    _require(len(tools) + len(functions) <= MAX_TOOLS, f"offers more than {MAX_TOOLS} tools", "tools")
+    for index, tool in enumerate(tools):
+        name = _plain_name(tool)
+        if name:
+            yield name
+        else:
+            yield from _tool_names(tool, f"tools[{index}]")
+    for index, function in enumerate(functions):
+        yield _called_name(function, f"functions[{index}]")
+    if request.get("web_search_options") is not None:
+        yield from ("web_search_options", "web_search")  # a rule about the hosted tool means this shape of it too
+    if request.get("search_parameters") is not None:
+        yield "search_parameters"
+    for name, label in (("plugins", "id"), ("mcp_servers", "name")):
+        for index, entry in enumerate(_list(request, name)):
+            yield _label(entry, label, f"{name}[{index}]")
+
+
+def _list(request: Mapping[str, Any], name: str) -> list[Any]:
+    found = request.get(name)
+    _require(found is None or isinstance(found, list), "must be a list", name)
+    _require(len(found or ()) <= MAX_TOOLS, f"holds more than {MAX_TOOLS} entries", name)
+    return found or []
+
+
+def _plain_name(tool: Any) -> str | None:
+    """The name of a tool in the shape that nearly all have; None sends it the long way, where refusals are."""
+    if type(tool) is dict and len(tool) == 2 and tool.get("type") == "function":
+        function = tool.get("function")
+        if type(function) is dict and function.keys() <= _CALLED_NAMES and type(function.get("name")) is str:
+            return function["name"]
+    return None
+
+
+def _tool_names(tool: Any, path: str) -> Iterator[str]:
+    _require(isinstance(tool, dict), "must be an object", path)
+    _refuse_other_spellings(tool, _TOOL_NAMES, f"{path}.")
+    kind = tool.get("type")
+    _require(kind is None or isinstance(kind, str), "must be a string", f"{path}.type")
+    shapes = [shape for shape in ("function", "custom") if shape in tool]
+    for shape in shapes:
+        yield _called_name(tool[shape], f"{path}.{shape}")
+    if kind not in (None, "function", "custom"):
+        yield kind
+    elif kind is not None and not shapes:
+        yield _called_name(tool, path)  # the flat form of the Responses API
+    yield from _native_names(tool, path, may_be_any=kind is None and not shapes)
+
+
+def _native_names(tool: Mapping[str, Any], path: str, *, may_be_any: bool) -> Iterator[str]:
+    """``{"googleSearch": {}}``, or a list of function declarations; in a tool that says nothing else, any name is one."""
+    _require(len(tool) > 0, "must name a tool", path)
+    for name, value in tool.items():
+        if name in _NATIVE_LISTS:
+            _require(isinstance(value, list) and len(value) <= MAX_TOOLS, "must be a list", f"{path}.{name}")
+            for index, declared in enumerate(value):
+                yield _called_name(declared, f"{path}.{name}[{index}]")
+        elif may_be_any or name in _NATIVE_NAMES:
+            yield name
+
+
+def _called_name(called: Any, path: str) -> str:
+    _require(isinstance(called, dict), "must be an object", path)
+    _refuse_other_spellings(called, _CALLED_NAMES, f"{path}.")
+    return _label(called, "name", path)
+
+
+def _label(entry: Any, label: str, path: str) -> str:
+    _require(isinstance(entry, dict), "must be an object", path)
+    name = entry.get(label)
+    if not isinstance(name, str) or not name:
+        raise _Refused(f"{path}.{label} must be a string.", f"{path}.{label}")
+    return name
