@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from enum import IntEnum, StrEnum
 
 from firewall.engine import glob
-
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+from workspaces.engine.addresses import Address, Network
+from workspaces.engine.client_address import is_listed
 
 #: One wording for unknown, malformed, disabled, frozen and expired keys: a guesser learns nothing.
 INVALID_KEY = "Incorrect API key provided."
-
-_MAPPED = IPv6Network("::ffff:0:0/96")
-_WITH_PORT = re.compile(r"(?P<v4>[0-9.]+)(?::[0-9]{1,5})?|\[(?P<v6>[0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?")
 
 
 class Reason(StrEnum):
@@ -85,7 +77,7 @@ def admits(scope: Scope, *, model: str | None, address: Address | None, at: date
     """
     if reason := _invalid(scope, at):
         return Refusal("invalid_api_key", INVALID_KEY, reason)
-    if scope.networks and (address is None or not _listed(scope.networks, address)):
+    if scope.networks and (address is None or not is_listed(address, scope.networks)):
         return Refusal("access_denied", "This token has no access from this address.", Reason.ADDRESS)
     if model is None or scope.models is None:
         return None
@@ -96,6 +88,21 @@ def admits(scope: Scope, *, model: str | None, address: Address | None, at: date
     return None
 
 
+class Status(IntEnum):
+    """The documented states of a key. EXPIRED is computed, so a later date revives the key; freezing is a state of its own."""
+
+    ENABLED = 1
+    DISABLED = 2
+    EXPIRED = 3
+    EXHAUSTED = 4  # its money is spent: no key has a ceiling yet
+
+
+def status(scope: Scope, at: datetime) -> Status:
+    if scope.is_disabled:
+        return Status.DISABLED
+    return Status.EXPIRED if scope.expires_at is not None and scope.expires_at <= at else Status.ENABLED
+
+
 def _invalid(scope: Scope, at: datetime) -> Reason | None:
     if scope.is_disabled:
         return Reason.DISABLED
@@ -104,46 +111,3 @@ def _invalid(scope: Scope, at: datetime) -> Reason | None:
     if scope.expires_at is not None and scope.expires_at <= at:
         return Reason.EXPIRED
     return None
-
-
-def _listed(networks: Sequence[Network], address: Address) -> bool:
-    return any(address.version == network.version and address in network for network in networks)
-
-
-def parse_network(text: str) -> Network:
-    """An address or a CIDR, host bits cleared; IPv4 written as IPv4-mapped IPv6 is IPv4. ``ValueError`` for anything else."""
-    network = ip_network(text.strip(), strict=False)
-    if isinstance(network, IPv6Network):
-        if network.network_address.scope_id:
-            raise ValueError(f"{text!r} has a zone")
-        if network.subnet_of(_MAPPED):
-            return IPv4Network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
-    return network
-
-
-@lru_cache(maxsize=4096)
-def parse_address(text: str) -> Address | None:
-    """A client's address as a socket or a proxy writes it: with or without port, brackets, zone; None when it is none."""
-    bare = text.strip().partition("%")[0]
-    if form := _WITH_PORT.fullmatch(text.strip()):
-        bare = form["v4"] or form["v6"]
-    try:
-        address = ip_address(bare)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def client_address(peer: str | None, forwarded_for: Sequence[str], trusted: Sequence[Network]) -> Address | None:
-    """Who is calling: the socket's peer, or what trusted proxies say it is.
-
-    ``forwarded_for`` are the X-Forwarded-For headers in order of arrival. They
-    are read only when the peer is trusted, from the right, up to the first hop
-    that is not: everything left of it was written by the client. None when that
-    hop is no address.
-    """
-    address = parse_address(peer) if peer else None
-    hops = [hop for header in forwarded_for for hop in header.split(",")]
-    while address is not None and hops and _listed(trusted, address):
-        address = parse_address(hops.pop())
-    return address
