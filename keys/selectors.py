@@ -1,22 +1,25 @@
 """Reads of keys, providers and usage. ``load_grant`` comes before a workspace is known and finds it by the key's hash."""
 
 import logging
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.db import connection
-from django.db.models import Count, Max, Sum, Value
+from django.db.models import Count, Max, Q, QuerySet, Sum, Value
 from django.db.models.functions import Coalesce
 
 from firewall.engine import types as firewall
 from firewall.models import Policy, Settings
+from keys.engine import token
 from keys.engine.grant import BoundPolicy, Grant, Price, Route
-from keys.engine.scope import ModelList, Scope, parse_network
+from keys.engine.scope import ModelList, Scope, Status
 from keys.models import ApiKey, ProviderCredential, ProviderModel, Usage
 from workspaces import ids, tenancy, vault
-from workspaces.models import Workspace
+from workspaces.engine.client_address import parse_network
+from workspaces.models import AuditEntry, User, Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -183,3 +186,81 @@ def _price(model: ProviderModel) -> Price | None:
     if model.input_per_million_micro_usd is None and model.output_per_million_micro_usd is None:
         return None
     return Price(model.input_per_million_micro_usd, model.output_per_million_micro_usd)
+
+
+# --- Keys -----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """What one key used, as far back as usage is kept. ``cost_micro_usd`` counts the calls whose price is known."""
+
+    calls: int = 0
+    cost_micro_usd: int = 0
+    last_used_at: datetime | None = None
+
+
+def find_keys(
+    workspace: Workspace, *, at: datetime, q: str = "", statuses: Collection[Status] = (), environment: str | None = None, policy_id: int | None = None
+) -> QuerySet[ApiKey]:
+    """Keys by part of their name or environment or by a pasted mask, by status, by environment ("" is none), by bound policy."""
+    keys = workspace.api_keys.select_related("firewall_policy")
+    if ends := token.ends_of_mask(q):
+        keys = keys.filter(token_start=ends[0], token_end=ends[1])
+    elif q:
+        keys = keys.filter(Q(name__icontains=q) | Q(environment__icontains=q))
+    if statuses:
+        expired = Q(expires_at__lte=at)
+        each = {Status.ENABLED: Q(is_disabled=False) & ~expired, Status.DISABLED: Q(is_disabled=True), Status.EXPIRED: Q(is_disabled=False) & expired}
+        wanted = Q(pk__in=[])
+        for status in statuses:
+            wanted |= each.get(status, Q(pk__in=[]))
+        keys = keys.filter(wanted)
+    if environment is not None:
+        keys = keys.filter(environment=environment)
+    if policy_id is not None:
+        keys = keys.filter(firewall_policy_id=policy_id or None)
+    return keys
+
+
+def uses_of(workspace: Workspace, keys: Iterable[ApiKey], *, since: datetime | None = None) -> dict[int, KeyUse]:
+    """The use of each of these keys, since ever or since a moment; ``last_used_at`` never forgets what was stored with the key."""
+    keys = list(keys)
+    usage = workspace.usage.filter(key_id__in=[key.pk for key in keys])
+    if since is not None:
+        usage = usage.filter(pk__gte=ids.lowest_at(since))
+    rows = {row["key_id"]: row for row in usage.values("key_id").annotate(calls=Count("pk"), cost=Sum("cost_micro_usd"), last=Max("occurred_at"))}
+    found = {}
+    for key in keys:
+        row = rows.get(key.pk, {"calls": 0, "cost": 0, "last": None})
+        moments = [moment for moment in (key.accessed_at, row["last"]) if moment]
+        found[key.pk] = KeyUse(row["calls"], row["cost"] or 0, max(moments, default=None))
+    return found
+
+
+def last_uses(workspace: Workspace, *, since: datetime) -> dict[int, datetime]:
+    """The last use of each key that was used since then."""
+    recent = workspace.usage.filter(pk__gte=ids.lowest_at(since))
+    return dict(recent.values("key_id").annotate(last=Max("occurred_at")).values_list("key_id", "last"))
+
+
+def environments(workspace: Workspace) -> list[str]:
+    """The tags in use, for a filter."""
+    return list(workspace.api_keys.exclude(environment="").order_by("environment").values_list("environment", flat=True).distinct())
+
+
+def key_with_creator(workspace_id: int, key_id: int) -> ApiKey | None:
+    return ApiKey.objects.filter(workspace_id=workspace_id, pk=key_id).select_related("workspace", "created_by").first()
+
+
+def reveals_since(person: User, since: datetime) -> int:
+    """How many keys a person has revealed since then, in every workspace they are in."""
+    total = 0
+    for workspace_id in list(person.memberships.values_list("workspace_id", flat=True)):
+        with tenancy.scope(workspace_id):
+            total += AuditEntry.objects.filter(workspace_id=workspace_id, actor_id=person.pk, action="key_reveal", at__gt=since).count()
+    return total
+
+
+# --- Providers ------------------------------------------------------------------------------------------------------
+def providers(workspace: Workspace) -> QuerySet[ProviderCredential]:
+    """Providers with their models, in the order in which they are asked."""
+    return workspace.providers.prefetch_related("models").order_by("order", "pk")

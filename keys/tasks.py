@@ -1,0 +1,37 @@
+"""What keys do later or on a timer. Every task may run twice."""
+
+from datetime import datetime
+
+from celery import shared_task
+from django.conf import settings
+from django.core.mail import send_mail
+from django.utils import timezone
+
+from keys import selectors, services
+from keys.engine import token
+from workspaces import tenancy
+from workspaces.models import Workspace
+from workspaces.selectors import workspace_ids
+
+
+@shared_task
+def tell_of_reveal(*, workspace_id: int, key_id: int, revealed_by: str, at: str, **_: object) -> None:
+    """Write to the person who made a key that it was read again. A key that is gone meanwhile, or has no maker, tells nobody."""
+    with tenancy.scope(workspace_id):
+        key = selectors.key_with_creator(workspace_id, key_id)
+    if key is None or key.created_by is None:
+        return
+    moment = f"{datetime.fromisoformat(at):%Y-%m-%d %H:%M} UTC"
+    text = (
+        f"{revealed_by} revealed the key {key.name} ({token.mask(key.token_start, key.token_end)}) of the workspace {key.workspace.name} at {moment}.\n\n"
+        "If this was not expected, disable the key in the console and make a new one."
+    )
+    send_mail(f"The key {key.name} was revealed", text, settings.DEFAULT_FROM_EMAIL, [key.created_by.email])
+
+
+@shared_task
+def note_last_use(**_: object) -> None:
+    """Keep each key's last use with the key, before the usage rows that show it pass retention."""
+    for workspace_id in workspace_ids():
+        with tenancy.scope(workspace_id):
+            services.note_last_use(Workspace.objects.get(pk=workspace_id), at=timezone.now())
