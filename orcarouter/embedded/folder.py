@@ -65,8 +65,9 @@ def prepare(data_dir: Path) -> None:
             f"The data folder {data_dir} belongs to {user_name(owner)} and this is {user_name(os.geteuid())}: "
             f"start as {user_name(owner)}, or set ORCAROUTER_DATA to another folder."
         )
-    if data_dir.stat().st_mode & 0o066:
-        data_dir.chmod(data_dir.stat().st_mode & 0o711)
+    # 0711 is for a system user on its way to its own folders (see `account`).
+    if stat.S_IMODE(data_dir.stat().st_mode) not in {0o700, 0o711}:
+        data_dir.chmod(0o700)
 
 
 def user_name(uid: int) -> str:
