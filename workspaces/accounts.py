@@ -1,8 +1,5 @@
 """How people sign in, in django-allauth's terms: registration is closed, attempts are counted where nobody can evade them."""
 
-from functools import cache
-from ipaddress import ip_network
-
 from allauth.account.adapter import DefaultAccountAdapter
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
@@ -19,7 +16,7 @@ class Adapter(DefaultAccountAdapter):
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """The source that attempts are counted under; a header that anyone may send is not believed."""
-        address = client_address(request.META.get("REMOTE_ADDR"), request.headers.get("X-Forwarded-For"), _networks(tuple(settings.TRUSTED_PROXIES)))
+        address = client_address(request.META.get("REMOTE_ADDR"), request.headers.get("X-Forwarded-For"), settings.TRUSTED_PROXIES)
         if address is None:
             raise PermissionDenied("Unable to determine the client's address.")
         return str(address)
@@ -27,8 +24,3 @@ class Adapter(DefaultAccountAdapter):
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: str) -> str:
         # The stock key begins with the Host header, whose port the client chooses: each port would have its own count.
         return credentials.get("email", "").strip().lower()
-
-
-@cache
-def _networks(entries: tuple[str, ...]) -> list:
-    return [ip_network(entry, strict=False) for entry in entries]
