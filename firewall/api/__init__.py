@@ -1,0 +1,1 @@
+"""``/api/workspace/firewall/``: policies, rules, settings and the event feed, as JSON."""

@@ -1,0 +1,175 @@
+"""What the firewall's routes take and give. Values are judged by the services: console and API cannot disagree."""
+
+from collections.abc import Mapping
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from firewall.models import DefaultVerdict, Event, Policy, Rule, RuleVerdict, Settings, Stage
+from firewall.services import SETTINGS_TO_COME
+from workspaces.api_base import Body
+from workspaces.errors import ValidationFailed
+
+
+# --- In -------------------------------------------------------------------------------------------------------------
+class Named(Body):
+    """A JSON object with known names; the declared types are for the reader, the service has the last word."""
+
+    #: Names that are taken beside the declared ones, only to be refused in words of the service's.
+    also_known: tuple[str, ...] = ()
+
+    def to_internal_value(self, data: object) -> dict:
+        if not isinstance(data, Mapping):
+            raise serializers.ValidationError({"non_field_errors": ["The body is a JSON object."]})
+        if unknown := sorted(set(data) - set(self.fields) - set(self.also_known)):
+            raise serializers.ValidationError({unknown[0]: ["There is no such field."]})
+        return dict(data)
+
+
+class RuleFields(Named):
+    verdict = serializers.ChoiceField(RuleVerdict.choices)
+    priority = serializers.IntegerField(required=False, default=100, min_value=0, max_value=1_000_000, help_text="Lower is judged first; ties by id.")
+    label = serializers.CharField(required=False, allow_blank=True, max_length=120)
+    notes = serializers.CharField(required=False, allow_blank=True, max_length=2000)
+    stage = serializers.ChoiceField(Stage.choices, required=False, allow_blank=True, help_text="Empty: every surface.")
+    tool_name_glob = serializers.CharField(
+        required=False, allow_blank=True, max_length=128, help_text="`kb.*`, `*.exec`, `*.shell.*`, an exact name; empty or `*`: all."
+    )
+    enabled = serializers.BooleanField(required=False, default=True)
+
+    also_known = (
+        *("skill_name_glob", "args_match", "args_match_json", "egress", "egress_json"),
+        *("sanitize", "sanitize_json", "sequence", "sequence_json", "cap_cost_cents"),
+    )
+
+
+class Versioned(Named):
+    version = serializers.IntegerField(
+        required=False, min_value=1, help_text="The policy's version this change is based on: 409 if it moved on. `If-Match` does the same."
+    )
+
+
+class NewRule(Versioned, RuleFields):
+    policy_id = serializers.IntegerField()
+
+
+class RuleChange(Versioned, RuleFields):
+    verdict = serializers.ChoiceField(RuleVerdict.choices, required=False)
+    policy_id = serializers.IntegerField(required=False, help_text="A rule stays in its policy.")
+
+
+class NamedRuleChange(RuleChange):
+    id = serializers.IntegerField()
+
+
+class PolicyFields(Named):
+    name = serializers.CharField(max_length=64)
+    enabled = serializers.BooleanField(required=False, default=True)
+    is_default = serializers.BooleanField(required=False, default=False, help_text="At most one: the one before it steps back.")
+    default_verdict = serializers.ChoiceField(DefaultVerdict.choices, required=False, default=DefaultVerdict.AUDIT)
+    shadow_mode = serializers.BooleanField(required=False, default=False)
+    block_notice = serializers.BooleanField(required=False, default=True)
+    refuse_unknown_fields = serializers.BooleanField(required=False, default=True)
+
+
+class NewPolicy(PolicyFields):
+    rules = RuleFields(many=True, required=False)
+
+
+class PolicyChange(Versioned, PolicyFields):
+    name = serializers.CharField(max_length=64, required=False)
+
+
+class NamedPolicyChange(PolicyChange):
+    id = serializers.IntegerField()
+
+
+class Order(Versioned):
+    rule_ids = serializers.ListField(child=serializers.IntegerField(), help_text="Every rule of the policy, in the new order.")
+
+
+class SettingsChange(Named):
+    observe_mode = serializers.BooleanField(required=False)
+    run_gap_seconds = serializers.IntegerField(required=False, min_value=60, max_value=86_400)
+
+    also_known = SETTINGS_TO_COME
+
+
+def read(body: type[Named], request: Request) -> dict:
+    """The request's body under this description. Raises DRF's ``ValidationError`` for a name that is not known."""
+    found = body(data=request.data)
+    found.is_valid(raise_exception=True)
+    return found.validated_data
+
+
+def expected_version(fields: dict, request: Request) -> int | None:
+    """Take the version a change is based on out of the body, or out of ``If-Match``; None where neither says."""
+    version = fields.pop("version", None)
+    if version is None:
+        tag = request.headers.get("If-Match", "").strip().removeprefix("W/").strip('"')
+        if tag in ("", "*"):
+            return None
+        version = int(tag) if tag.isascii() and tag.isdigit() and len(tag) < 10 else tag
+    if type(version) is not int or not 0 < version < 2**31:
+        raise ValidationFailed("The version of a policy is a whole number.", param="version")
+    return version
+
+
+# --- Out ------------------------------------------------------------------------------------------------------------
+class RuleOut(serializers.ModelSerializer):
+    class Meta:
+        model = Rule
+        fields = ("id", "policy_id", "priority", "label", "notes", "stage", "tool_name_glob", "verdict", "enabled")
+
+
+class PolicyOut(serializers.ModelSerializer):
+    rule_count = serializers.IntegerField(read_only=True)
+    attached_key_count = serializers.IntegerField(read_only=True)
+    updated_by = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Policy
+        fields = (
+            *("id", "name", "enabled", "is_default", "default_verdict", "shadow_mode", "block_notice", "refuse_unknown_fields"),
+            *("version", "rule_count", "attached_key_count", "created_at", "updated_at", "updated_by"),
+        )
+
+    @extend_schema_field(serializers.EmailField(allow_null=True))
+    def get_updated_by(self, policy: Policy) -> str | None:
+        return policy.updated_by.email if policy.updated_by else None
+
+
+class PolicyWithRules(PolicyOut):
+    rules = RuleOut(many=True)
+
+    class Meta(PolicyOut.Meta):
+        fields = (*PolicyOut.Meta.fields, "rules")
+
+
+class SettingsOut(serializers.ModelSerializer):
+    class Meta:
+        model = Settings
+        fields = ("observe_mode", "run_gap_seconds")
+
+
+class EventOut(serializers.ModelSerializer):
+    class Meta:
+        model = Event
+        fields = (
+            *("id", "occurred_at", "source", "verdict", "surface", "tool_name", "tools", "skill_name"),
+            *("reason", "reason_code", "factors", "risk_score", "policy_id", "policy_name", "policy_version", "rule_id", "rule_label"),
+            *("request_id", "client_request_id", "conversation_id", "agent_run_id", "run_source", "step_id", "parent_step_id"),
+            *("key_id", "token_name", "environment", "model_name", "args_summary", "args_hash", "approval_id", "cost_micro_usd"),
+            *("shadow", "gap", "quarantine"),
+        )
+
+
+def page_of(rows: type[serializers.Serializer], name: str) -> serializers.Serializer:
+    """How a keyset list of these rows looks, for the schema."""
+    fields = {
+        "results": rows(many=True),
+        "next": serializers.URLField(allow_null=True, help_text="Older rows."),
+        "previous": serializers.URLField(allow_null=True, help_text="Newer rows."),
+    }
+    return type(name, (serializers.Serializer,), fields)()

@@ -1,0 +1,52 @@
+"""The event feed."""
+
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from firewall import selectors
+from firewall.api.bodies import EventOut, page_of
+from firewall.models import Event
+from workspaces.api_base import WorkspaceViewSet, page_size, read_cursor
+from workspaces.errors import NotFound
+
+FILTERS = [
+    OpenApiParameter("verdict", str, description="One, or several with commas."),
+    OpenApiParameter("surface", str, description="One, or several with commas."),
+    OpenApiParameter("tool_name", str, description="A name or a glob (`kb.*`, `*.exec`). A glob looks back 24 hours, unless `from` is given."),
+    OpenApiParameter("run_id", str),
+    OpenApiParameter("conversation_id", str),
+    OpenApiParameter("request_id", str),
+    OpenApiParameter("key_id", int),
+    OpenApiParameter("environment", str),
+    OpenApiParameter("from", str, description="RFC 3339 or Unix seconds, inclusive."),
+    OpenApiParameter("to", str, description="RFC 3339 or Unix seconds, exclusive."),
+    OpenApiParameter("limit", int, description="1 to 200, 50 unless given."),
+    OpenApiParameter("cursor", str),
+]
+
+
+class EventViewSet(WorkspaceViewSet):
+    """``/api/workspace/firewall/events``"""
+
+    collection = "events"
+    permissions = {"list": "firewall.view_events", "of_request": "firewall.view_events"}
+    filters = {"list": frozenset(selectors.PARAMS)}
+
+    @extend_schema(parameters=FILTERS, responses=page_of(EventOut, "EventPage"))
+    def list(self, request: Request) -> Response:
+        """Events, newest first. Tools of one request that were plainly let through share an event: ``tools`` has them."""
+        wanted = selectors.event_filter(request.query_params)
+        position, backwards = read_cursor(request.query_params.get("cursor"), Event)
+        place = {"after" if backwards else "before": position}
+        found, more = selectors.event_page(self.workspace, wanted, at=timezone.now(), limit=page_size(request), **place)
+        return Response({"results": EventOut(found, many=True).data} | self._links(found, position, backwards, more))
+
+    @extend_schema(responses=page_of(EventOut, "EventsOfRequest"))
+    def of_request(self, request: Request, request_id: str) -> Response:
+        """All events of one request, in the order in which they were decided."""
+        found = list(selectors.events_of_request(self.workspace, request_id)[: selectors.MOST_OF_A_REQUEST]) if "\x00" not in request_id else []
+        if not found:
+            raise NotFound("Not found.")
+        return Response({"results": EventOut(found, many=True).data, "next": None, "previous": None})

@@ -1,0 +1,196 @@
+"""Policies, their rules, and the firewall's settings."""
+
+from django.db.models import QuerySet
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from firewall import selectors, services
+from firewall.api.bodies import (
+    NamedPolicyChange,
+    NamedRuleChange,
+    NewPolicy,
+    NewRule,
+    Order,
+    PolicyChange,
+    PolicyOut,
+    PolicyWithRules,
+    RuleChange,
+    RuleOut,
+    SettingsChange,
+    SettingsOut,
+    expected_version,
+    page_of,
+    read,
+)
+from firewall.models import Policy, Rule
+from workspaces.api_base import WorkspaceViewSet, row_id
+from workspaces.errors import NotFound, ValidationFailed
+
+PAGING = [OpenApiParameter("limit", int, description="1 to 200, 50 unless given."), OpenApiParameter("cursor", str)]
+
+
+class PolicyViewSet(WorkspaceViewSet):
+    """``/api/workspace/firewall/policies``"""
+
+    collection = "policies"
+    permissions = {
+        "list": "firewall.view_policy",
+        "retrieve": "firewall.view_policy",
+        "create": "firewall.change_policy",
+        "change_named": "firewall.change_policy",
+        "update": "firewall.change_policy",
+        "partial_update": "firewall.change_policy",
+        "destroy": "firewall.change_policy",
+        "order": "firewall.change_policy",
+    }
+
+    def get_queryset(self) -> QuerySet[Policy]:
+        return selectors.policies(self.workspace)
+
+    @extend_schema(parameters=PAGING, responses=page_of(PolicyOut, "PolicyPage"))
+    def list(self, request: Request) -> Response:
+        return self.keyset(self.get_queryset(), lambda found: PolicyOut(found, many=True).data)
+
+    @extend_schema(request=NewPolicy, responses={201: PolicyWithRules})
+    def create(self, request: Request) -> Response:
+        fields = read(NewPolicy, request)
+        rules = fields.pop("rules", [])
+        policy = services.create_policy(self.workspace, fields=fields, rules=rules, actor=request.user, at=timezone.now())
+        return self._whole(policy.pk, status=201)
+
+    @extend_schema(responses=PolicyWithRules)
+    def retrieve(self, request: Request, pk: str) -> Response:
+        return self._whole(self.get_object().pk)
+
+    @extend_schema(request=NamedPolicyChange, responses=PolicyWithRules)
+    def change_named(self, request: Request) -> Response:
+        """Change the fields that are named; ``id`` says of which policy."""
+        fields = read(NamedPolicyChange, request)
+        self.kwargs["pk"] = fields.pop("id", None)
+        return self._change(request, fields)
+
+    @extend_schema(request=PolicyChange, responses=PolicyWithRules)
+    def update(self, request: Request, pk: str) -> Response:
+        return self._change(request, read(PolicyChange, request))
+
+    @extend_schema(request=PolicyChange, responses=PolicyWithRules)
+    def partial_update(self, request: Request, pk: str) -> Response:
+        return self._change(request, read(PolicyChange, request))
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        services.delete_policy(self.get_object(), expected_version=expected_version({}, request), actor=request.user, at=timezone.now())
+        return Response(status=204)
+
+    @extend_schema(request=Order, responses=PolicyWithRules)
+    def order(self, request: Request, pk: str) -> Response:
+        """Put all rules in a new order; their priorities become 10, 20, 30, ..."""
+        policy, fields = self.get_object(), read(Order, request)
+        version, ids = expected_version(fields, request), fields.get("rule_ids")
+        if not isinstance(ids, list):
+            raise ValidationFailed("A list with the id of every rule.", param="rule_ids")
+        ids = [row_id(rule_id, param=f"rule_ids.{place}") for place, rule_id in enumerate(ids)]
+        services.order_rules(policy, rule_ids=ids, expected_version=version, actor=request.user, at=timezone.now())
+        return self._whole(policy.pk)
+
+    def _change(self, request: Request, fields: dict) -> Response:
+        policy, version = self.get_object(), expected_version(fields, request)
+        services.change_policy(policy, changes=fields, expected_version=version, actor=request.user, at=timezone.now())
+        return self._whole(policy.pk)
+
+    def _whole(self, pk: int, status: int = 200) -> Response:
+        policy = self.get_queryset().get(pk=pk)
+        return Response(PolicyWithRules(policy).data, status=status, headers={"ETag": f'"{policy.version}"'})
+
+
+class RuleViewSet(WorkspaceViewSet):
+    """``/api/workspace/firewall/rules``"""
+
+    collection = "rules"
+    permissions = {
+        "list": "firewall.view_policy",
+        "retrieve": "firewall.view_policy",
+        "create": "firewall.change_policy",
+        "change_named": "firewall.change_policy",
+        "update": "firewall.change_policy",
+        "partial_update": "firewall.change_policy",
+        "destroy": "firewall.change_policy",
+    }
+    filters = {"list": {"policy_id"}}
+
+    def get_queryset(self) -> QuerySet[Rule]:
+        return self.workspace.rules.select_related("policy")
+
+    @extend_schema(parameters=[OpenApiParameter("policy_id", int), *PAGING], responses=page_of(RuleOut, "RulePage"))
+    def list(self, request: Request) -> Response:
+        """Rules by descending id; a policy's own page has them in the order in which they are judged."""
+        found = self.get_queryset()
+        if (policy_id := request.query_params.get("policy_id")) is not None:
+            found = found.filter(policy=self._policy(policy_id))
+        return self.keyset(found, lambda rules: RuleOut(rules, many=True).data)
+
+    @extend_schema(request=NewRule, responses={201: RuleOut})
+    def create(self, request: Request) -> Response:
+        fields = read(NewRule, request)
+        policy, version = self._policy(fields.pop("policy_id", None)), expected_version(fields, request)
+        rule = services.add_rule(policy, fields=fields, expected_version=version, actor=request.user, at=timezone.now())
+        return self._shown(rule, status=201)
+
+    @extend_schema(responses=RuleOut)
+    def retrieve(self, request: Request, pk: str) -> Response:
+        return self._shown(self.get_object())
+
+    @extend_schema(request=NamedRuleChange, responses=RuleOut)
+    def change_named(self, request: Request) -> Response:
+        """Change the fields that are named; ``id`` says of which rule."""
+        fields = read(NamedRuleChange, request)
+        self.kwargs["pk"] = fields.pop("id", None)
+        return self._change(request, fields)
+
+    @extend_schema(request=RuleChange, responses=RuleOut)
+    def update(self, request: Request, pk: str) -> Response:
+        return self._change(request, read(RuleChange, request))
+
+    @extend_schema(request=RuleChange, responses=RuleOut)
+    def partial_update(self, request: Request, pk: str) -> Response:
+        return self._change(request, read(RuleChange, request))
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        services.delete_rule(self.get_object(), expected_version=expected_version({}, request), actor=request.user, at=timezone.now())
+        return Response(status=204)
+
+    def _change(self, request: Request, fields: dict) -> Response:
+        rule, version = self.get_object(), expected_version(fields, request)
+        if "policy_id" in fields and self._policy(fields.pop("policy_id")).pk != rule.policy_id:
+            raise ValidationFailed("A rule stays in its policy. Add it to the other one and delete it here.", param="policy_id")
+        services.change_rule(rule, changes=fields, expected_version=version, actor=request.user, at=timezone.now())
+        return self._shown(rule)
+
+    def _policy(self, policy_id: object) -> Policy:
+        found = self.workspace.policies.filter(pk=row_id(policy_id, param="policy_id")).first()
+        if found is None:
+            raise NotFound("There is no such policy.", param="policy_id")
+        return found
+
+    def _shown(self, rule: Rule, status: int = 200) -> Response:
+        return Response(RuleOut(rule).data, status=status, headers={"ETag": f'"{rule.policy.version}"'})
+
+
+class SettingsViewSet(WorkspaceViewSet):
+    """``/api/workspace/firewall/settings``"""
+
+    permissions = {"retrieve": "firewall.view_settings", "update": "firewall.change_settings"}
+
+    @extend_schema(responses=SettingsOut)
+    def retrieve(self, request: Request) -> Response:
+        return Response(SettingsOut(selectors.settings_of(self.workspace)).data)
+
+    @extend_schema(request=SettingsChange, responses=SettingsOut)
+    def update(self, request: Request) -> Response:
+        """Change the settings that are named and leave the rest."""
+        changes = read(SettingsChange, request)
+        settings = services.change_settings(self.workspace, changes=changes, actor=request.user, at=timezone.now())
+        return Response(SettingsOut(settings).data)

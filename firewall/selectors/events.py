@@ -1,0 +1,208 @@
+"""Reads of the event feed. Every filter can use an index, and nothing is counted over the whole table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from itertools import product
+from operator import or_
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import BooleanField, F, Func, Q, QuerySet, Value
+
+from firewall.engine.glob import Form, Glob, parse
+from firewall.engine.types import Surface, Verdict
+from firewall.models import Event
+from workspaces.errors import ValidationFailed
+from workspaces.ids import lowest_at
+from workspaces.models import Workspace
+
+#: Query parameters of the feed, in the order in which they are documented.
+PARAMS = ("verdict", "surface", "tool_name", "run_id", "conversation_id", "request_id", "key_id", "environment", "from", "to")
+#: What an event can say; ``cap_cost`` is always told as the concrete verdict.
+VERDICTS = tuple(verdict.value for verdict in Verdict if verdict is not Verdict.CAP_COST)
+#: A glob, which no index serves alone, looks back this far, unless ``from`` says otherwise.
+GLOB_WINDOW = timedelta(hours=24)
+MAX_DOTS_TO_RESPELL = 4
+#: 512 tools, advertised and emitted.
+MOST_OF_A_REQUEST = 1100
+LOWEST_ID, HIGHEST_ID = UUID(int=0), UUID(int=2**128 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events: every field that is set must hold. ``since`` is inclusive, ``until`` exclusive."""
+
+    verdicts: tuple[str, ...] = ()
+    surfaces: tuple[str, ...] = ()
+    tool_name: str = ""
+    run_id: str = ""
+    conversation_id: str = ""
+    request_id: str = ""
+    key_id: int | None = None
+    environment: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def is_set(self) -> bool:
+        return self != EventFilter()
+
+    def bounded(self, at: datetime) -> "EventFilter":
+        """The same, with a start where the tool's glob needs one. ``at`` is now."""
+        if self.since or parse(self.tool_name).form in (Form.EVERY, Form.EXACT):
+            return self
+        return replace(self, since=(self.until or at) - GLOB_WINDOW)
+
+    def shows(self, tool: str) -> bool:
+        """Whether this tool of a grouped event is meant by ``tool_name``."""
+        return parse(self.tool_name).matches(tool, wide=True)
+
+
+def event_filter(params: Mapping[str, str]) -> EventFilter:
+    """Read the feed's query parameters; empty ones say nothing. Raises ``ValidationFailed``."""
+    given = {name: value for name in PARAMS if (value := params.get(name, ""))}
+    for name, value in given.items():
+        if "\x00" in value or len(value) > 512:
+            raise ValidationFailed("This value is not usable.", param=name)
+    return EventFilter(
+        verdicts=_words(given.get("verdict", ""), VERDICTS, "verdict"),
+        surfaces=_words(given.get("surface", ""), tuple(Surface), "surface"),
+        tool_name=given.get("tool_name", ""),
+        run_id=given.get("run_id", ""),
+        conversation_id=given.get("conversation_id", ""),
+        request_id=given.get("request_id", ""),
+        key_id=_number(given["key_id"]) if "key_id" in given else None,
+        environment=given.get("environment"),
+        since=_moment(given["from"], "from") if "from" in given else None,
+        until=_moment(given["to"], "to") if "to" in given else None,
+    )
+
+
+def event_page(
+    workspace: Workspace, wanted: EventFilter, *, at: datetime, limit: int, before: UUID | None = None, after: UUID | None = None
+) -> tuple[list[Event], bool]:
+    """The newest ``limit`` events (older than ``before``), newest first, and whether there are more in that direction.
+
+    With ``after`` the page is the one that follows it upwards: the oldest of what is newer. ``at`` is now.
+    """
+    wanted = wanted.bounded(at)
+    low, high = lowest_at(wanted.since) if wanted.since else LOWEST_ID, lowest_at(wanted.until) if wanted.until else HIGHEST_ID
+    # Ids are distinct, so the next one up makes an exclusive start inclusive.
+    low, high = max(low, UUID(int=after.int + 1)) if after else low, min(high, before) if before else high
+    glob = parse(wanted.tool_name)
+    found = _plain(workspace, wanted).filter(pk__gte=low, pk__lt=high)
+    if glob.form is not Form.EVERY:
+        found = found.filter(_named(glob))
+    events = list(found.order_by("pk" if after else "-pk")[: limit + 1])
+    if glob.form is not Form.EVERY:
+        ids = _grouped_ids(glob, wanted, low, high, newest_first=after is None, at_most=limit + 1)
+        events = sorted([*events, *workspace.events.filter(pk__in=ids)], key=lambda event: event.pk, reverse=after is None)
+    more, events = len(events) > limit, events[:limit]
+    return (events[::-1] if after else events), more
+
+
+def events_of_request(workspace: Workspace, request_id: str) -> QuerySet[Event]:
+    """All events of one request, oldest first: the order in which they were decided."""
+    return workspace.events.filter(request_id=request_id).order_by("pk")
+
+
+def _plain(workspace: Workspace, wanted: EventFilter) -> QuerySet[Event]:
+    """What can be asked of a row's own columns: all but the time and the tool."""
+    equal = {"agent_run_id": wanted.run_id, "conversation_id": wanted.conversation_id, "request_id": wanted.request_id}
+    found = workspace.events.filter(**{column: value for column, value in equal.items() if value})
+    if wanted.verdicts:
+        found = found.filter(verdict__in=wanted.verdicts)
+    if wanted.surfaces:
+        found = found.filter(surface__in=wanted.surfaces)
+    if wanted.key_id is not None:
+        found = found.filter(key_id=wanted.key_id)
+    return found if wanted.environment is None else found.filter(environment=wanted.environment)
+
+
+# --- Query parameters -----------------------------------------------------------------------------------------------
+def _words(text: str, known: tuple[str, ...], param: str) -> tuple[str, ...]:
+    words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if unknown := next((word for word in words if word not in known), None):
+        raise ValidationFailed(f"{unknown[:40]!r} is not one of {', '.join(known)}.", param=param)
+    return words
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise ValidationFailed("This is not an id.", param="key_id")
+    return int(text)
+
+
+def _moment(text: str, param: str) -> datetime:
+    """RFC 3339, or Unix seconds. A space is a plus sign that nobody escaped."""
+    try:
+        seconds = text.isascii() and text.replace(".", "", 1).isdigit()
+        at = datetime.fromtimestamp(float(text), UTC) if seconds else datetime.fromisoformat(text.replace(" ", "+"))
+        if at.tzinfo is None or not 1970 <= at.astimezone(UTC).year < 9999:
+            raise ValueError(text)
+    except (ValueError, OverflowError, OSError) as error:
+        raise ValidationFailed("A time in RFC 3339 with its zone (2026-01-31T09:30:00Z), or in Unix seconds.", param=param) from error
+    return at
+
+
+# --- Tools by name --------------------------------------------------------------------------------------------------
+def tool_spellings(text: str) -> list[str]:
+    """A name or part of one as agents may have sent it: providers refuse dots, so each may be ``__``."""
+    parts = text.split(".")
+    if len(parts) - 1 > MAX_DOTS_TO_RESPELL:
+        return [text, "__".join(parts)]
+    return ["".join(part + dot for part, dot in zip(parts, (*dots, ""), strict=True)) for dots in product((".", "__"), repeat=len(parts) - 1)]
+
+
+def _named(glob: Glob) -> Q:
+    """Events that name one tool, and that one."""
+    if glob.form is Form.EXACT:
+        return Q(tool_name__in=tool_spellings(glob.literal))
+    if glob.form is Form.PREFIX:
+        # Not LIKE: under row-level security an index serves leakproof operators only, and this is one.
+        tests = [_test("starts_with(%(expressions)s)", text) for text in tool_spellings(glob.literal)]
+        return reduce(or_, tests) & ~Q(tool_name__in=tool_spellings(glob.literal))
+    return reduce(or_, [_test("%(expressions)s", pattern, joined_by=" LIKE ") for pattern in _patterns(glob)])
+
+
+def _test(template: str, value: str, joined_by: str = ", ") -> Q:
+    return Q(Func(F("tool_name"), Value(value), template=template, arg_joiner=joined_by, output_field=BooleanField()))
+
+
+def _patterns(glob: Glob) -> list[str]:
+    """LIKE patterns that together match what the glob does."""
+    match glob.form:
+        case Form.PREFIX:
+            return [_like(text) + "_%" for text in tool_spellings(glob.literal)]
+        case Form.SUFFIX:
+            return ["%" + _like(text) for text in tool_spellings(glob.literal)] + [_like(text) for text in tool_spellings(glob.literal[1:])]
+        case _:
+            return ["_%" + _like(text) + "%_" for text in tool_spellings(glob.literal)]
+
+
+def _like(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _grouped_ids(glob: Glob, wanted: EventFilter, low: UUID, high: UUID, *, newest_first: bool, at_most: int) -> list[UUID]:
+    """Events that stand for several tools, one of them meant."""
+    exact = glob.form is Form.EXACT
+    arguments = [
+        tool_spellings(glob.literal) if exact else None,
+        None if exact else _patterns(glob),
+        list(wanted.verdicts) or None,
+        list(wanted.surfaces) or None,
+        wanted.run_id or None,
+        wanted.conversation_id or None,
+        wanted.request_id or None,
+        wanted.key_id,
+        wanted.environment,
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT orca_grouped_events(%s::text[], %s::text[], %s::text[], %s::text[], %s, %s, %s, %s::bigint, %s, %s, %s, %s, %s)",
+            [*arguments, low, high, newest_first, at_most],
+        )
+        return [row[0] for row in cursor.fetchall()]
