@@ -121,7 +121,7 @@ class Supervisor:
     # --- What a killed supervisor leaves ------------------------------------------------------------------------------
 
     def _write_record(self) -> None:
-        running = [(w.child.process.pid, began(w.child.process.pid)) for w in self._watched if w.recorded and w.child.process]
+        running = [(w.child.name, w.child.process.pid, began(w.child.process.pid)) for w in self._watched if w.recorded and w.child.process]
         unfinished = self._record.with_suffix(".new")
         unfinished.write_text(json.dumps(running))
         unfinished.replace(self._record)
@@ -132,10 +132,10 @@ class Supervisor:
             recorded = [tuple(entry) for entry in json.loads(self._record.read_text())]
         except (FileNotFoundError, ValueError):
             return
-        left = [(pid, start) for pid, start in reversed(recorded) if start is not None and began(pid) == start]
+        left = [entry for entry in reversed(recorded) if entry[2] is not None and began(entry[1]) == entry[2]]
         if left:
-            logger.warning("An earlier run was killed: ending the %d processes it left behind.", len(left))
-        for pid, start in left:
+            logger.warning("An earlier run was killed: ending what it left behind (%s).", ", ".join(name for name, _, _ in left))
+        for _, pid, start in left:
             _end(pid, start, grace)
         self._record.unlink(missing_ok=True)
 

@@ -69,5 +69,7 @@ def test_a_childs_records_keep_their_level_and_its_other_lines_get_one() -> None
 
 def test_on_a_terminal_a_record_is_a_line_for_a_person() -> None:
     out = io.StringIO()
-    Relay(as_json=False, stream=out)("web", logging.INFO, json.dumps({"time": "2026-01-01T10:00:00Z", "level": "info", "message": "answers", "address": "here"}))
+    Relay(as_json=False, stream=out)(
+        "web", logging.INFO, json.dumps({"time": "2026-01-01T10:00:00Z", "level": "info", "message": "answers", "address": "here"})
+    )
     assert out.getvalue().endswith("  web        answers address=here\n")

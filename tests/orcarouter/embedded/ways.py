@@ -15,7 +15,15 @@ HOLDER = Path(__file__).with_name("holder.py")
 NOBODY = "65534"
 
 # The interpreter may lie in root's own home, which an ordinary user is let read for the test.
-AS_ORDINARY_USER = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "--"]
+AS_ORDINARY_USER = [
+    "setpriv",
+    f"--reuid={NOBODY}",
+    f"--regid={NOBODY}",
+    "--clear-groups",
+    "--inh-caps=+dac_read_search",
+    "--ambient-caps=+dac_read_search",
+    "--",
+]
 AS_USER_WITHOUT_NAME = ["unshare", "--user", "--map-user=54321", "--map-group=54321", "--"]
 
 
