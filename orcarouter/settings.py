@@ -191,8 +191,7 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="orcarouter@localhost
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["workspaces.authentication.AccessTokenAuthentication", "workspaces.authentication.BrowserSession"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["workspaces.api_base.StrictJSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "orcarouter.openapi.Schema",
+    "DEFAULT_SCHEMA_CLASS": "orcarouter.openapi_schema.Schema",
     "EXCEPTION_HANDLER": "workspaces.api_base.answer_error",
     "UNAUTHENTICATED_USER": None,
     "COERCE_DECIMAL_TO_STRING": False,
@@ -224,8 +223,13 @@ CELERY_BEAT_SCHEDULE = {
     "partitions": {"task": "orcarouter.tasks.make_partitions", "schedule": 3600.0},
     "retention": {"task": "orcarouter.tasks.drop_old_partitions", "schedule": 6 * 3600.0},
     "config-versions": {"task": "orcarouter.tasks.correct_config_versions", "schedule": 10.0},
+    "last-uses": {"task": "keys.tasks.note_last_use", "schedule": 12 * 3600.0},
     "idempotency": {"task": "orcarouter.tasks.forget_idempotency_records", "schedule": 3600.0},
 }
+
+# --- Keys ---------------------------------------------------------------------------------------------------------
+#: Whether a sealed copy of each relay key is kept, so that it can be revealed again. Off, a key is seen once, when it is made.
+KEEP_SEALED_KEYS = env.bool("KEEP_SEALED_KEYS", default=True)
 
 # --- Gateway --------------------------------------------------------------------------------------------------------
 #: Seconds, by phase of a provider call.

@@ -139,6 +139,8 @@ class WorkspaceViewSet(GenericViewSet):
     permissions: dict[str, str] = {}
     collection: str = ""
     filters: dict[str, frozenset[str] | set[str]] = {}
+    # Here and not in the settings: DRF reads those while it is imported from here.
+    parser_classes = [StrictJSONParser]
     content_negotiation_class = OnlyJSON
     pagination_class = None
     filter_backends: list = []
