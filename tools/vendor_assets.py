@@ -45,13 +45,22 @@ def blocks(css: str) -> Iterator[tuple[str, str]]:
 
 def split_selectors(prelude: str) -> list[str]:
     """Split at the commas that are not inside ``:is(...)`` or ``[...]``."""
-    return [part.strip() for part in re.split(r",(?![^(\[]*[)\]])", prelude)]
+    parts, depth = [""], 0
+    for char in prelude:
+        depth += (char in "([") - (char in ")]")
+        if char == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return [part.strip() for part in parts]
 
 
 def wanted(selector: str, used: set[str]) -> bool:
-    # What only excludes (`:not(.x)`) need not exist for the rule to apply.
-    positive = re.sub(r":not\([^)]*\)", "", selector)
-    return set(re.findall(r"\.((?:\\.|[\w-])+)", positive)) <= used
+    # What stands in :is(...) or :not(...) need not all exist for the rule to apply; innermost first.
+    outside = selector
+    while (shorter := re.sub(r":[\w-]+\([^()]*\)", "", outside)) != outside:
+        outside = shorter
+    return "[data-bs-sidebar" not in selector and set(re.findall(r"\.((?:\\.|[\w-])+)", outside)) <= used
 
 
 def trim(css: str, used: set[str]) -> str:
@@ -87,14 +96,13 @@ def _drop_once(css: str, also: str) -> str:
 
 
 def words_in_use() -> set[str]:
-    """Every word that may be a class name: generous on purpose, a false positive costs a few bytes."""
-    sources = [
-        *ROOT.glob("templates/**/*.html"),
-        *ROOT.glob("static/js/*.js"),
-        *ROOT.glob("*/forms.py"),
-        *ROOT.glob("*/console*.py"),
+    """What may be a class name: words of ``class`` attributes, and of any string in a script or in Python that renders forms."""
+    markup = [path.read_text() for path in ROOT.glob("templates/**/*.html")]
+    code = [path.read_text() for pattern in ("static/js/*.js", "*/forms.py", "*/console*.py", "*/templatetags/*.py") for path in ROOT.glob(pattern)]
+    quoted = [text for source in markup for text in re.findall(r'class="([^"]*)"', source)] + [
+        text for source in code for text in re.findall(r'"([^"\n]*)"', source)
     ]
-    return ALWAYS | {word for path in sources for word in re.findall(r"[A-Za-z][\w-]+", path.read_text())}
+    return ALWAYS | {word for text in quoted for word in re.findall(r"[A-Za-z][\w-]*", text)}
 
 
 def sprite(folder: Path) -> str:
@@ -113,8 +121,8 @@ def main() -> None:
     arguments.add_argument("--tabler", type=Path, required=True)
     arguments.add_argument("--icons", type=Path, required=True)
     options = arguments.parse_args()
-    source = re.sub(r"/\*(?!!).*?\*/", "", options.tabler.read_text(), flags=re.DOTALL)
-    licence = "/* Tabler 1.6.1, MIT, cut to the console's classes by tools/vendor_assets.py */\n"
+    source = re.sub(r"/\*.*?\*/", "", options.tabler.read_text(), flags=re.DOTALL)
+    licence = "/* Tabler 1.6.1 (https://tabler.io), MIT, cut to the console's classes by tools/vendor_assets.py */\n"
     css = drop_unused_properties(trim(source, words_in_use()), (ROOT / "static" / "orca.css").read_text())
     (VENDOR / "tabler.css").write_text(licence + css + "\n")
     (ROOT / "static" / "icons.svg").write_text(sprite(options.icons))

@@ -104,6 +104,12 @@ def share_of(part: float | None, whole: float | None) -> str:
 
 
 @register.filter
+def bar_of(part: float | None, whole: float | None) -> str:
+    """Like ``share_of``, but never too thin to see."""
+    return max(share_of(part, whole), "0.60%", key=lambda length: float(length.removesuffix("%")))
+
+
+@register.filter
 def duration(milliseconds: float | None) -> str:
     """How long something took: < 1 ms, 420 ms, 1.9 s, 1 min 43 s, 2 h 14 min."""
     if milliseconds is None or milliseconds == "":
