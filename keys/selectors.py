@@ -12,9 +12,10 @@ from django.db.models import Count, Max, Q, QuerySet, Sum, Value
 from django.db.models.functions import Coalesce
 
 from firewall.engine import types as firewall
-from firewall.models import Policy, Settings
+from firewall.models import Policy
+from firewall.selectors import compiled, settings_of
 from keys.engine import token
-from keys.engine.grant import BoundPolicy, Grant, Price, Route
+from keys.engine.grant import Grant, Price, Route
 from keys.engine.scope import ModelList, Scope, Status
 from keys.models import ApiKey, ProviderCredential, ProviderModel, Usage
 from workspaces import ids, tenancy, vault
@@ -40,9 +41,8 @@ def load_grant(token_hash: str) -> Grant | None:
         key = workspace.api_keys.filter(token_hash=token_hash).first()
         if key is None or workspace.archived_at:
             return None
-        settings = Settings.objects.filter(workspace=workspace).first() or Settings(workspace=workspace)
-        default = workspace.policies.filter(is_default=True).first()
-        attached = workspace.policies.filter(pk=key.firewall_policy_id).first() if key.firewall_policy_id else None
+        settings = settings_of(workspace)
+        default_id = workspace.policies.filter(is_default=True).values_list("pk", flat=True).first()
         return Grant(
             workspace_id=workspace_id,
             config_version=workspace.config_version,
@@ -52,8 +52,8 @@ def load_grant(token_hash: str) -> Grant | None:
             is_firewall_gateway=key.is_firewall_gateway,
             one_run_an_hour=key.run_scope == ApiKey.RunScope.KEY,
             scope=scope_of(key),
-            key_policy=attached and _bound(attached, workspace.config_version),
-            default_policy=default and _bound(default, workspace.config_version),
+            key_policy=_compiled(workspace_id, key.firewall_policy_id, workspace.config_version),
+            default_policy=_compiled(workspace_id, default_id, workspace.config_version),
             observe_mode=settings.observe_mode,
             run_gap_seconds=settings.run_gap_seconds,
             models=_routes(workspace_id, workspace.config_version),
@@ -115,34 +115,11 @@ def _workspace_of(token_hash: str) -> int | None:
         return cursor.fetchone()[0]
 
 
-def _bound(policy: Policy, config_version: int) -> BoundPolicy:
-    return BoundPolicy(_compiled(policy.workspace_id, policy.pk, config_version), policy.block_notice, policy.refuse_unknown_fields)
-
-
 # Keys of one workspace share what is compiled and decrypted: by its version, which moves with every change of either.
 @lru_cache(maxsize=1024)
-def _compiled(workspace_id: int, policy_id: int, config_version: int) -> firewall.Policy:
-    policy = Policy.objects.prefetch_related("rules").get(workspace_id=workspace_id, pk=policy_id)
-    return firewall.Policy(
-        id=policy.pk,
-        name=policy.name,
-        version=policy.version,
-        default_verdict=firewall.Verdict(policy.default_verdict),
-        shadow_mode=policy.shadow_mode,
-        enabled=policy.enabled,
-        rules=tuple(
-            firewall.Rule(
-                id=rule.pk,
-                priority=rule.priority,
-                label=rule.label,
-                stage=firewall.Surface(rule.stage) if rule.stage else None,
-                tool_name_glob=rule.tool_name_glob,
-                verdict=firewall.Verdict(rule.verdict),
-                enabled=rule.enabled,
-            )
-            for rule in policy.rules.all()
-        ),
-    )
+def _compiled(workspace_id: int, policy_id: int | None, config_version: int) -> firewall.Policy | None:
+    policy = policy_id and Policy.objects.filter(workspace_id=workspace_id, pk=policy_id).first()
+    return compiled(policy, policy.rules.all()) if policy else None
 
 
 @lru_cache(maxsize=256)

@@ -37,19 +37,6 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class BoundPolicy:
-    """A policy revision with the flags that concern the gateway rather than the decision (spec/decisions.md 6.5, 6.7)."""
-
-    policy: Policy
-    block_notice: bool
-    refuse_unknown_fields: bool
-
-    @property
-    def enabled(self) -> bool:
-        return self.policy.enabled
-
-
-@dataclass(frozen=True, slots=True)
 class Grant:
     """One key and its workspace, as of ``config_version``: nothing in it is older than that version.
 
@@ -66,13 +53,13 @@ class Grant:
     is_firewall_gateway: bool
     one_run_an_hour: bool
     scope: Scope
-    key_policy: BoundPolicy | None
-    default_policy: BoundPolicy | None
+    key_policy: Policy | None
+    default_policy: Policy | None
     observe_mode: bool
     run_gap_seconds: int
     models: Mapping[str, tuple[Route, ...]]
 
     @property
-    def bound_policy(self) -> BoundPolicy | None:
+    def policy(self) -> Policy | None:
         """The policy in force: the key's, else the workspace's default, the first that is enabled (spec/firewall.md 1.3)."""
         return resolve(self.key_policy, self.default_policy)
