@@ -85,7 +85,7 @@ def mask(text: str) -> str:
 
 def as_json(record: Record) -> str:
     first = {name: record[name] for name in ("time", "level", "process", "logger", "message") if name in record}
-    return mask(json.dumps(first | record, default=str, ensure_ascii=False))
+    return mask(json.dumps({**first, **record}, default=str, ensure_ascii=False))
 
 
 def as_line(record: Record, *, colour: bool | None = None) -> str:

@@ -107,9 +107,9 @@ class Postgres:
 
     def _ready(self) -> bool:
         # The last line that the server keeps up to date there; pg_ctl waits for the same one.
-        with suppress(OSError, IndexError):
+        with suppress(OSError, ValueError, IndexError):
             lines = (self.folder / "postmaster.pid").read_text().splitlines()
-            return bool(self.child.process) and int(lines[0]) == self.child.process.pid and lines[7].strip() == "ready"
+            return self.child.process is not None and int(lines[0]) == self.child.process.pid and lines[7].strip() == "ready"
         return False
 
     def _clear(self) -> None:

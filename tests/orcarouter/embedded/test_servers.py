@@ -124,7 +124,7 @@ def test_a_server_that_died_can_be_started_again(data: Path) -> None:
         for child in servers.children:
             assert child.process
             os.kill(child.process.pid, signal.SIGKILL)
-            wait_until(lambda child=child: not child.alive)
+            child.process.wait(30)
             assert child.ending == "was ended by SIGKILL"
             child.start()
             assert child.wait_ready()
