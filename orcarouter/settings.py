@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from urllib.parse import unquote
 
 import environ
 
@@ -25,7 +24,7 @@ DATABASE_OWNER_URL = env.str("DATABASE_OWNER_URL", default="") or (_embedded.own
 DATABASE_RECORDER_URL = env.str("DATABASE_RECORDER_URL", default="") or (_embedded.recorder_url if EMBEDDED_DATABASE else "")
 REDIS_URL = env.str("REDIS_URL", default="") or _embedded.redis_url
 #: The gateway's own view of where the demo provider listens; empty where there is none.
-DEMO_PROVIDER_SOCKET = str(DATA_DIR / "demo-provider.sock") if EMBEDDED_DATABASE else ""
+DEMO_PROVIDER_SOCKET = str(_embedded.sockets / "demo-provider.sock") if EMBEDDED_DATABASE else ""
 
 # --- Secrets: generated for the embedded database, required otherwise ---------------------------------------------
 SECRET_KEY = secret("SECRET_KEY")
@@ -133,13 +132,14 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 SERVESTATIC_USE_FINDERS = True
 SERVESTATIC_AUTOREFRESH = False
 
+
 # --- Data ---------------------------------------------------------------------------------------------------------
 def database(url: str, **options: object) -> dict:
     """A Django database entry of a URL; ``?host=/dir`` names a socket folder."""
     entry = env.db_url_config(url)
     host = entry.get("OPTIONS", {}).pop("host", None)
     if host:
-        entry["HOST"] = unquote(host)
+        entry["HOST"] = host
     return entry | {"ENGINE": "django.db.backends.postgresql", "CONN_HEALTH_CHECKS": True} | options
 
 
