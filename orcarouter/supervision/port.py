@@ -7,9 +7,11 @@ from orcarouter.supervision import StartRefused
 
 def refuse_taken(host: str, port: int) -> None:
     """Raise `StartRefused` if nobody could listen there now."""
+    if not 1 <= port <= 65535:
+        raise StartRefused(f"PORT={port} is no port: take one from 1 to 65535.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except (OSError, OverflowError) as error:
+    except (OSError, UnicodeError) as error:
         raise StartRefused(f"HOST={host} PORT={port} is no address of this machine ({error}).") from error
     with socket.socket(family, kind, protocol) as listener:
         # As the web process will: connections of an earlier one, still fading, are no hindrance.
