@@ -41,7 +41,9 @@ class StrictJSONParser(BaseParser):
         try:
             value = json.loads(raw.decode(), object_pairs_hook=_object_without_twins, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
-            raise errors.BadRequestBody(f"The body is not valid JSON: {error}" if isinstance(error, ValueError) else "The body is nested too deeply.") from error
+            raise errors.BadRequestBody(
+                f"The body is not valid JSON: {error}" if isinstance(error, ValueError) else "The body is nested too deeply."
+            ) from error
         if _depth_exceeds(value, MAX_DEPTH):
             raise errors.BadRequestBody(f"The body is nested more than {MAX_DEPTH} levels deep.")
         return value
@@ -142,6 +144,7 @@ class WorkspaceViewSet(GenericViewSet):
     # Here and not in the settings: DRF reads those while it is imported from here.
     parser_classes = [StrictJSONParser]
     content_negotiation_class = OnlyJSON
+    format_kwarg = None
     pagination_class = None
     filter_backends: list = []
 
