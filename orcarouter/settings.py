@@ -244,3 +244,5 @@ EVENT_RETENTION_DAYS = env.int("EVENT_RETENTION_DAYS", default=90)
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
 LOGGING_CONFIG = "orcarouter.logging.configure"
 LOGGING = {"json": not sys.stderr.isatty() if env.str("ORCA_LOG", default="") == "" else env.str("ORCA_LOG") == "json", "level": LOG_LEVEL}
+#: Who may read /metrics from elsewhere than this machine; empty: nobody.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")

@@ -12,14 +12,22 @@ MAX_PREFIXES = 32
 #: Seconds Valkey remembers a run after its last call; afterwards the ledger still does.
 RUN_TTL_SECONDS = 24 * 3600
 
-# KEYS[1] version of the workspace. ARGV: key id, now in ms, gap in ms, ttl in s, run id given ('' to derive),
-# candidate run id, fingerprint, number of digests, digests (longest first; the first is this call's own).
-# Answers {version, dirty, run, state, calls, cost}; state is 'known', 'new', or 'cold' when the ledger must be asked first.
+# KEYS[1] version of the workspace. ARGV: the caller's version, whether PostgreSQL has just confirmed it (1), key id,
+# now in ms, gap in ms, ttl in s, run id given ('' to derive), candidate run id, fingerprint, number of digests,
+# digests (longest first; the first is this call's own). Answers {version, dirty, run, state, calls, cost}; state is
+# 'known', 'new', 'cold' (the ledger must be asked first) or 'stale' (the configuration must). The last two change nothing.
 ADMIT = """
 local space = string.sub(KEYS[1], 1, -8)
 local version = redis.call('HMGET', KEYS[1], 'v', 'dirty')
-local key, now, gap, ttl = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local given, candidate, fingerprint, count = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
+if ARGV[2] ~= '1' then
+  if tonumber(version[2] or 0) > 0 or not version[1] or tonumber(version[1]) > tonumber(ARGV[1]) then
+    return {version[1], version[2], '', 'stale', 0, 0}
+  end
+elseif not version[1] then
+  redis.call('HSET', KEYS[1], 'v', ARGV[1])
+end
+local key, now, gap, ttl = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local given, candidate, fingerprint, count = ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10])
 local function run_key(run) return space .. 'run:' .. key .. ':' .. run end
 local function alive(run)
   if not run then return false end
@@ -31,7 +39,7 @@ if given ~= '' then
   if redis.call('EXISTS', run_key(given)) == 0 then state = 'cold' end
 else
   for i = 1, count do
-    local found = redis.call('GET', space .. 'context:' .. key .. ':' .. ARGV[8 + i])
+    local found = redis.call('GET', space .. 'context:' .. key .. ':' .. ARGV[10 + i])
     if alive(found) then run = found break end
   end
   if run == '' then
@@ -49,7 +57,7 @@ redis.call('HINCRBY', run_key(run), 'calls', 1)
 redis.call('HSET', run_key(run), 'last', now)
 redis.call('EXPIRE', run_key(run), ttl)
 if given == '' then
-  redis.call('SET', space .. 'context:' .. key .. ':' .. ARGV[9], run, 'PX', gap)
+  redis.call('SET', space .. 'context:' .. key .. ':' .. ARGV[11], run, 'PX', gap)
   redis.call('SET', space .. 'fingerprint:' .. key .. ':' .. fingerprint, run, 'PX', gap)
 end
 return {version[1], version[2], run, state, tonumber(counters[1] or 0), tonumber(counters[2] or 0)}
@@ -87,13 +95,14 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What Valkey answered. ``version`` None: it has no copy, or a change is being committed; ask PostgreSQL."""
+    """What Valkey answered. ``is_stale``: a newer configuration than the caller's stands, or may; nothing else is said then."""
 
-    version: int | None
     run_id: str
-    is_cold: bool
     calls: int
     cost_micro_usd: int
+    is_cold: bool = False
+    is_stale: bool = False
+    version: int | None = None
 
 
 def space(workspace_id: int) -> str:
@@ -105,17 +114,22 @@ def run_key(workspace_id: int, key_id: int, run_id: str) -> str:
     return f"{space(workspace_id)}run:{key_id}:{run_id}"
 
 
-def arguments(key_id: int, lineage: Lineage, *, now_ms: int, gap_seconds: int) -> list[str | int]:
+def arguments(version: int, lineage: Lineage, *, is_confirmed: bool, key_id: int, now_ms: int, gap_seconds: int) -> list[str | int]:
     """ARGV of ``ADMIT``."""
-    fixed = [key_id, now_ms, gap_seconds * 1000, RUN_TTL_SECONDS, lineage.run_id or "", lineage.candidate, lineage.fingerprint]
+    fixed = [version, int(is_confirmed), key_id, now_ms, gap_seconds * 1000, RUN_TTL_SECONDS, lineage.run_id or "", lineage.candidate, lineage.fingerprint]
     return [*fixed, len(lineage.digests), *lineage.digests]
 
 
 def read(reply: Sequence) -> Admission:
     """The reply of ``ADMIT`` as values."""
     version, dirty, run_id, state, calls, cost = reply
-    current = int(version) if version is not None and not dirty else None
-    return Admission(current, run_id.decode(), state == b"cold", int(calls), int(cost))
+    known = settled_version(version, dirty)
+    return Admission(run_id.decode(), int(calls), int(cost), is_cold=state == b"cold", is_stale=state == b"stale", version=known)
+
+
+def settled_version(version: bytes | None, dirty: bytes | None) -> int | None:
+    """The number that Valkey may be believed: none while it has no copy, or while a change is being committed."""
+    return int(version) if version is not None and int(dirty or 0) <= 0 else None
 
 
 def settled(workspace_id: int, key_id: int, run_id: str, cost_micro_usd: int) -> tuple:

@@ -70,11 +70,16 @@ class State:
             return None
         return await self.reload(token_hash)
 
-    async def reload(self, token_hash: str) -> Grant | None:
+    async def reload(self, token_hash: str, *, at_least: int = 0) -> Grant | None:
         """Read a key's grant afresh; callers that ask at the same time share one read.
 
-        PostgreSQL away: the last good copy, else ``PolicyUnavailable``.
+        A read that began before version ``at_least`` was committed does not count. PostgreSQL away: the last good copy,
+        else ``PolicyUnavailable``.
         """
+        found = await self._reload(token_hash)
+        return await self._reload(token_hash) if found is not None and found.config_version < at_least else found
+
+    async def _reload(self, token_hash: str) -> Grant | None:
         task = self._loading.get(token_hash)
         if task is None:
             task = self._loading[token_hash] = asyncio.create_task(self._in_thread(selectors.load_grant, token_hash))
@@ -111,26 +116,48 @@ class State:
         return version
 
     # --- Admission ----------------------------------------------------------------------------------------------------
-    async def admit(self, grant: Grant, lineage: runs.Lineage) -> tuple[bool, runs.Admission]:
-        """``(grant is current, the run's counters)`` in one round trip to Valkey.
+    async def admit(self, token_hash: str, grant: Grant, lineage: runs.Lineage) -> tuple[Grant | None, runs.Admission]:
+        """The current grant (the one given, or a newer one; None: the key is gone) and the run's counters.
 
-        Valkey away: version and run come from PostgreSQL, and the call goes on. PostgreSQL's recorder away:
-        ``StoreUnavailable`` (503), nothing may go unrecorded.
+        One round trip to Valkey when the grant is current. Valkey away: version and run come from PostgreSQL, and the
+        call goes on. PostgreSQL's recorder away: ``StoreUnavailable`` (503), nothing may go unrecorded.
         """
         if not self.recorder.accepts:
             raise StoreUnavailable("Calls cannot be recorded just now, so none is let through.")
         try:
-            admission = await self._ask_valkey(grant, lineage)
+            admission = await self._ask_valkey(grant, lineage, is_confirmed=False)
+            if not admission.is_stale:
+                return grant, admission
+            current = await self._newest(token_hash, grant, admission.version)
+            return current, await self._ask_valkey(current, lineage, is_confirmed=True) if current else admission
         except (Away, hiredis.ReplyError) as error:
             metrics.VALKEY_AWAY.inc()
             logger.debug("admit_without_valkey", extra={"error": str(error)})
-            admission = await self._ask_ledger(grant, lineage)
-        version = admission.version if admission.version is not None else await self._version_in_postgres(grant.workspace_id)
-        return version is None or version <= grant.config_version, admission
+            current = await self._newest(token_hash, grant, None)
+            return current, await self._ask_ledger(current or grant, lineage)
 
-    async def _ask_valkey(self, grant: Grant, lineage: runs.Lineage) -> runs.Admission:
-        arguments = runs.arguments(grant.key_id, lineage, now_ms=time.time_ns() // 1_000_000, gap_seconds=grant.run_gap_seconds)
+    async def fresh(self, token_hash: str, grant: Grant) -> Grant | None:
+        """The current grant for a call that enters no run (a listing, a refusal); fails as ``admit`` does."""
+        try:
+            version = runs.settled_version(*await self.link.call("HMGET", valkey.version_key(grant.workspace_id), "v", "dirty"))
+        except (Away, hiredis.ReplyError):
+            version = None
+        return await self._newest(token_hash, grant, version)
+
+    async def _newest(self, token_hash: str, grant: Grant, version: int | None) -> Grant | None:
+        """Reload if the version, Valkey's or else PostgreSQL's, is newer than the grant's."""
+        if version is None:
+            version = await self._version_in_postgres(grant.workspace_id)
+        if version is None or version <= grant.config_version:
+            return grant
+        return await self.reload(token_hash, at_least=version)
+
+    async def _ask_valkey(self, grant: Grant, lineage: runs.Lineage, *, is_confirmed: bool) -> runs.Admission:
         version_key = valkey.version_key(grant.workspace_id)
+        now_ms = time.time_ns() // 1_000_000
+        arguments = runs.arguments(
+            grant.config_version, lineage, is_confirmed=is_confirmed, key_id=grant.key_id, now_ms=now_ms, gap_seconds=grant.run_gap_seconds
+        )
         admission = runs.read(await self._script(runs.ADMIT, version_key, *arguments))
         if admission.is_cold:
             await self._warm(grant, lineage, version_key)
@@ -160,8 +187,8 @@ class State:
             chosen = next((by_context[digest] for digest in lineage.digests if digest in by_context), None)
             chosen = chosen or next((run for run in found if run.fingerprint == lineage.fingerprint), None)
         if chosen is None:
-            return runs.Admission(None, lineage.run_id or lineage.candidate, False, 0, 0)
-        return runs.Admission(None, chosen.run_id, False, chosen.calls, chosen.cost_micro_usd)
+            return runs.Admission(lineage.run_id or lineage.candidate, 0, 0)
+        return runs.Admission(chosen.run_id, chosen.calls, chosen.cost_micro_usd)
 
     async def _recent_runs(self, grant: Grant, lineage: runs.Lineage) -> list[selectors.RunTrace]:
         """The key's runs within the gap, newest first, or the one that is named. PostgreSQL away: ``StoreUnavailable``."""

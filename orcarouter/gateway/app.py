@@ -1,0 +1,138 @@
+"""The socket in: a plain ASGI callable for ``/v1/*`` and ``/api/v1/*``. Every answer has the request id, every error the one body."""
+
+import asyncio
+import logging
+import time
+from urllib.parse import unquote
+
+import orjson
+
+from orcarouter.gateway import metrics, pipeline
+from orcarouter.gateway.engine import pricing
+from orcarouter.gateway.request import Request
+from orcarouter.gateway.state import State
+from orcarouter.gateway.upstream import VIA, Upstream
+from workspaces import errors
+
+logger = logging.getLogger(__name__)
+
+MAX_OPEN_CALLS = 1_000
+
+
+class Gateway:
+    """One instance a process; ``start`` and ``stop`` come from the lifespan."""
+
+    def __init__(self) -> None:
+        self.state = State()
+        self.upstream = Upstream()
+        self._open = 0
+
+    async def start(self) -> None:
+        await asyncio.to_thread(pricing.warm)
+        await self.upstream.start()
+        await self.state.start()
+
+    async def stop(self) -> None:
+        await self.state.stop()
+        await self.upstream.stop()
+
+    async def __call__(self, scope, receive, send) -> None:
+        request = Request(scope, receive, send)
+        route, handler, argument = _route(request)
+        started = time.monotonic()
+        self._open += 1
+        metrics.OPEN_STREAMS.inc()
+        try:
+            await self._serve(request, handler, argument)
+        finally:
+            self._open -= 1
+            metrics.OPEN_STREAMS.dec()
+            request.close()
+            metrics.CALLS.labels(route, request.status or 499).inc()
+            metrics.LATENCY.labels(route).observe(time.monotonic() - started)
+
+    async def _serve(self, request: Request, handler, argument: str) -> None:
+        try:
+            request.refuse_large_headers()
+            if VIA.encode() in request.headers.get(b"via", b""):
+                raise errors.RequestLoop("This request has come through this gateway before.")
+            if self._open > MAX_OPEN_CALLS:
+                error = errors.RateLimited(f"This process serves at most {MAX_OPEN_CALLS} calls at a time.")
+                error.headers = {"Retry-After": "1"}
+                raise error
+            await handler(self, request, argument)
+        except errors.OrcaError as error:
+            if not request.is_answering:
+                await request.answer_error(error)
+        except asyncio.CancelledError:
+            if not request.hung_up:
+                raise
+        except Exception:
+            logger.exception("gateway_bug", extra={"request_id": request.id})
+            if request.is_answering:
+                raise
+            await request.answer_error(errors.InternalError("Something went wrong on our side.", request_id=request.id))
+
+
+async def chat_completions(gateway: Gateway, request: Request, _: str) -> None:
+    await pipeline.chat_completions(gateway.state, gateway.upstream, request)
+
+
+async def list_models(gateway: Gateway, request: Request, _: str) -> None:
+    found = await _models(gateway, request)
+    await request.answer(200, orjson.dumps({"object": "list", "data": [_model(name, is_demo) for name, is_demo in found.items()]}))
+
+
+async def retrieve_model(gateway: Gateway, request: Request, name: str) -> None:
+    found = await _models(gateway, request)
+    if name not in found:
+        raise errors.ModelNotFound("The model does not exist, or this key may not use it.", param="id")
+    await request.answer(200, orjson.dumps(_model(name, found[name])))
+
+
+async def _models(gateway: Gateway, request: Request) -> dict[str, bool]:
+    token_hash, grant = await pipeline.authenticate(gateway.state, request)
+    fresh = await gateway.state.fresh(token_hash, grant)
+    pipeline.require(request, fresh, None)
+    assert fresh is not None
+    return pipeline.listed_models(request, fresh)
+
+
+def _model(name: str, is_demo: bool) -> dict:
+    # Which provider answers is not the agent's business; that an answer is a demo is.
+    return {"id": name, "object": "model", "created": 0, "owned_by": "orcarouter-demo" if is_demo else "orcarouter", "supported_endpoint_types": ["openai"]}
+
+
+async def not_implemented(gateway: Gateway, request: Request, _: str) -> None:
+    if request.path.startswith("/api/"):
+        raise errors.NotFound("Not found.")
+    raise errors.ApiNotImplemented(f"{request.method} {request.path[:200]} is not implemented by this gateway.")
+
+
+async def method_not_allowed(gateway: Gateway, request: Request, allowed: str) -> None:
+    error = errors.MethodNotAllowed(f"This route takes {allowed}.")
+    error.headers = {"Allow": allowed}
+    raise error
+
+
+#: Every route of the gateway, as OpenAPI writes it: (method, path) -> handler.
+ROUTES = {
+    ("POST", "/v1/chat/completions"): chat_completions,
+    ("GET", "/v1/models"): list_models,
+    ("GET", "/v1/models/{id}"): retrieve_model,
+}
+_EXACT = {path: (method, handler) for (method, path), handler in ROUTES.items() if "{" not in path}
+_MODEL_PREFIX = "/v1/models/"
+
+
+def _route(request: Request) -> tuple[str, object, str]:
+    """``(label for the metrics, handler, argument)`` of a path, with or without a trailing slash."""
+    path = request.path.rstrip("/") if request.path != "/" else request.path
+    if path in _EXACT:
+        method, handler = _EXACT[path]
+        argument = ""
+    elif path.startswith(_MODEL_PREFIX):
+        method, handler, argument, path = "GET", retrieve_model, unquote(path[len(_MODEL_PREFIX) :]), "/v1/models/{id}"
+    else:
+        return "other", not_implemented, ""
+    return (path, handler, argument) if request.method == method else (path, method_not_allowed, method)

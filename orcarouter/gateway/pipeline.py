@@ -1,0 +1,277 @@
+"""A call's way, in the order in which things happen. Source: DESIGN 2; spec/platform.md 1.5; spec/decisions.md 6.
+
+Nothing is sent to the provider before the inbound decisions stand; nothing that was decided is answered before it is recorded.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import orjson
+from django.conf import settings
+
+from firewall.engine import advertised
+from firewall.engine.decide import decide
+from firewall.engine.types import Decision, Policy, ReasonCode, RunState, Surface, ToolCall, Verdict
+from keys.engine import scope
+from keys.engine.grant import Grant
+from keys.models import UsageSource
+from orcarouter.gateway import correlate, record, runs
+from orcarouter.gateway.engine import answer, gate, openai, pricing
+from orcarouter.gateway.engine.calls import EmittedCall, Usage
+from orcarouter.gateway.engine.exchange import Exchange, Refusal, fingerprint, message_digests
+from orcarouter.gateway.request import Request
+from orcarouter.gateway.state import State
+from orcarouter.gateway.upstream import ProviderAnswer, Upstream
+from workspaces import errors, vault
+from workspaces.engine import client_address
+from workspaces.ids import uuid7
+
+logger = logging.getLogger(__name__)
+
+_PEPPER = settings.KEY_PEPPER.encode()
+_TRUSTED = tuple(map(client_address.parse_network, settings.TRUSTED_PROXIES))
+TOO_LARGE = Decision(Verdict.DENY, "the tool call is larger than the gateway will hold", ReasonCode.RESPONSE_TOO_LARGE, risk_score=80)
+
+
+# --- 1, 2: who calls, and what ----------------------------------------------------------------------------------------
+async def authenticate(state: State, request: Request) -> tuple[str, Grant]:
+    """The key of a request and what it grants: validity, then source address. Raises ``InvalidApiKey``, ``AccessDenied``."""
+    token_hash = vault.lookup_hash(_token(request))
+    grant = await state.grant(token_hash)
+    if grant is not None and _scope_refusal(request, grant, None) is not None:
+        # Refused by what may be an old copy: a key that was just revived must work.
+        grant = await state.fresh(token_hash, grant)
+    require(request, grant, None)
+    assert grant is not None
+    return token_hash, grant
+
+
+def _token(request: Request) -> str:
+    scheme, _, token = request.headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() != b"bearer" or not token.strip():
+        raise errors.InvalidApiKey(scope.INVALID_KEY if scheme else "Send a key as `Authorization: Bearer sk-orca-...`.")
+    return token.strip()[:512].decode("latin-1")
+
+
+def require(request: Request, grant: Grant | None, model: str | None) -> None:
+    refusal = _scope_refusal(request, grant, model) if grant is not None else None
+    if grant is None or (refusal is not None and refusal.code == errors.InvalidApiKey.code):
+        logger.info("key_refused", extra={"request_id": request.id, "reason": refusal.reason.value if refusal else "unknown", "key_id": grant and grant.key_id})
+        raise errors.InvalidApiKey(scope.INVALID_KEY)
+    if refusal is not None:
+        raise errors.AccessDenied(refusal.message)
+
+
+def _scope_refusal(request: Request, grant: Grant, model: str | None) -> scope.Refusal | None:
+    address = client_address.client_address(request.peer, request.forwarded_for, _TRUSTED) if grant.scope.networks else None
+    return scope.admits(grant.scope, model=model, address=address, at=datetime.now(UTC))
+
+
+def listed_models(request: Request, grant: Grant) -> dict[str, bool]:
+    """The models this key may ask for, each with whether the demo provider answers to it."""
+    return {name: routes[0].is_demo for name, routes in sorted(grant.models.items()) if _scope_refusal(request, grant, name) is None}
+
+
+def _parse(body: bytes) -> Exchange:
+    parsed = openai.parse(body)
+    if isinstance(parsed, Refusal):
+        raise errors.BadRequestBody(parsed.message, param=parsed.param)
+    return parsed
+
+
+# --- The whole way ----------------------------------------------------------------------------------------------------
+async def chat_completions(state: State, upstream: Upstream, request: Request) -> None:
+    """Serve one ``POST /v1/chat/completions``. Raises ``OrcaError`` while nothing has been answered yet."""
+    started_at, started = datetime.now(UTC), time.monotonic()
+    token_hash, grant = await authenticate(state, request)
+    correlation = correlate.read(request.headers)
+    exchange = _parse(await request.read_body())
+    lineage = _lineage(grant, exchange, correlation, started_at)
+    current, admission = await state.admit(token_hash, grant, lineage)
+    require(request, current, exchange.model)
+    assert current is not None
+    if exchange.model not in current.models:
+        raise errors.ModelNotFound(f"The model {exchange.model!r} does not exist or no provider offers it.", param="model")
+    source = "key" if current.one_run_an_hour and correlation.agent_run_id is None else lineage.source
+    call = record.Call(request.id, started_at, started, correlation, current, exchange, admission.run_id, source, lineage.digests[0], lineage.fingerprint)
+    await Relay(state, upstream, request, call, RunState(admission.calls, admission.cost_micro_usd)).run()
+
+
+def _lineage(grant: Grant, exchange: Exchange, correlation: correlate.Correlation, at: datetime) -> runs.Lineage:
+    digests = tuple(digest.hex() for digest in message_digests(exchange, secret=_PEPPER)[-runs.MAX_PREFIXES :][::-1])
+    run_id = correlation.agent_run_id
+    if run_id is None and grant.one_run_an_hour:
+        run_id = f"key-{grant.key_id}-{at:%Y%m%d%H}"
+    return runs.Lineage(run_id, f"run_{uuid7().hex}", fingerprint(grant.key_id, exchange, secret=_PEPPER).hex(), digests)
+
+
+class Relay:
+    """An admitted call: judged, sent, judged again on its way back, recorded at each step."""
+
+    def __init__(self, state: State, upstream: Upstream, request: Request, call: record.Call, run: RunState) -> None:
+        self.state, self.upstream, self.request, self.call, self.run_state = state, upstream, request, call, run
+        self.policy: Policy | None = call.grant.policy
+        self.observes = call.grant.observe_mode
+        self.judges = self.policy is not None or self.observes
+        self.notices = self.policy.block_notice if self.policy else True
+        self.blocked = 0
+        self.is_settled = False
+
+    async def run(self) -> None:
+        events = await self._judge_request()
+        # --- 5: the record and the provider, at the same time
+        recording = asyncio.ensure_future(self.state.record(self.call.grant, events, [])) if events else None
+        provided: ProviderAnswer | None = None
+        try:
+            provided = await self.upstream.ask(self.call.grant.models[self.call.exchange.model], self._outbound)
+            self.call.route, self.call.first_byte_ms = provided.route, provided.first_byte_ms
+            if recording is not None:
+                await recording
+            await (self._stream(provided) if provided.is_stream else self._answer(provided))
+        except errors.OrcaError as error:
+            if recording is not None:
+                await recording
+            await self._fail(error)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._hung_up(recording))
+            raise
+        finally:
+            if provided is not None:
+                provided.close()
+
+    # --- 3, 4: inbound --------------------------------------------------------------------------------------------------
+    async def _judge_request(self) -> list[dict]:
+        """The events of the advertised tools. Raises ``FirewallBlocked`` or ``UnknownField``, recorded, if one may not be."""
+        exchange, policy = self.call.exchange, self.policy
+        if policy and policy.refuse_unknown_fields and policy.default_verdict is Verdict.DENY and not policy.shadow_mode:
+            if unknown := openai.unknown_fields(exchange):
+                error = errors.UnknownField(f"The policy {policy.name!r} lets no unknown field through: {unknown[0]}", param=unknown[0])
+                await self._settle("blocked", error.status, record.NOTHING, UsageSource.NONE, error_code=error.code)
+                raise error
+        decisions = advertised.decide_advertised(policy, exchange.tools, self.run_state, observe_mode=self.observes)
+        events = record.advertised(self.call, advertised.rows(exchange.tools, decisions), datetime.now(UTC))
+        refused = advertised.named_refusal(policy, exchange.tools, decisions)
+        if refused is None:
+            return events
+        name, decision = refused
+        error = errors.FirewallBlocked(
+            f'tool "{advertised.escaped(name)}" blocked by firewall: {decision.reason}',
+            reason_code=decision.reason_code,
+            factors=list(decision.factors),
+            risk_score=decision.risk_score,
+        )
+        await self._settle("blocked", error.status, record.NOTHING, UsageSource.NONE, error_code=error.code, events=events)
+        raise error
+
+    def _outbound(self, route) -> bytes:
+        self.call.route = route
+        return openai.outbound(self.call.exchange, route.upstream_model)
+
+    # --- 6, 7: the way back -----------------------------------------------------------------------------------------------
+    def _judge(self, calls: Sequence[EmittedCall]) -> tuple[list[dict], list[str | None]]:
+        """Events of the calls that a model emitted, and for each the reason it may not leave, or None."""
+        decisions = [self._decide(called) for called in calls]
+        self.blocked += sum(decision.blocks for decision in decisions)
+        events = record.emitted(self.call, calls, decisions, datetime.now(UTC))
+        return events, [decision.reason if decision.blocks else None for decision in decisions]
+
+    def _decide(self, called: EmittedCall) -> Decision:
+        if called.fault is not None:
+            return TOO_LARGE
+        return decide(self.policy, ToolCall(Surface.RESPONSE, called.name, called.arguments), self.run_state, observe_mode=self.observes)
+
+    async def _answer(self, provided: ProviderAnswer) -> None:
+        body = await provided.body()
+        read = answer.read(body)
+        if read is None:
+            raise errors.UpstreamError("The provider's answer is not a chat completion.")
+        events, refusals = self._judge(read.calls) if self.judges else ([], [None] * len(read.calls))
+        body = answer.release(read, refusals, notices=self.notices)
+        used, source = self._used(read.usage, read.text_bytes)
+        await self._settle("completed", 200, used, source, events=events)
+        await self.request.answer(200, body, self._headers())
+
+    async def _stream(self, provided: ProviderAnswer) -> None:
+        """Relay a stream through the gate. Once bytes are out, a failure is an event of the stream."""
+        if not self.call.exchange.is_stream:
+            raise errors.UpstreamError("The provider answered with a stream that nobody asked for.")
+        relayed = gate.Gate(judges=self.judges, withholds_usage=not self.call.exchange.wants_usage, notices=self.notices)
+        self.gate = relayed
+        try:
+            async for chunk in provided.chunks():
+                await self._pass_on(relayed, relayed.feed(chunk))
+                if relayed.is_over:
+                    break
+            else:
+                await self._pass_on(relayed, relayed.close())
+            if not self.is_settled:
+                await self._settle_stream(relayed, "completed")
+        except errors.OrcaError as error:
+            if not self.request.is_answering:
+                raise
+            if not self.is_settled and not isinstance(error, errors.StoreUnavailable):
+                await self._settle_stream(relayed, "failed", error.code)
+            await self.request.write(gate.error_event(orjson.dumps(error.body())) + gate.DONE)
+        await self.request.end()
+
+    async def _pass_on(self, relayed: gate.Gate, step: gate.Step) -> None:
+        while step.calls:
+            await self._send(step.send)
+            events, refusals = self._judge(step.calls)
+            if events:
+                await self.state.record(self.call.grant, events, [])
+            step = relayed.resume(refusals)
+        if step.error is not None or step.fault is not None:
+            await self._send(step.send)
+            raise errors.UpstreamError("The provider's stream failed." if step.error is not None else "An event of the provider's stream is too large.")
+        if relayed.is_done and not self.is_settled:
+            # What ends the answer leaves after its usage stands: an answered call is a recorded call.
+            await self._settle_stream(relayed, "completed")
+        await self._send(step.send)
+
+    async def _send(self, piece: bytes) -> None:
+        if not piece:
+            return
+        if not self.request.is_answering:
+            await self.request.start_stream(self._headers())
+        await self.request.write(piece)
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        return [(b"x-orca-firewall", b"blocked=%d" % self.blocked)] if self.blocked else []
+
+    # --- 8: what it used ---------------------------------------------------------------------------------------------------
+    def _used(self, reported: Usage | None, text_bytes: int) -> tuple[Usage, UsageSource]:
+        if reported is not None:
+            return reported, UsageSource.PROVIDER
+        return pricing.usage_of_text(self.call.exchange, text_bytes), UsageSource.COUNTED
+
+    async def _settle_stream(self, relayed: gate.Gate, outcome: str, error_code: str | None = None) -> None:
+        used, source = self._used(relayed.usage, relayed.text_bytes)
+        await self._settle(outcome, 200, used, source, error_code=error_code)
+
+    async def _settle(self, outcome: str, status: int, used: Usage, source: UsageSource, *, error_code: str | None = None, events: Sequence[dict] = ()) -> None:
+        self.is_settled = True
+        latency_ms = round((time.monotonic() - self.call.started) * 1000)
+        row = record.usage(self.call, outcome=outcome, status=status, used=used, source=source, latency_ms=latency_ms, error_code=error_code)
+        await self.state.record(self.call.grant, list(events), [row])
+
+    async def _fail(self, error: errors.OrcaError) -> None:
+        """Record a call that ends with an error, and raise it. What cannot be recorded says so instead."""
+        if not self.is_settled:
+            await self._settle("failed", error.status, record.NOTHING, UsageSource.NONE, error_code=error.code)
+        raise error
+
+    async def _hung_up(self, recording: asyncio.Future | None) -> None:
+        """The client is gone: the provider's call ends with it, and what was used is recorded."""
+        try:
+            if recording is not None:
+                await recording
+            if not self.is_settled:
+                relayed = getattr(self, "gate", None)
+                used, source = self._used(relayed and relayed.usage, relayed.text_bytes if relayed else 0)
+                await self._settle("hung_up", 499, used, source)
+        except errors.OrcaError as error:
+            logger.error("hung_up_call_not_recorded", extra={"request_id": self.request.id, "code": error.code})

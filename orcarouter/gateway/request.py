@@ -1,0 +1,117 @@
+"""One HTTP request of an agent: its headers and body within bounds in, an answer or a stream out."""
+
+import asyncio
+
+import orjson
+
+from workspaces import errors
+from workspaces.ids import uuid7
+
+MAX_BODY_BYTES = 20 * 1024 * 1024
+MAX_HEADER_BYTES = 64 * 1024
+#: Seconds a client may take to send its body.
+BODY_SECONDS = 60.0
+
+
+class Request:
+    """Wraps the three ASGI callables. ``is_answering`` is True once the status has been sent."""
+
+    def __init__(self, scope, receive, send) -> None:
+        self.id = f"req_{uuid7().hex}"
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.peer: str | None = scope["client"][0] if scope.get("client") else None
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._raw_headers = scope["headers"]
+        self._receive, self._send = receive, send
+        self._watch: asyncio.Task | None = None
+        self.is_answering = False
+        self.is_ended = False
+        self.hung_up = False
+        self.status = 0
+
+    @property
+    def forwarded_for(self) -> list[str]:
+        return [value.decode("latin-1") for name, value in self._raw_headers if name == b"x-forwarded-for"]
+
+    def refuse_large_headers(self) -> None:
+        if sum(len(name) + len(value) for name, value in self._raw_headers) > MAX_HEADER_BYTES:
+            raise errors.BadRequestBody(f"The headers are larger than {MAX_HEADER_BYTES} bytes.")
+
+    # --- In ---
+    async def read_body(self) -> bytes:
+        """The whole body. Raises ``PayloadTooLarge``, ``UnsupportedMediaType``, ``BadRequestBody``."""
+        kind = self.headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
+        if kind != b"application/json" or self.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise errors.UnsupportedMediaType("Send the body as application/json, not compressed.")
+        length = self.headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
+            raise errors.PayloadTooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes.")
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                return await self._collect()
+        except TimeoutError:
+            raise errors.BadRequestBody("The body did not arrive in time.") from None
+
+    async def _collect(self) -> bytes:
+        pieces, size = [], 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise errors.BadRequestBody("The body broke off.")
+            piece = message.get("body", b"")
+            size += len(piece)
+            if size > MAX_BODY_BYTES:
+                raise errors.PayloadTooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes.")
+            pieces.append(piece)
+            if not message.get("more_body"):
+                self._watch_for_hang_up()
+                return b"".join(pieces)
+
+    def _watch_for_hang_up(self) -> None:
+        # uvicorn does not cancel the application when a client goes away: it says so to whoever asks.
+        call = asyncio.current_task()
+
+        async def watch() -> None:
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+            if not self.is_ended and call is not None:
+                self.hung_up = True
+                call.cancel("the client hung up")
+
+        self._watch = asyncio.create_task(watch())
+
+    def close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+
+    # --- Out ---
+    async def answer(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]] = [], content_type: bytes = b"application/json") -> None:  # noqa: B006
+        self.is_answering, self.status = True, status
+        await self._send({"type": "http.response.start", "status": status, "headers": self._headers(content_type, headers, len(body))})
+        # Set before the last write: the server reports a disconnect as soon as it is done.
+        self.is_ended = True
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def answer_error(self, error: errors.OrcaError) -> None:
+        headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+        await self.answer(error.status, orjson.dumps(error.body()), headers)
+
+    async def start_stream(self, headers: list[tuple[bytes, bytes]]) -> None:
+        self.is_answering, self.status = True, 200
+        extra = [*headers, (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
+        await self._send({"type": "http.response.start", "status": 200, "headers": self._headers(b"text/event-stream; charset=utf-8", extra, None)})
+
+    async def write(self, piece: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def end(self) -> None:
+        if not self.is_answering:
+            await self.start_stream([])
+        self.is_ended = True
+        await self._send({"type": "http.response.body", "body": b""})
+
+    def _headers(self, content_type: bytes, extra: list[tuple[bytes, bytes]], length: int | None) -> list[tuple[bytes, bytes]]:
+        request_id = self.id.encode()
+        found = [(b"content-type", content_type), (b"x-orca-request-id", request_id), (b"x-request-id", request_id), *extra]
+        return [*found, (b"content-length", str(length).encode())] if length is not None else found
