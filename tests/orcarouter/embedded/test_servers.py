@@ -112,10 +112,16 @@ def test_a_pid_file_that_names_a_stranger_is_no_hindrance(data: Path, holding: C
     holder = holding(data)
     write_row(holder.said["urls"])
     holder.kill("postgres", "valkey")
-    for file in (data / "postgres" / "postmaster.pid", data / "run" / ".s.PGSQL.5432.lock"):
-        _, *rest = file.read_text().splitlines(keepends=True)
-        file.write_text("".join([f"{os.getpid()}\n", *rest]))
-    assert rows(data) == [(7,)]
+    # A process of the same user, as after a reboot; and not our own, which PostgreSQL would see through.
+    stranger = subprocess.Popen(["sleep", "60"])
+    try:
+        for file in (data / "postgres" / "postmaster.pid", data / "run" / ".s.PGSQL.5432.lock"):
+            _, *rest = file.read_text().splitlines(keepends=True)
+            file.write_text("".join([f"{stranger.pid}\n", *rest]))
+        assert rows(data) == [(7,)]
+    finally:
+        stranger.kill()
+        stranger.wait()
 
 
 def test_a_server_that_died_can_be_started_again(data: Path) -> None:
