@@ -4,6 +4,7 @@ A provider's secret is sealed when it comes in and never leaves by an answer, an
 """
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ from django.db import transaction
 
 from keys import selectors
 from keys.models import ProviderCredential, ProviderModel
-from workspaces import audit, errors, net, vault
+from workspaces import audit, errors, net, valkey, vault
 from workspaces.engine.addresses import parse_url
 from workspaces.models import User, Workspace
 from workspaces.selectors import hold
@@ -20,6 +21,7 @@ from workspaces.services import touch_config
 
 MAX_MODELS = 500
 MAX_SECRET_CHARS = 4096
+TESTS_A_MINUTE = 20
 
 #: What may stand in a header's value: no space, no line break that would begin another header.
 _HEADER_TEXT = re.compile(r"[\x21-\x7e]*")
@@ -125,6 +127,18 @@ def move_provider(provider: ProviderCredential, *, up: bool, actor: User | None,
         workspace.providers.filter(pk=each.pk).update(order=rank * 10)
     touch_config(workspace)
     audit.record(workspace=workspace, actor=actor, action="provider_update", target=provider, at=at, payload={"moved": "up" if up else "down"})
+
+
+def count_test(workspace: Workspace) -> None:
+    """Count one test of a provider. Raises ``RateLimited`` past twenty a minute: a test is a call to somebody else's machine."""
+    counter = f"orca:{{{workspace.pk}}}:provider-tests:{int(time.time() // 60)}"
+    try:
+        with valkey.client().pipeline(transaction=False) as pipeline:
+            count, _ = pipeline.incr(counter).expire(counter, 120).execute()
+    except valkey.Unavailable:
+        return
+    if count > TESTS_A_MINUTE:
+        raise errors.RateLimited(f"Providers are tested at most {TESTS_A_MINUTE} times a minute.")
 
 
 def vetted_base_url(text: str) -> str:

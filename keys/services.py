@@ -103,6 +103,11 @@ def reveal_key(key: ApiKey, *, actor: User, at: datetime) -> str:
     return plaintext
 
 
+def makes_a_gateway_key(fields: Mapping[str, object], key: ApiKey | None) -> bool:
+    """Whether this change gives a key the gateway's own routes, which a role above the ordinary must do."""
+    return bool(fields.get("is_firewall_gateway")) and (key is None or not key.is_firewall_gateway)
+
+
 def policy_of(workspace: Workspace, policy_id: int | None) -> Policy | None:
     """The policy that a key is to be bound to; None for 0 and None. Raises ``NotFound`` for another workspace's."""
     if not policy_id:

@@ -1,0 +1,1 @@
+"""The management API of keys and providers: JSON in, services, JSON out."""

@@ -1,0 +1,153 @@
+"""The token object as clients read and write it. Source: spec/platform.md 1.2, spec/decisions.md 4.4."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from keys.engine import limits
+from keys.engine.scope import Status, status
+from keys.models import ApiKey
+from keys.selectors import KeyUse, scope_of
+from keys.services import masked, policy_of
+from workspaces import money
+from workspaces.api_base import MAX_ID, Body
+from workspaces.models import Workspace
+
+NO_CEILINGS = "Spend ceilings are not available yet: leave this at its default."
+NO_GUARDRAILS = "Guardrails are not available yet: leave this at 0."
+
+
+@extend_schema_field({"oneOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}], "description": "A list, or names with commas."})
+class ModelLimits(serializers.Field):
+    def to_internal_value(self, data: object) -> list[str]:
+        if (isinstance(data, list) and all(isinstance(entry, str) for entry in data)) or isinstance(data, str):
+            written = data
+        else:
+            raise serializers.ValidationError("A list of model names, or one text with commas.")
+        try:
+            return limits.models(written)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error)) from error
+
+    def to_representation(self, value: list[str]) -> list[str]:
+        return value
+
+
+class KeyBody(Body):
+    """A key. What is only read may be sent back as it came, and is ignored."""
+
+    id = serializers.IntegerField(read_only=True)
+    name = serializers.CharField(max_length=80)
+    status = serializers.ChoiceField(choices=[(each.value, each.name.lower()) for each in Status], required=False, help_text="3 and 4 are computed.")
+    key = serializers.CharField(read_only=True, help_text="Masked; in the answer to a POST, this once, the plaintext.")
+    created_time = serializers.IntegerField(read_only=True)
+    accessed_time = serializers.IntegerField(read_only=True, help_text="Unix seconds of the last call; 0: never used.")
+    expired_time = serializers.IntegerField(min_value=limits.NEVER, max_value=limits.LATEST, required=False, help_text="Unix seconds; -1: never.")
+    credit_limit_usd = serializers.FloatField(required=False, help_text="0: unlimited.")
+    cycle_limit_usd = serializers.FloatField(required=False, help_text="0: unlimited.")
+    cycle = serializers.ChoiceField(choices=["day", "week", "month"], required=False, allow_null=True, allow_blank=True)
+    unlimited_quota = serializers.BooleanField(required=False)
+    remain_quota = serializers.IntegerField(read_only=True)
+    used_quota = serializers.IntegerField(read_only=True, help_text="500,000 units are one US dollar.")
+    model_limits_enabled = serializers.BooleanField(required=False)
+    model_limits = ModelLimits(required=False)
+    allow_ips = serializers.CharField(required=False, allow_blank=True, max_length=20_000, help_text="Addresses and CIDRs, one a line; empty: any.")
+    environment = serializers.CharField(required=False, allow_blank=True, max_length=10_000, help_text="Cut at 32 characters.")
+    guardrail_id = serializers.IntegerField(required=False, allow_null=True, min_value=0, max_value=MAX_ID)
+    firewall_policy_id = serializers.IntegerField(required=False, allow_null=True, min_value=0, max_value=MAX_ID, help_text="0: none.")
+    is_firewall_gateway = serializers.BooleanField(required=False)
+    group = serializers.CharField(required=False, max_length=32)
+    run_scope = serializers.ChoiceField(choices=ApiKey.RunScope.choices, required=False)
+    is_frozen = serializers.BooleanField(required=False)
+
+    def validate_allow_ips(self, text: str) -> list[str]:
+        try:
+            return limits.networks(text)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error)) from error
+
+    def validate_environment(self, text: str) -> str:
+        return limits.environment(text)
+
+    def validate_expired_time(self, seconds: int) -> datetime | None:
+        return limits.expiry(seconds)
+
+    def validate_guardrail_id(self, value: int | None) -> None:
+        if value:
+            raise serializers.ValidationError(NO_GUARDRAILS)
+
+    def validate_credit_limit_usd(self, value: float) -> float:
+        return _no_ceiling(value)
+
+    def validate_cycle_limit_usd(self, value: float) -> float:
+        return _no_ceiling(value)
+
+    def validate_cycle(self, value: str | None) -> str | None:
+        return _no_ceiling(value)
+
+    def validate_unlimited_quota(self, value: bool) -> bool:
+        _no_ceiling(not value)
+        return value
+
+    def as_fields(self, workspace: Workspace) -> dict[str, object]:
+        """What was sent, as ``keys.services`` takes it. Raises ``NotFound`` for a policy that is not this workspace's."""
+        sent = self.validated_data
+        same = ("name", "model_limits_enabled", "model_limits", "environment", "is_firewall_gateway", "group", "run_scope", "is_frozen", "allow_ips")
+        fields = {name: sent[name] for name in same if name in sent}
+        if "expired_time" in sent:
+            fields["expires_at"] = sent["expired_time"]
+        if "firewall_policy_id" in sent:
+            fields["firewall_policy"] = policy_of(workspace, sent["firewall_policy_id"])
+        # 3 and 4 say what the date and the money say; sent back, they change nothing.
+        if sent.get("status") in (Status.ENABLED, Status.DISABLED):
+            fields["is_disabled"] = sent["status"] == Status.DISABLED
+        return fields
+
+    def to_representation(self, key: ApiKey) -> dict[str, object]:
+        use: KeyUse = self.context["uses"].get(key.pk, KeyUse())
+        return {
+            "id": key.pk,
+            "name": key.name,
+            "status": int(status(scope_of(key), self.context["at"])),
+            "key": masked(key),
+            "created_time": _seconds(key.created_at),
+            "accessed_time": _seconds(use.last_used_at),
+            "expired_time": _seconds(key.expires_at) if key.expires_at else limits.NEVER,
+            "credit_limit_usd": 0,
+            "cycle_limit_usd": 0,
+            "cycle": None,
+            "unlimited_quota": True,
+            "remain_quota": 0,
+            "used_quota": money.to_quota_units(use.cost_micro_usd),
+            "model_limits_enabled": key.model_limits_enabled,
+            "model_limits": key.model_limits,
+            "allow_ips": "\n".join(key.allow_ips),
+            "environment": key.environment,
+            "guardrail_id": 0,
+            "firewall_policy_id": key.firewall_policy_id or 0,
+            "is_firewall_gateway": key.is_firewall_gateway,
+            "group": key.group,
+            "run_scope": key.run_scope,
+            "is_frozen": key.is_frozen,
+        }
+
+
+class BatchBody(Body):
+    ids = serializers.ListField(child=serializers.IntegerField(min_value=1, max_value=MAX_ID), allow_empty=False, max_length=200)
+
+
+def with_plaintext(answer: Mapping[str, object], plaintext: str) -> dict[str, object]:
+    """The one answer that shows a key."""
+    return {**answer, "key": plaintext}
+
+
+def _no_ceiling(value):
+    if value:
+        raise serializers.ValidationError(NO_CEILINGS)
+    return value
+
+
+def _seconds(moment: datetime | None) -> int:
+    return int(moment.timestamp()) if moment else 0

@@ -1,0 +1,1 @@
+"""Where keys and providers are: ``api`` under ``/api/``, ``console`` at ``/``."""

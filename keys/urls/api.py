@@ -1,0 +1,19 @@
+"""``/api/token/...`` and ``/api/workspace/providers/...``"""
+
+from django.urls import path
+
+from keys.api.keys import Keys
+from keys.api.providers import Providers, ProviderTest
+
+ITEM = {"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"}
+
+urlpatterns = [
+    path("token/", Keys.as_view({"get": "list", "post": "create", "put": "change_named"})),
+    path("token/search/", Keys.as_view({"get": "list"})),
+    path("token/batch/", Keys.as_view({"post": "batch"})),
+    path("token/<str:pk>/", Keys.as_view(ITEM)),
+    path("token/<str:pk>/reveal/", Keys.as_view({"post": "reveal"})),
+    path("workspace/providers/", Providers.as_view({"get": "list", "post": "create"})),
+    path("workspace/providers/<str:pk>/", Providers.as_view(ITEM)),
+    path("workspace/providers/<str:pk>/test/", ProviderTest.as_view({"post": "create"})),
+]
