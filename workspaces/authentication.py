@@ -1,7 +1,9 @@
 """Who is asking: a browser session, or a personal access token. A relay key means nothing here."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
+from allauth.account.authentication import get_authentication_records
 from django.db import connection
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
@@ -10,6 +12,8 @@ from workspaces import errors, vault
 from workspaces.models import Membership, User
 
 TOKEN_PREFIX = "orca-pat-"
+#: What shows a secret again asks for a sign-in that is at most this old.
+SIGN_IN_IS_RECENT_SECONDS = 15 * 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,13 @@ class BrowserSession(SessionAuthentication):
 
     def authenticate_header(self, request) -> str:
         return "Bearer"
+
+
+def signed_in_lately(request: HttpRequest, at: datetime) -> bool:
+    """Whether this session's person proved who they are within 15 minutes, by signing in or by doing it again."""
+    proofs = [record["at"] for record in get_authentication_records(request, request.user)]
+    signed_in_at = max(proofs, default=request.session.get("started_at", 0))
+    return at.timestamp() - signed_in_at <= SIGN_IN_IS_RECENT_SECONDS
 
 
 def chosen_membership(request: HttpRequest, user: User, credential: Credential) -> Membership:
