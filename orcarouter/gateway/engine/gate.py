@@ -70,10 +70,13 @@ class _Choice(msgspec.Struct):
     finish_reason: Any = None
 
 
+_NULL = msgspec.Raw(b"null")
+
+
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] | None = None
-    usage: msgspec.Raw | None = None
-    error: msgspec.Raw | None = None
+    usage: msgspec.Raw = _NULL  # in a union with None msgspec takes nothing but null
+    error: msgspec.Raw = _NULL
     model: Any = None
 
 
@@ -162,6 +165,9 @@ class Gate:
 
     def _take(self, event: Event, sent: list[bytes]) -> bytes | None:
         """Read one event: it is sent, held or dropped. The provider's error, if it is one."""
+        if event.is_stray:
+            self.bad_frames += 1
+            return None
         if event.data is None:
             sent.append(event.raw)
             return None
@@ -170,11 +176,11 @@ class Gate:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._take_no_json(event, sent)
             return None
-        if chunk.error is not None and bytes(chunk.error) not in _NO_ERROR:
+        if chunk.error is not _NULL and bytes(chunk.error) not in _NO_ERROR:
             return bytes(chunk.error)
         if isinstance(chunk.model, str):
             self.model = chunk.model
-        has_usage = chunk.usage is not None and self._book(chunk.usage)
+        has_usage = chunk.usage is not _NULL and self._book(chunk.usage)
         if not chunk.choices:
             if not (has_usage and self._withholds_usage):
                 sent.append(event.raw)

@@ -9,14 +9,20 @@ MAX_EVENT_BYTES = 1_048_576
 # An event ends at the first blank line. A CR that is followed by LF is half of one line end.
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_FIELDS = (b"data", b"event", b"id", b"retry", b"")  # the last: a comment or an empty line
 _BOM = b"\xef\xbb\xbf"
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One event: its ``raw`` bytes, blank line included, and its ``data`` lines joined; None where it has no data."""
+    """One event: its ``raw`` bytes, blank line included, and its ``data`` lines joined; None where it has no data.
+
+    ``is_stray``: a line of it is neither a field of the format nor a comment. The format says to pass over such a line,
+    but not every client does.
+    """
 
     raw: bytes
     data: bytes | None
+    is_stray: bool = False
 
 
 class Decoder:
@@ -73,11 +79,11 @@ class Decoder:
         return 0 if ends_open else found.end()
 
     def _event(self, raw: bytes) -> Event:
-        if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and not (self._has_cr and b"\r" in raw):
+        if raw.startswith(b"data: ") and raw.endswith(b"\n\n") and raw.find(b"\n") == len(raw) - 2 and not (self._has_cr and b"\r" in raw):
             self._at_start = False
             return Event(raw, raw[6:-2])
         text = raw.removeprefix(_BOM) if self._at_start else raw
         self._at_start = False
-        lines = (line.partition(b":") for line in _LINE_END.split(text))
+        lines = [line.partition(b":") for line in _LINE_END.split(text)]
         values = [value.removeprefix(b" ") for field, _, value in lines if field == b"data"]
-        return Event(raw, b"\n".join(values) if values else None)
+        return Event(raw, b"\n".join(values) if values else None, any(field not in _FIELDS for field, _, _ in lines))
