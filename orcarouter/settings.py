@@ -113,6 +113,9 @@ TEMPLATES = [
     }
 ]
 
+# A component sees what it is given and the context processors, so a page's own names cannot leak into it.
+COTTON_ISOLATE_BY_DEFAULT = True
+
 # --- Content security: no inline script, no inline style, nothing from elsewhere ------------------------------------
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

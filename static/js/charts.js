@@ -16,7 +16,10 @@ function colour(token) {
 }
 
 const translucent = (rgb, alpha) => rgb.replace("rgb(", "rgba(").replace(")", `, ${alpha})`);
-const money = (n) => n.toLocaleString("en", { style: "currency", currency: "USD", minimumFractionDigits: Number.isInteger(n) ? 0 : 2, maximumFractionDigits: Math.abs(n) < 0.1 ? 4 : 2 });
+const dollars = (n, places) => n.toLocaleString("en", { style: "currency", currency: "USD", minimumFractionDigits: places, maximumFractionDigits: places });
+const money = (n) => dollars(n, n && Math.abs(n) < 0.1 ? 4 : 2);
+// On the axis all marks are round: "$5" rather than "$5.00".
+const mark = (n) => (Number.isInteger(n) ? dollars(n, 0) : money(n));
 
 function read(figure) {
   const headings = [...figure.querySelectorAll("thead th")].slice(1);
@@ -78,7 +81,7 @@ function draw(figure) {
     scales: { x: { range: (_, low, high) => (stack && xs.length > 1 ? [low - (xs[1] - xs[0]) / 2, high + (xs[1] - xs[0]) / 2] : low === high ? [low - 1, high + 1] : [low, high]) },
       y: { range: (_, low, high) => [0, (high || 1) * 1.06] } },
     axes: [{ ...axis, grid: { show: false }, size: 26, space: 70, values: timeLabel(xs) },
-      { ...axis, size: 56, space: 40, values: (_, marks) => marks.map((n) => (Number.isInteger(n) || figure.dataset.unit === "$" ? show(n) : "")) }],
+      { ...axis, size: 56, space: 40, values: (_, marks) => marks.map((n) => (figure.dataset.unit === "$" ? mark(n) : Number.isInteger(n) ? show(n) : "")) }],
     bands: band[1] ? [{ series: [drawn.length, drawn.length - 1], fill: translucent(ink, isDark() ? 0.16 : 0.1) }] : [],
     series: [{}, ...series], hooks: { setCursor: [follow] },
   }, [xs, ...drawn.map((column) => column.drawn)], plot);

@@ -133,13 +133,17 @@ def ago(at: datetime | None, style: str = "long") -> str:
         return "never"
     now = timezone.now()
     past = at <= now
-    words = _span(now - at if past else at - now, at.astimezone(UTC), now, past=past)
-    if style == "short" or not words[0].isdigit():
-        return words
-    return f"{words} ago" if past else f"in {words}"
+    span = _span(now - at if past else at - now, past=past)
+    if not span:
+        at = at.astimezone(UTC)
+        return f"{at.day} {at:%b}" + ("" if at.year == now.year else f" {at.year}")
+    if style == "short":
+        return span
+    return f"{span} ago" if past else f"in {span}"
 
 
-def _span(span: timedelta, at: datetime, now: datetime, *, past: bool) -> str:
+def _span(span: timedelta, *, past: bool) -> str:
+    """In the largest unit, or empty where a date says more."""
     seconds = int(span.total_seconds())
     if seconds < 60:
         return f"{seconds} s"
@@ -149,9 +153,7 @@ def _span(span: timedelta, at: datetime, now: datetime, *, past: bool) -> str:
         return f"{seconds // 3600} h"
     # What lies ahead is rounded, so that a key of 90 days does not begin at 89.
     days = span.days if past else round(span / timedelta(days=1))
-    if days < (7 if past else 120):
-        return f"{days} day{'' if days == 1 else 's'}"
-    return f"{at.day} {at:%b}" + ("" if at.year == now.year else f" {at.year}")
+    return f"{days} day{'' if days == 1 else 's'}" if days < (7 if past else 120) else ""
 
 
 @register.filter
