@@ -1,0 +1,1 @@
+"""``api`` is included under ``/api/``, ``console`` at ``/`` in the namespace ``console``."""

@@ -1,0 +1,65 @@
+"""What all tests stand on: real servers, two workspaces, and the whole product when a test asks for it."""
+
+import os
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+from django.core.management import call_command
+
+from orcarouter import embedded
+from tests.environment import DATA_DIR
+from tests.factories.workspaces import Tenant, make_tenant
+from tests.stack import Stack
+
+hypothesis.settings.register_profile("default", max_examples=2_000, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+hypothesis.settings.register_profile("long", max_examples=100_000, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+hypothesis.settings.register_profile("quick", max_examples=100, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[embedded.Urls]:
+    """PostgreSQL and Valkey out of their wheels, for this run alone."""
+    running = embedded.start(DATA_DIR, create_databases=True)
+    try:
+        yield running.urls
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(servers, django_db_blocker) -> None:
+    """The product's own database, migrated by its owner: tests run under the role that the product runs under."""
+    with django_db_blocker.unblock():
+        call_command("migrate", database="owner", verbosity=0, interactive=False)
+
+
+@pytest.fixture
+def committed(django_db_setup, django_db_blocker) -> Iterator[None]:
+    """A database whose commits are real, for threads and other processes. Nothing is cleaned up: make workspaces of your own."""
+    with django_db_blocker.unblock():
+        yield
+
+
+@pytest.fixture
+def acme(db) -> Tenant:
+    """A workspace with a person of each role."""
+    return make_tenant("acme")
+
+
+@pytest.fixture
+def rival(db) -> Tenant:
+    """Another workspace, with other people."""
+    return make_tenant("rival")
+
+
+@pytest.fixture(scope="session")
+def stack(django_db_setup) -> Iterator[Stack]:
+    """Web, worker and demo provider as processes over this run's servers; use it with ``committed``."""
+    running = Stack(DATA_DIR)
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
