@@ -29,11 +29,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         os.environ["ORCA_PROCESS"] = "up"
-        try:
-            Up().run()
-        except StartRefused as refused:
-            logger.error(str(refused))
-            sys.exit(1)
+        sys.exit(Up().run())
 
 
 class Up:
@@ -44,21 +40,26 @@ class Up:
         self.embedded = Embedded(self.data_dir, postgres=settings.EMBEDDED_DATABASE, valkey=settings.EMBEDDED_VALKEY, on_line=self.relay)
         self.address = f"http://{_reachable(settings.HOST)}:{settings.PORT}"
 
-    def run(self) -> None:
-        """Start everything, watch it until told to stop, stop it. Raises `StartRefused`; nothing runs then."""
+    def run(self) -> int:
+        """Start everything, watch it until told to stop, stop it. The exit status: 1 where the start was refused."""
         self.supervisor.listen()
-        self.embedded.claim()
+        status = 0
         try:
+            self.embedded.claim()
             self.supervisor.end_leftovers()
             port.refuse_taken(settings.HOST, settings.PORT)
             self.start()
             self.supervisor.watch()
+            logger.info("Stopping. Once more hurries it.")
+        except StartRefused as refused:
+            status = 1
+            logger.error(str(refused))
         finally:
-            if self.supervisor.stopping():
-                logger.info("Stopping. Once more hurries it.")
             self.supervisor.stop()
             self.embedded.stop()
+        if not status:
             logger.info("Stopped.")
+        return status
 
     def start(self) -> None:
         logger.info("Starting.", data=str(self.data_dir))
