@@ -16,6 +16,7 @@ class Feed {
     this.waiting = document.createDocumentFragment();
     this.delay = EVERY_MS;
     this.newest = list.querySelector("[data-id]")?.dataset.id ?? "";
+    this.seen = new Set([...list.querySelectorAll("[data-id]")].map((row) => row.dataset.id));
     this.bar?.addEventListener("click", () => this.show());
     this.pause?.addEventListener("click", () => this.toggle());
     if (this.pause) this.pause.hidden = false;
@@ -42,14 +43,15 @@ class Feed {
     try {
       const url = new URL(this.list.dataset.feed, location.href);
       url.searchParams.set("after", this.newest);
-      const answer = await fetch(url, { headers: { "HX-Request": "true", "X-Feed": "true" }, redirect: "manual" });
+      const answer = await fetch(url, { headers: { "HX-Request": "true" }, redirect: "manual" });
+      if (answer.type === "opaqueredirect") return this.fail(document.getElementById("failed-session"));
       if (!answer.ok) throw new Error(String(answer.status));
       if (answer.status !== 204) this.take(await answer.text());
       this.delay = EVERY_MS;
-      this.fail(false);
+      this.fail(null);
     } catch {
       this.delay = Math.min(this.delay * 2, SLOWEST_MS);
-      this.fail(true);
+      this.fail(this.failure);
     }
     this.next();
   }
@@ -57,9 +59,11 @@ class Feed {
   take(markup) {
     const holder = document.createElement("template");
     holder.innerHTML = markup;
-    const rows = [...holder.content.querySelectorAll("[data-id]")].filter((row) => !this.list.querySelector(`[data-id="${CSS.escape(row.dataset.id)}"]`));
+    // The server may send the last seconds again: events of several processes become visible out of order.
+    const rows = [...holder.content.querySelectorAll("[data-id]")].filter((row) => !this.seen.has(row.dataset.id));
     if (!rows.length) return;
-    this.newest = rows[0].dataset.id;
+    rows.forEach((row) => this.seen.add(row.dataset.id));
+    if (rows[0].dataset.id > this.newest) this.newest = rows[0].dataset.id;
     this.waiting.prepend(...rows);
     this.reading ? this.render() : this.show();
   }
@@ -81,11 +85,11 @@ class Feed {
     this.render();
   }
 
-  fail(failed) {
+  fail(template) {
     const shown = document.querySelector(".feed-failed");
-    if (!failed) return shown?.remove();
-    if (shown || !this.failure) return;
-    const said = this.failure.content.firstElementChild.cloneNode(true);
+    if (!template) return shown?.remove();
+    if (shown) return;
+    const said = template.content.firstElementChild.cloneNode(true);
     said.classList.add("feed-failed");
     said.querySelector("[data-retry]")?.addEventListener("click", () => { this.delay = EVERY_MS; this.poll(); });
     (this.bar ?? this.list.closest(".tbl-wrap")).before(said);
