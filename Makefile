@@ -18,7 +18,7 @@ test: ready-dev ## Run all tests
 	@scripts/setup.sh program chromium "The console's tests"
 	@exec $(PY) -m pytest $(ARGS)
 
-test-long: export TEST_LONG = 1
+test-long: export HYPOTHESIS_PROFILE = long
 test-long: test ## Run all tests with the full number of cases
 
 bench: ready-dev ## Measure speed, side by side with nginx

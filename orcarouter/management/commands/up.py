@@ -114,7 +114,7 @@ class Up:
         return self.child("worker", "-W", "ignore::UserWarning", "-m", "celery", "--quiet", "-A", "orcarouter.celery", "worker", *options, grace=20)
 
     def demo_provider(self) -> Child:
-        return self.child("demo", "-m", "orcarouter.demo_provider", "--socket", settings.DEMO_PROVIDER_SOCKET, grace=5)
+        return self.child("demo", "-m", "orcarouter.demo_provider", "--uds", settings.DEMO_PROVIDER_SOCKET, grace=5)
 
     def child(self, name: str, *arguments: str, **options: Any) -> Child:
         environment = os.environ | {"ORCA_PROCESS": name, "ORCA_LOG": "json"}
