@@ -3,14 +3,14 @@
 from datetime import timedelta
 
 from allauth.account.internal.flows.login import record_authentication
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -157,7 +157,7 @@ def leave(request: HttpRequest) -> HttpResponse:
         return redirect("console:account")
     request.session.pop("workspace_id", None)
     messages.success(request, f"You have left {request.workspace.name}.")
-    return redirect("/")
+    return redirect(settings.LOGIN_REDIRECT_URL)
 
 
 @require_POST
@@ -168,7 +168,7 @@ def switch(request: HttpRequest) -> HttpResponse:
     if wanted not in {membership.workspace_id for membership in selectors.workspaces_of(request.user)}:
         raise NotFound("No such workspace.")
     request.session["workspace_id"] = wanted
-    return redirect("/")
+    return redirect(settings.LOGIN_REDIRECT_URL)
 
 
 # --- Audit log ------------------------------------------------------------------------------------------------------
@@ -208,13 +208,13 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     return TemplateResponse(request, "workspaces/invitation.html", context, status=422 if request.method == "POST" else 200)
 
 
-def _welcome(request: HttpRequest, membership: Membership, *, is_new: bool) -> HttpResponseRedirect:
+def _welcome(request: HttpRequest, membership: Membership, *, is_new: bool) -> HttpResponse:
     if is_new:
         # As after an ordinary sign-in, so that what asks for a recent one is content.
         record_authentication(request, membership.user, method="password", email=membership.user.email)
         login(request, membership.user)
     request.session["workspace_id"] = membership.workspace_id
-    return HttpResponseRedirect(reverse("console:overview"))
+    return redirect(settings.LOGIN_REDIRECT_URL)
 
 
 # --- Helpers --------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import count
 
 import factory
 from django.contrib.auth.hashers import make_password
@@ -13,6 +14,7 @@ from workspaces.models import AccessToken, Membership, User, Workspace
 from workspaces.permissions import Role
 
 PASSWORD = "correct horse battery staple"
+_numbers = count(1)
 #: Hashed once: the hash is slow on purpose.
 _HASH = make_password(PASSWORD, hasher="pbkdf2_sha256")
 
@@ -57,8 +59,12 @@ class Tenant:
         return made[1]
 
 
-def make_tenant(name: str) -> Tenant:
-    """A workspace ``name`` with ``owner@name.example``, ``admin@...``, ``developer@...`` and ``member@...``."""
+def make_tenant(name: str = "") -> Tenant:
+    """A workspace ``name`` with ``owner@name.example``, ``admin@...``, ``developer@...`` and ``member@...``.
+
+    Without a name it gets one that no other has, for tests whose commits stay.
+    """
+    name = name or f"tenant{next(_numbers)}"
     people = {role: UserFactory(email=f"{role.label.lower()}@{name}.example", name=f"{role.label} of {name}") for role in Role}
     workspace = services.create_workspace(name=name, owner=people[Role.OWNER], at=timezone.now())
     with tenancy.scope(workspace.pk):

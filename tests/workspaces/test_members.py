@@ -105,11 +105,10 @@ def test_a_workspace_is_renamed_by_admins_and_shows_in_everyones_list(acme, riva
     assert [row["name"] for row in acme.client(Role.MEMBER).get("/api/workspaces/").json()["results"]] == ["Acme Ltd"]
 
 
-@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("end", ["demote", "remove"])
-def test_two_owners_who_leave_at_once_cannot_both(end):
+def test_two_owners_who_leave_at_once_cannot_both(committed, end):
     """Real threads, each with its connection: the second waits for the first and then finds itself the last owner."""
-    acme, at = make_tenant("acme"), timezone.now()
+    acme, at = make_tenant(), timezone.now()
     with tenancy.scope(acme.workspace.pk):
         services.change_role(acme.membership(Role.ADMIN), role=Role.OWNER, actor=acme.person(Role.OWNER), at=at)
     barrier, refused = Barrier(2), []
@@ -138,8 +137,8 @@ def test_two_owners_who_leave_at_once_cannot_both(end):
         assert acme.workspace.memberships.filter(role=Role.OWNER).count() == 1
 
 
-@pytest.mark.django_db(transaction=True)
-def test_the_database_keeps_an_owner_even_from_code_that_forgets(acme):
+def test_the_database_keeps_an_owner_even_from_code_that_forgets(committed):
+    acme = make_tenant()
     for change in (lambda rows: rows.update(role=Role.MEMBER), lambda rows: rows.delete()):
         with pytest.raises(DatabaseError, match="no owner"), transaction.atomic(), tenancy.scope(acme.workspace.pk):
             change(acme.workspace.memberships.filter(role=Role.OWNER))
