@@ -1,0 +1,27 @@
+"""Usage as the recorder writes it."""
+
+import factory
+
+from keys.models import Usage
+from tests.factories.firewall import Recorded
+
+
+class UsageFactory(Recorded):
+    """One finished call of the demo's small model."""
+
+    class Meta:
+        model = Usage
+
+    request_id = factory.LazyAttribute(lambda row: f"req_{row.id.hex}")
+    key_id = 1
+    token_name = "research"
+    model_name = "demo/small"
+    agent_run_id = "run-1"
+    run_source = "header"
+    status = 200
+    outcome = "completed"
+    prompt_tokens = 100
+    completion_tokens = 20
+    usage_source = "provider"
+    cost_micro_usd = 1_500
+    latency_ms = 400
