@@ -63,6 +63,9 @@ class Up:
     def wait_ready(self) -> "Up":
         return self.read(lambda: self.process.poll() is not None or self.get("/readyz") == 200)
 
+    def wait_said(self, text: str) -> "Up":
+        return self.read(lambda: text in self.text)
+
     def get(self, path: str) -> int:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
@@ -105,8 +108,8 @@ def data() -> Iterator[Path]:
 def up(data: Path) -> Iterator[Callable[..., Up]]:
     made: list[Up] = []
 
-    def start(**options: str | bool) -> Up:
-        made.append(Up(data, **options))
+    def start(*, terminal: bool = False, **environment: str) -> Up:
+        made.append(Up(data, terminal=terminal, **environment))
         return made[-1]
 
     yield start
@@ -186,7 +189,7 @@ def test_a_killed_web_process_and_a_killed_database_come_back(up: Callable[..., 
     for name in ("web", "postgres", "valkey"):
         dead = running.descendants()[name]
         dead.kill()
-        running.read(lambda name=name: f"{name} was ended by SIGKILL" in running.text)
+        running.wait_said(f"{name} was ended by SIGKILL")
         running.wait_ready()
         assert running.descendants()[name].pid != dead.pid
     assert running.stop() == 0
@@ -215,7 +218,7 @@ def test_a_terminal_shows_how_to_begin_and_the_password_the_first_time_only(up: 
     shown = []
     for _ in range(2):
         running = up(terminal=True)
-        running.read(lambda running=running: "curl http" in running.text and "messages" in running.text)
+        running.wait_said('"messages"')
         os.killpg(running.process.pid, signal.SIGINT)  # Ctrl-C
         assert running.end() == 0
         shown.append(running)
