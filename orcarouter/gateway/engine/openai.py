@@ -114,7 +114,7 @@ def outbound(exchange: Exchange, upstream_model: str) -> bytes:
         changes["model"] = upstream_model
     if exchange.is_stream and not exchange.wants_usage:
         options = exchange.members.get("stream_options")
-        changes["stream_options"] = {**((options and orjson.loads(options)) or {}), "include_usage": True}
+        changes["stream_options"] = {**((options and orjson.loads(bytes(options))) or {}), "include_usage": True}
     return msgspec.json.encode({**exchange.members, **changes}) if changes else exchange.body
 
 
@@ -125,7 +125,7 @@ def unknown_fields(exchange: Exchange) -> tuple[str, ...]:
 
 def past_calls(exchange: Exchange) -> tuple[EmittedCall, ...]:
     """Tool calls in the message history, in order; ``choice`` is the index of their message. What is no call is passed over."""
-    return tuple(call for index, raw in enumerate(exchange.messages) for call in _calls_of(index, orjson.loads(raw)))
+    return tuple(call for index, raw in enumerate(exchange.messages) for call in _calls_of(index, orjson.loads(bytes(raw))))
 
 
 def _calls_of(index: int, message: dict[str, Any]) -> Iterator[EmittedCall]:

@@ -139,7 +139,7 @@ def estimated_usage(exchange: Exchange, *, default_output_tokens: int) -> Usage:
 
 
 def _is_text(part: msgspec.Raw) -> bool:
-    value = orjson.loads(part)
+    value = orjson.loads(bytes(part))
     return isinstance(value, dict) and isinstance(value.get("text"), str)
 
 

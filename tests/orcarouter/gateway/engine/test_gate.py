@@ -95,14 +95,21 @@ def test_a_stream_that_ends_without_a_finish_is_judged_all_the_same(end):
 
 
 def test_legacy_function_calls_and_custom_tools_are_calls():
-    legacy = [chunk({"function_call": {"name": "shell.exec", "arguments": ""}}), chunk({"function_call": {"arguments": "{}"}}), chunk({}, finish="function_call")]
+    legacy = [
+        chunk({"function_call": {"name": "shell.exec", "arguments": ""}}),
+        chunk({"function_call": {"arguments": "{}"}}),
+        chunk({}, finish="function_call"),
+    ]
     sent, judged, _ = relay(legacy, ["shell.exec"])
     assert [(call.kind, call.name, call.arguments) for call in judged] == [("function_call", "shell.exec", "{}")]
     assert "function_call" not in sent.decode().replace('"finish_reason":"function_call"', "")
     assert assembled(sent)["finish_reason"] == "stop"
     assert relay(legacy)[0] == b"".join(legacy)
 
-    custom = [chunk({"tool_calls": [{"index": 0, "id": "c", "type": "custom", "custom": {"name": "shell.exec", "input": "ls"}}]}), chunk({}, finish="tool_calls")]
+    custom = [
+        chunk({"tool_calls": [{"index": 0, "id": "c", "type": "custom", "custom": {"name": "shell.exec", "input": "ls"}}]}),
+        chunk({}, finish="tool_calls"),
+    ]
     sent, judged, _ = relay(custom, ["shell.exec"])
     assert [(call.kind, call.name, call.arguments) for call in judged] == [("custom", "shell.exec", "ls")]
     assert b'"ls"' not in sent
@@ -134,7 +141,11 @@ def test_irregular_fragments_leave_as_what_was_judged(frames, name):
 
 
 def test_one_index_with_two_ids_is_two_calls():
-    stream = [chunk(fragment(0, "{}", name="web.search", called_as="a")), chunk(fragment(0, "{}", name="shell.exec", called_as="b")), chunk({}, finish="tool_calls")]
+    stream = [
+        chunk(fragment(0, "{}", name="web.search", called_as="a")),
+        chunk(fragment(0, "{}", name="shell.exec", called_as="b")),
+        chunk({}, finish="tool_calls"),
+    ]
     sent, judged, _ = relay(stream)
     assert [call.name for call in judged] == ["web.search", "shell.exec"]
     assert [call["name"] for call in assembled(sent)["tool_calls"].values()] == ["web.search", "shell.exec"]
