@@ -105,6 +105,8 @@ class Feed {
     if (this.bar) {
       this.bar.hidden = count === 0;
       this.bar.querySelector("[data-feed-count]").textContent = String(count);
+      const noun = this.bar.querySelector("[data-feed-noun]");
+      noun.textContent = count === 1 ? noun.dataset.one : noun.dataset.many;
     }
     if (this.state) {
       this.state.hidden = false;
