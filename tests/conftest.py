@@ -8,6 +8,7 @@ import pytest
 from django.core.management import call_command
 
 from orcarouter import embedded
+from orcarouter.embedded.servers import Embedded
 from tests.environment import DATA_DIR
 from tests.factories.workspaces import Tenant, make_tenant
 from tests.stack import Stack
@@ -19,11 +20,11 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[embedded.Urls]:
+def servers() -> Iterator[Embedded]:
     """PostgreSQL and Valkey out of their wheels, for this run alone."""
     running = embedded.start(DATA_DIR, create_databases=True)
     try:
-        yield running.urls
+        yield running
     finally:
         running.stop()
 
