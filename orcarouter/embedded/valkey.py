@@ -7,7 +7,6 @@ configuration's version) would be worse than none: what is missing is rebuilt fr
 import logging
 import re
 import signal
-import socket
 from importlib.metadata import files
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from orcarouter.embedded import leftovers
 from orcarouter.embedded.account import Account
 from orcarouter.supervision import StartRefused
 from orcarouter.supervision.child import Child, OnLine
+from orcarouter.supervision.listening import answers
 
 #: What the counters of a busy installation need many times over. Full means that writes fail, never that a counter is evicted.
 MAX_MEMORY = "256mb"
@@ -58,11 +58,6 @@ def valkey_child(folder: Path, sockets: Path, account: Account, on_line: OnLine)
         parse=parse,
         on_line=on_line,
     )
-
-
-def answers(socket_file: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as client:
-        return client.connect_ex(str(socket_file)) == 0
 
 
 def parse(line: str) -> tuple[int, str]:

@@ -8,7 +8,8 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from orcarouter.supervision import StartRefused, port
+from orcarouter.supervision import StartRefused
+from orcarouter.supervision.listening import refuse_taken
 
 #: Seconds that answers under way get when the process is told to stop.
 GRACE_SECONDS = 10
@@ -23,7 +24,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, role: str, **options: Any) -> None:
         try:
-            port.refuse_taken(settings.HOST, settings.PORT)
+            refuse_taken(settings.HOST, settings.PORT)
         except StartRefused as refused:
             raise CommandError(str(refused)) from refused
         # Read when orcarouter.asgi is imported.

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import logging
 import os
 import shlex
 import sys
@@ -12,11 +13,13 @@ import structlog
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from orcarouter.demo_provider import PRICES
 from orcarouter.embedded.servers import Embedded
 from orcarouter.logging import Relay
 from orcarouter.management.commands.serve import GRACE_SECONDS
-from orcarouter.supervision import StartRefused, port
+from orcarouter.supervision import StartRefused
 from orcarouter.supervision.child import Child, python
+from orcarouter.supervision.listening import answers, refuse_taken
 from orcarouter.supervision.supervisor import Supervisor
 
 logger = structlog.get_logger("orcarouter.up")
@@ -47,7 +50,7 @@ class Up:
         try:
             self.embedded.claim()
             self.supervisor.end_leftovers()
-            port.refuse_taken(settings.HOST, settings.PORT)
+            refuse_taken(settings.HOST, settings.PORT)
             self.start()
             self.supervisor.watch()
             logger.info("Stopping. Once more hurries it.")
@@ -78,10 +81,10 @@ class Up:
     def migrate(self) -> None:
         """Migrate as the owner; without an owner's address, see that nothing is missing."""
         if "owner" in settings.DATABASES:
-            status = self.supervisor.run(self.child("migrate", MANAGE, "migrate", "--database=owner", "--no-input", "--verbosity=0"))
+            status = self.supervisor.run(self.child("migrate", MANAGE, "migrate", "--database=owner", "--no-input", "--skip-checks", "--verbosity=0"))
             refusal = "The database could not be migrated: the lines above say why."
         else:
-            status = self.supervisor.run(self.child("migrate", MANAGE, "migrate", "--check", "--verbosity=0"))
+            status = self.supervisor.run(self.child("migrate", MANAGE, "migrate", "--check", "--skip-checks", "--verbosity=0"))
             refusal = "The database lacks migrations: set DATABASE_OWNER_URL, or run `manage.py migrate --database=owner` with it."
         if status:
             raise StartRefused(refusal)
@@ -114,7 +117,8 @@ class Up:
         return self.child("worker", "-W", "ignore::UserWarning", "-m", "celery", "--quiet", "-A", "orcarouter.celery", "worker", *options, grace=20)
 
     def demo_provider(self) -> Child:
-        return self.child("demo", "-m", "orcarouter.demo_provider", "--uds", settings.DEMO_PROVIDER_SOCKET, grace=5)
+        path = settings.DEMO_PROVIDER_SOCKET
+        return self.child("demo", "-m", "orcarouter.demo_provider", "--uds", path, grace=5, ready=lambda: answers(Path(path)), parse=_fine)
 
     def child(self, name: str, *arguments: str, **options: Any) -> Child:
         environment = os.environ | {"ORCA_PROCESS": name, "ORCA_LOG": "json"}
@@ -154,8 +158,13 @@ class Up:
         print("\n" + "\n".join(lines) + "\n", flush=True)
 
 
+def _fine(line: str) -> tuple[int, str]:
+    """The demo provider only says where it listens."""
+    return logging.DEBUG, line
+
+
 def _curl(address: str, key: str) -> list[str]:
-    body = json.dumps({"model": "demo", "messages": [{"role": "user", "content": "Hello"}]})
+    body = json.dumps({"model": next(iter(PRICES)), "messages": [{"role": "user", "content": "Hello"}]})
     return [
         f"  curl {address}/v1/chat/completions \\",
         f"    -H 'Authorization: Bearer {key}' \\",

@@ -1,6 +1,7 @@
-"""The address that the web process will listen on."""
+"""Whether an address is free, and whether somebody answers there."""
 
 import socket
+from pathlib import Path
 
 from orcarouter.supervision import StartRefused
 
@@ -25,6 +26,12 @@ def refuse_taken(host: str, port: int) -> None:
             raise StartRefused(
                 f"PORT={port} on {host} can't be used ({error.strerror}): stop what listens there, or take another, as in `PORT={other(port)} make run`."
             ) from error
+
+
+def answers(path: Path) -> bool:
+    """Whether a server listens on the socket at ``path``."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
 
 
 def other(port: int) -> int:
