@@ -18,8 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 VENDOR = ROOT / "static" / "vendor"
 ICON_NAMES = ROOT / "tools" / "icons.txt"
 SHAPES = ROOT / "tools" / "shapes.svg"
-# Set by the browser's state or by Django's forms rather than written in a template.
-ALWAYS = {"is-invalid", "visually-hidden", "visually-hidden-focusable"}
+# Kept although no template may name them yet: set from Python, or the parts any form may need.
+ALWAYS = {"is-invalid", "visually-hidden", "visually-hidden-focusable", "form-check", "form-check-input", "form-check-label", "form-switch", "form-select"}
+ALWAYS |= {"input-group", "input-group-text", "btn-check"}
 AT_RULES_WITH_RULES = ("@media", "@supports", "@layer", "@container")
 
 
