@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
 
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.db import connection
 from django.db.models import Count, Max, Q, QuerySet, Sum, Value
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, TruncHour
 
 from firewall.engine import types as firewall
 from firewall.models import Policy
@@ -18,7 +19,7 @@ from keys.engine import token
 from keys.engine.grant import Grant, Price, Route
 from keys.engine.scope import ModelList, Scope, Status
 from keys.models import ApiKey, ProviderCredential, ProviderModel, Usage
-from workspaces import ids, tenancy, vault
+from workspaces import ids, money, tenancy, vault
 from workspaces.engine.client_address import parse_network
 from workspaces.models import AuditEntry, User, Workspace
 
@@ -211,6 +212,33 @@ def uses_of(workspace: Workspace, keys: Iterable[ApiKey], *, since: datetime | N
         moments = [moment for moment in (key.accessed_at, row["last"]) if moment]
         found[key.pk] = KeyUse(row["calls"], row["cost"] or 0, max(moments, default=None))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """One hour of a key. ``cost_micro_usd`` is None where a call's price is unknown."""
+
+    starts_at: datetime
+    calls: int
+    cost_micro_usd: int | None
+
+    @property
+    def dollars(self) -> Decimal | None:
+        return None if self.cost_micro_usd is None else money.to_usd(self.cost_micro_usd)
+
+
+def spend_by_hour(workspace: Workspace, key: ApiKey, *, at: datetime) -> list[Hour]:
+    """The last 24 hours of a key, the current one included; hours without a call too."""
+    first = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=23)
+    calls = workspace.usage.filter(key_id=key.pk, pk__gte=ids.lowest_at(first)).annotate(hour=TruncHour("occurred_at"))
+    rows = calls.values("hour").annotate(calls=Count("pk"), cost=Sum("cost_micro_usd"), unknown=Count("pk", filter=Q(cost_micro_usd=None)))
+    found = {row["hour"]: Hour(row["hour"], row["calls"], None if row["unknown"] else row["cost"]) for row in rows}
+    return [found.get(hour, Hour(hour, 0, 0)) for hour in (first + timedelta(hours=number) for number in range(24))]
+
+
+def first_model(workspace: Workspace) -> str:
+    """A model that a first call may name; empty while no provider is enabled."""
+    return workspace.provider_models.filter(provider__enabled=True).order_by("provider__order", "pk").values_list("name", flat=True).first() or ""
 
 
 def last_uses(workspace: Workspace, *, since: datetime) -> dict[int, datetime]:

@@ -1,1 +1,23 @@
-urlpatterns: list = []
+"""Pages of keys and providers."""
+
+from django.urls import path
+
+from keys.console import keys, providers
+
+urlpatterns = [
+    path("keys/", keys.keys, name="keys"),
+    path("keys/new/", keys.key_new, name="key_new"),
+    path("keys/effect/", keys.key_effect, name="key_effect"),
+    path("keys/bulk/", keys.bulk, name="keys_bulk"),
+    path("keys/<str:pk>/", keys.key, name="key"),
+    path("keys/<str:pk>/edit/", keys.key_edit, name="key_edit"),
+    path("keys/<str:pk>/switch/", keys.key_switch, name="key_switch"),
+    path("keys/<str:pk>/delete/", keys.key_delete, name="key_delete"),
+    path("keys/<str:pk>/reveal/", keys.key_reveal, name="key_reveal"),
+    path("providers/", providers.providers, name="providers"),
+    path("providers/new/", providers.provider_new, name="provider_new"),
+    path("providers/<str:pk>/", providers.provider_edit, name="provider"),
+    path("providers/<str:pk>/delete/", providers.provider_delete, name="provider_delete"),
+    path("providers/<str:pk>/move/", providers.provider_move, name="provider_move"),
+    path("providers/<str:pk>/test/", providers.provider_test, name="provider_test"),
+]

@@ -1,0 +1,281 @@
+"""Pages of relay keys: the list with its bulk actions, the editor, one key."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.contrib import messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from firewall.engine.decide import resolve
+from firewall.models import Policy
+from keys import selectors, services
+from keys.engine import words
+from keys.engine.scope import ModelList, Scope, Status, status
+from keys.forms import KeyForm
+from keys.models import ApiKey
+from workspaces import errors
+from workspaces.api_base import row_id
+from workspaces.authentication import signed_in_lately
+from workspaces.console_base import page
+from workspaces.engine.client_address import parse_network
+from workspaces.paging import page_of
+from workspaces.permissions import allowed
+
+STATES = [(Status.ENABLED, "Enabled"), (Status.DISABLED, "Disabled"), (Status.EXPIRED, "Expired")]
+MAX_BULK = 200
+#: What each button of a key's page changes, and the word for it afterwards.
+SWITCHES = {
+    "disable": ({"is_disabled": True}, "disabled"),
+    "enable": ({"is_disabled": False}, "enabled"),
+    "freeze": ({"is_frozen": True}, "frozen"),
+    "unfreeze": ({"is_frozen": False}, "working again"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One key of the list."""
+
+    key: ApiKey
+    mask: str
+    status: Status
+    use: selectors.KeyUse
+    week: selectors.KeyUse
+    gates: tuple[words.Gate, ...]
+
+    @property
+    def closed(self) -> int:
+        return sum(gate.is_closed for gate in self.gates)
+
+    @property
+    def open_words(self) -> str:
+        return ", ".join(gate.name.lower() for gate in self.gates if not gate.is_closed)
+
+
+# --- The list -------------------------------------------------------------------------------------------------------
+@require_GET
+@page("keys.view_key")
+def keys(request: HttpRequest) -> HttpResponse:
+    at = timezone.now()
+    asked = {name: request.GET.get(name, "").strip()[:200].replace("\x00", "") for name in ("q", "state", "environment", "policy")}
+    found = selectors.find_keys(
+        request.workspace,
+        at=at,
+        q=asked["q"],
+        statuses=[state for state, word in STATES if word.lower() == asked["state"]],
+        environment=asked["environment"] or None,
+        policy_id=row_id(asked["policy"], "policy") if asked["policy"] else None,
+    )
+    policies = list(request.workspace.policies.all()[:200])
+    shown = page_of(found, request.GET.get("cursor"))
+    context = {
+        "page": shown,
+        "rows": _rows(request, shown.rows, at),
+        "count": found.count(),
+        "asked": asked,
+        "is_filtered": any(asked.values()),
+        "states": [word for _, word in STATES],
+        "environments": selectors.environments(request.workspace),
+        "policies": policies,
+        "policy_word": next((policy.name for policy in policies if str(policy.pk) == asked["policy"]), asked["policy"] and "none"),
+    }
+    return TemplateResponse(request, "keys/keys.html", context)
+
+
+def _rows(request: HttpRequest, found: list[ApiKey], at: datetime) -> list[Row]:
+    uses, weeks = selectors.uses_of(request.workspace, found), selectors.uses_of(request.workspace, found, since=at - timedelta(days=7))
+    default = _default_policy(request)
+    rows = []
+    for key in found:
+        scope = selectors.scope_of(key)
+        gates = words.gates(scope, resolve(key.firewall_policy, default), at)
+        rows.append(Row(key, services.masked(key), status(scope, at), uses[key.pk], weeks[key.pk], gates))
+    return rows
+
+
+@require_POST
+@page("keys.change_key")
+def bulk(request: HttpRequest) -> HttpResponse:
+    """Disable at once; ask before deleting, on a page of its own that works without JavaScript."""
+    ids = [row_id(value, "ids") for value in request.POST.getlist("ids")[:MAX_BULK]]
+    found, at = list(request.workspace.api_keys.filter(pk__in=ids)), timezone.now()
+    if not found:
+        messages.error(request, "Select at least one key.")
+    elif request.POST.get("action") == "disable":
+        services.disable_keys(found, actor=request.user, at=at)
+        messages.success(request, f"{_counted(found)} disabled.")
+    elif request.POST.get("action") == "delete" and request.POST.get("confirmed"):
+        services.delete_keys(request.workspace, keys=found, actor=request.user, at=at)
+        messages.success(request, f"{_counted(found)} deleted.")
+    elif request.POST.get("action") == "delete":
+        return TemplateResponse(request, "keys/delete.html", {"rows": _rows(request, found, at), "counted": _counted(found)})
+    return redirect("console:keys")
+
+
+def _counted(found: list[ApiKey]) -> str:
+    return "1 key" if len(found) == 1 else f"{len(found)} keys"
+
+
+# --- The editor -----------------------------------------------------------------------------------------------------
+@require_http_methods(["GET", "POST"])
+@page("keys.change_key")
+def key_new(request: HttpRequest) -> HttpResponse:
+    """Make a key; ``?from=id`` begins with the scope of another, to replace it."""
+    at = timezone.now()
+    if request.method == "GET":
+        other = _key(request, request.GET["from"]) if "from" in request.GET else None
+        initial = KeyForm.initial_of(other) | {"name": f"{other.name[:78]}-2"} if other else None
+        return _editor(request, _form(request, at=at, initial=initial), at=at)
+    form = _form(request, request.POST, at=at)
+    if not form.is_valid():
+        return _editor(request, form, at=at, status=422)
+    key, plaintext = services.create_key(request.workspace, fields=form.stored, actor=request.user, at=at)
+    return _detail(request, key, at=at, plaintext=plaintext, is_new=True)
+
+
+@require_http_methods(["GET", "POST"])
+@page("keys.change_key")
+def key_edit(request: HttpRequest, pk: str) -> HttpResponse:
+    """Change a key. What loosens it is asked about first: the form comes back with what it would open."""
+    key, at = _key(request, pk), timezone.now()
+    form = _form(request, request.POST or None, at=at, initial=KeyForm.initial_of(key))
+    if request.method == "GET" or not form.is_valid():
+        return _editor(request, form, at=at, key=key, status=200 if request.method == "GET" else 422)
+    opened = words.loosened(_openness_of(key), _openness(form.stored, key))
+    if opened and not request.POST.get("confirmed"):
+        return _editor(request, form, at=at, key=key, opened=opened, status=422)
+    services.change_key(key, changes=form.stored, actor=request.user, at=at)
+    messages.success(request, f"{key.name} is saved. It is in force from the key's next call.")
+    return redirect("console:key", pk=key.pk)
+
+
+@require_GET
+@page("keys.change_key")
+def key_effect(request: HttpRequest) -> HttpResponse:
+    """The sentence beside the editor, for what is typed so far."""
+    at = timezone.now()
+    form = _form(request, request.GET, at=at)
+    return TemplateResponse(request, "keys/_effect.html", {"sentence": _sentence(request, form, at)})
+
+
+def _form(request: HttpRequest, *args: object, at: datetime, initial: dict | None = None) -> KeyForm:
+    # Who may not make a gateway key does not see the switch; a key that is one keeps it.
+    may_make_gateway = allowed(request.membership, "keys.change_gateway_key")
+    return KeyForm(*args, policies=request.workspace.policies.all(), at=at, may_make_gateway=may_make_gateway, initial=initial)
+
+
+def _editor(request: HttpRequest, form: KeyForm, *, at: datetime, key: ApiKey | None = None, opened: Sequence[str] = (), status: int = 200) -> HttpResponse:
+    if form.is_bound or key is None:
+        sentence = _sentence(request, form, at)
+    else:
+        sentence = words.sentence(selectors.scope_of(key), resolve(key.firewall_policy, _default_policy(request)), at)
+    return TemplateResponse(request, "keys/edit.html", {"form": form, "key": key, "opened": opened, "sentence": sentence}, status=status)
+
+
+def _sentence(request: HttpRequest, form: KeyForm, at: datetime) -> str:
+    """What the typed limits come to; empty while they cannot be read. Without a name there is no key yet, but its limits can be told."""
+    if not form.is_bound or set(form.errors) - {"name", "environment"}:
+        return ""
+    form.cleaned_data = {"name": "", "environment": ""} | form.cleaned_data
+    return words.sentence(_openness(form.stored, None).scope, resolve(form.stored["firewall_policy"], _default_policy(request)), at)
+
+
+def _openness_of(key: ApiKey) -> words.Openness:
+    return words.Openness(selectors.scope_of(key), key.firewall_policy and key.firewall_policy.name, key.is_firewall_gateway)
+
+
+def _openness(stored: dict, key: ApiKey | None) -> words.Openness:
+    scope = Scope(
+        expires_at=stored["expires_at"],
+        networks=tuple(map(parse_network, stored["allow_ips"])),
+        models=ModelList(tuple(stored["model_limits"])) if stored["model_limits_enabled"] else None,
+    )
+    policy = stored["firewall_policy"]
+    return words.Openness(scope, policy and policy.name, stored.get("is_firewall_gateway", bool(key and key.is_firewall_gateway)))
+
+
+# --- One key --------------------------------------------------------------------------------------------------------
+@require_GET
+@page("keys.view_key")
+def key(request: HttpRequest, pk: str) -> HttpResponse:
+    return _detail(request, _key(request, pk), at=timezone.now())
+
+
+@require_POST
+@page("keys.change_key")
+def key_switch(request: HttpRequest, pk: str) -> HttpResponse:
+    """``action``: disable, enable, freeze, unfreeze."""
+    found, at = _key(request, pk), timezone.now()
+    try:
+        changes, word = SWITCHES[request.POST.get("action", "")]
+    except KeyError as error:
+        raise errors.ValidationFailed("Choose what to do with the key.", param="action") from error
+    services.change_key(found, changes=changes, actor=request.user, at=at)
+    messages.success(request, f"{found.name} is {word}. It is in force from the key's next call.")
+    return redirect("console:key", pk=found.pk)
+
+
+@require_POST
+@page("keys.change_key")
+def key_delete(request: HttpRequest, pk: str) -> HttpResponse:
+    found = _key(request, pk)
+    services.delete_keys(request.workspace, keys=[found], actor=request.user, at=timezone.now())
+    messages.success(request, f"{found.name} is deleted.")
+    return redirect("console:keys")
+
+
+@require_POST
+@page("keys.reveal_key")
+def key_reveal(request: HttpRequest, pk: str) -> HttpResponse:
+    """Show the plaintext once more, after a sign-in of the last 15 minutes."""
+    found, at = _key(request, pk), timezone.now()
+    if found.is_firewall_gateway and not allowed(request.membership, "keys.reveal_gateway_key"):
+        raise errors.PermissionRefused("Revealing a gateway key needs the role Admin or above.", needs="keys.reveal_gateway_key")
+    if not signed_in_lately(request, at):
+        messages.info(request, "Sign in again, then reveal the key: that asks for a sign-in of the last 15 minutes.")
+        return redirect(f"{reverse('account_reauthenticate')}?{urlencode({'next': reverse('console:key', args=[found.pk])})}")
+    try:
+        with transaction.atomic():
+            plaintext = services.reveal_key(found, actor=request.user, at=at)
+    except errors.OrcaError as refusal:
+        messages.error(request, refusal.message)
+        return redirect("console:key", pk=found.pk)
+    return _detail(request, found, at=at, plaintext=plaintext)
+
+
+def _detail(request: HttpRequest, key: ApiKey, *, at: datetime, plaintext: str = "", is_new: bool = False) -> HttpResponse:
+    scope, policy = selectors.scope_of(key), resolve(key.firewall_policy, _default_policy(request))
+    context = {
+        "row": _rows(request, [key], at)[0],
+        "key": key,
+        "policy": policy,
+        "today": selectors.uses_of(request.workspace, [key], since=at.replace(hour=0, minute=0, second=0, microsecond=0))[key.pk],
+        "hours": selectors.spend_by_hour(request.workspace, key, at=at),
+        "sentence": words.sentence(scope, policy, at),
+        "plaintext": plaintext,
+        "is_new": is_new,
+        "may_reveal": allowed(request.membership, "keys.reveal_gateway_key" if key.is_firewall_gateway else "keys.reveal_key"),
+        "base_url": request.build_absolute_uri("/v1"),
+        "model": next(iter(key.model_limits), "") or selectors.first_model(request.workspace),
+    }
+    return TemplateResponse(request, "keys/key.html", context)
+
+
+# --- Helpers --------------------------------------------------------------------------------------------------------
+def _key(request: HttpRequest, pk: str) -> ApiKey:
+    found = request.workspace.api_keys.select_related("firewall_policy", "created_by").filter(pk=row_id(pk)).first()
+    if found is None:
+        raise errors.NotFound("Not found.")
+    return found
+
+
+def _default_policy(request: HttpRequest) -> Policy | None:
+    return request.workspace.policies.filter(is_default=True).first()

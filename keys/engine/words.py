@@ -1,0 +1,129 @@
+"""What a key's limits mean, in words: the sentence beside the editor, the least-agency checklist, and what a change opens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from keys.engine.scope import Scope
+from workspaces.engine.addresses import Network
+
+#: More than these are counted rather than named.
+NAMED = 3
+
+
+class PolicyWords(Protocol):
+    """What a policy is called and whether it blocks; a row or a compiled policy."""
+
+    name: str
+    shadow_mode: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One line of the least-agency checklist. Source: spec/platform.md 1.4."""
+
+    name: str
+    is_closed: bool
+    says: str
+
+
+def gates(scope: Scope, policy: PolicyWords | None, at: datetime) -> tuple[Gate, ...]:
+    """Models, addresses, expiry, policy; ``policy`` is the one in force, the key's own or the workspace's default."""
+    effect = "shadow: blocks nothing yet" if policy and policy.shadow_mode else "enforcing"
+    judged = f"{policy.name}, {effect}" if policy else "none: every tool call passes"
+    return (
+        Gate("Models", scope.models is not None, "any model" if scope.models is None else _models(scope)),
+        Gate("Addresses", bool(scope.networks), _addresses(scope) if scope.networks else "any address may use it; a leaked key works from anywhere"),
+        Gate("Expiry", scope.expires_at is not None, _expiry(scope.expires_at, at)),
+        Gate("Policy", policy is not None and not policy.shadow_mode, judged),
+    )
+
+
+def sentence(scope: Scope, policy: PolicyWords | None, at: datetime) -> str:
+    """What the key may do, for somebody who is about to save it."""
+    where = _addresses(scope) if scope.networks else "any address"
+    says = f"It may call {_models(scope)} from {where}; it {_expiry(scope.expires_at, at)}."
+    if policy is None:
+        return f"{says} No policy judges its tools: every tool call passes."
+    if policy.shadow_mode:
+        return f"{says} {policy.name} judges its tools, in shadow: nothing is blocked yet."
+    return f"{says} {policy.name} judges its tools."
+
+
+@dataclass(frozen=True, slots=True)
+class Openness:
+    """How far a key reaches. ``policy`` is the name of the attached one, None for the workspace's default."""
+
+    scope: Scope
+    policy: str | None
+    is_gateway: bool
+
+
+def loosened(before: Openness, after: Openness) -> list[str]:
+    """What a change opens, one sentence each; empty for a change that only narrows or renames."""
+    found = [_more_models(before.scope, after.scope), _more_addresses(before.scope, after.scope), _more_time(before.scope, after.scope)]
+    if before.policy is not None and after.policy != before.policy:
+        found.append(f"{before.policy} no longer judges its tools; {after.policy or 'the workspace default, if there is one,'} does.")
+    if after.is_gateway and not before.is_gateway:
+        found.append("It may use the firewall's own routes, which show decrypted credentials of MCP servers.")
+    return [sentence for sentence in found if sentence]
+
+
+def _more_models(was: Scope, becomes: Scope) -> str | None:
+    if was.models is None:
+        return None
+    if becomes.models is None:
+        return "It may call any model."
+    added = [entry for entry in becomes.models.entries if entry not in was.models.entries]
+    return f"It may call {_named(added)} as well." if added else None
+
+
+def _more_addresses(was: Scope, becomes: Scope) -> str | None:
+    if not was.networks:
+        return None
+    if not becomes.networks:
+        return "It works from any address."
+    added = [str(network) for network in becomes.networks if not _is_within_any(network, was.networks)]
+    return f"It works from {_named(added)} as well." if added else None
+
+
+def _more_time(was: Scope, becomes: Scope) -> str | None:
+    if was.expires_at is None:
+        return None
+    if becomes.expires_at is None:
+        return "It never expires."
+    return f"It lives until {_moment(becomes.expires_at)}." if becomes.expires_at > was.expires_at else None
+
+
+def _models(scope: Scope) -> str:
+    if scope.models is None:
+        return "any model"
+    return _named(scope.models.entries, "model") if scope.models else "no model at all"
+
+
+def _addresses(scope: Scope) -> str:
+    return _named([str(network.network_address) if network.num_addresses == 1 else str(network) for network in scope.networks], "network")
+
+
+def _expiry(expires_at: datetime | None, at: datetime) -> str:
+    if expires_at is None:
+        return "never expires"
+    return f"{'expired' if expires_at <= at else 'expires'} on {_moment(expires_at)}"
+
+
+def _moment(at: datetime) -> str:
+    return f"{at.day} {at:%b %Y, %H:%M} UTC"
+
+
+def _named(entries: Sequence[str], what: str = "") -> str:
+    if what and len(entries) > NAMED:
+        return f"{len(entries)} listed {what}s"
+    shown = [*entries[:NAMED], *([f"{len(entries) - NAMED} more"] if len(entries) > NAMED else [])]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _is_within_any(network: Network, others: Sequence[Network]) -> bool:
+    return any(network.version == other.version and network.subnet_of(other) for other in others)  # type: ignore[arg-type]
