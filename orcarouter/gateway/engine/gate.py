@@ -20,8 +20,8 @@ DONE = b"data: [DONE]\n\n"
 
 
 def error_event(body: bytes) -> bytes:
-    """An error body as the last event of a stream that had already begun, and the stream's end."""
-    return b"data: " + body + b"\n\n" + DONE
+    """An error body as an event of a stream that had already begun; ``DONE`` comes after it."""
+    return b"data: " + body + b"\n\n"
 
 
 class Step(msgspec.Struct, frozen=True):
