@@ -3,6 +3,7 @@
 const GAP = 4;
 
 function place(menu) {
+  if (CSS.supports("position-area", "bottom")) return;
   const opener = document.querySelector(`[popovertarget="${CSS.escape(menu.id)}"]`);
   if (!opener) return;
   const at = opener.getBoundingClientRect();

@@ -75,6 +75,7 @@ def test_no_name_an_agent_sends_becomes_markup_or_stays_invisible(name):
 
 def test_a_bidi_override_in_a_tool_name_is_shown_as_its_code_point():
     assert orca.tool_name("kb\u202eread") == 'kb<span class="ctrl">U+202E</span>read'
+    assert orca.tool_name("kb\u00a0read d") == 'kb<span class="ctrl">U+00A0</span>read d'
 
 
 JSON = st.recursive(

@@ -1,7 +1,6 @@
 """``{% load orca %}``: permissions, money, times and figures as the console writes them."""
 
 import json
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -168,12 +167,10 @@ def iso(at: datetime | None) -> str:
 
 
 def _visible(text: str) -> SafeString:
-    """Escape, and show what would not be seen (controls, bidi overrides, zero-width) as its code point."""
+    """Escape, and show what would not be seen (controls, bidi overrides, zero-width, odd spaces) as its code point."""
 
     def mark(char: str) -> str:
-        if unicodedata.category(char) in {"Cc", "Cf", "Zl", "Zp", "Co", "Cn", "Cs"}:
-            return format_html('<span class="ctrl">U+{}</span>', f"{ord(char):04X}")
-        return escape(char)
+        return escape(char) if char.isprintable() else format_html('<span class="ctrl">U+{}</span>', f"{ord(char):04X}")
 
     return escape(text) if text.isprintable() else _join(mark(char) for char in text)
 

@@ -1,0 +1,11 @@
+// The API's document for people: Swagger UI over our own OpenAPI file, nothing from elsewhere.
+const page = document.getElementById("docs");
+window.SwaggerUIBundle({
+  url: page.dataset.schema,
+  domNode: page,
+  docExpansion: "none",
+  tagsSorter: "alpha",
+  validatorUrl: null,
+  // Calls go out with the session's cookie; a write needs its CSRF token, which this page does not hold: read, copy, run.
+  supportedSubmitMethods: ["get"],
+});
