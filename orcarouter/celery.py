@@ -3,7 +3,7 @@
 import os
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orcarouter.settings")
 
@@ -15,3 +15,9 @@ app.autodiscover_tasks(["workspaces", "firewall", "keys", "orcarouter"])
 @setup_logging.connect
 def _keep_our_logging(**_: object) -> None:
     """Celery leaves logging alone when somebody listens here: one line format for every process."""
+
+
+@worker_ready.connect
+def _beat_at_once(**_: object) -> None:
+    """The schedule's first heartbeat is seconds away, and until then nobody knows of this worker."""
+    app.tasks["orcarouter.tasks.heartbeat"].delay()

@@ -87,9 +87,9 @@ class Up:
 
     def descendants(self) -> dict[str, psutil.Process]:
         """The supervised processes, by what they are."""
-        marks = {"-D": "postgres", "--unixsocket": "valkey", "serve": "web", "worker": "worker", "orcarouter.demo_provider": "demo"}
+        marks = {"bin/postgres": "postgres", "valkey-server": "valkey", " serve ": "web", " worker ": "worker", "demo_provider": "demo"}
         found = psutil.Process(self.process.pid).children()
-        return {name: process for process in found for mark, name in marks.items() if mark in process.cmdline()}
+        return {name: process for process in found for mark, name in marks.items() if mark in " ".join(process.cmdline())}
 
     def close(self) -> None:
         with suppress(psutil.NoSuchProcess):
@@ -115,6 +115,15 @@ def up(data: Path) -> Iterator[Callable[..., Up]]:
     yield start
     for each in made:
         each.close()
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Up]:
+    """One that several tests look at, and leave running."""
+    with tempfile.TemporaryDirectory(prefix="orca", ignore_cleanup_errors=True) as parent:
+        one = Up(Path(parent) / "data").wait_ready()
+        yield one
+        one.close()
 
 
 def production(urls: dict[str, str]) -> dict[str, str]:
@@ -184,15 +193,13 @@ def test_everything_runs_and_stops_and_goes_on_with_the_same_data_and_no_log_hol
         assert secret not in said
 
 
-def test_a_killed_web_process_and_a_killed_database_come_back(up: Callable[..., Up]) -> None:
-    running = up().wait_ready()
+def test_a_killed_web_process_and_a_killed_database_come_back(running: Up) -> None:
     for name in ("web", "postgres", "valkey"):
         dead = running.descendants()[name]
         dead.kill()
         running.wait_said(f"{name} was ended by SIGKILL")
         running.wait_ready()
         assert running.descendants()[name].pid != dead.pid
-    assert running.stop() == 0
 
 
 def test_a_killed_supervisor_leaves_nothing_in_the_way_of_the_next(up: Callable[..., Up]) -> None:
@@ -205,13 +212,15 @@ def test_a_killed_supervisor_leaves_nothing_in_the_way_of_the_next(up: Callable[
     assert again.stop() == 0
 
 
-def test_a_second_one_on_the_same_data_is_refused_and_the_first_goes_on(up: Callable[..., Up]) -> None:
-    first = up().wait_ready()
-    second = up()
-    assert second.end() == 1
+def test_a_second_one_on_the_same_data_is_refused_and_the_first_goes_on(running: Up) -> None:
+    second = Up(running.data)
+    try:
+        assert second.end() == 1
+    finally:
+        second.close()
     (line,) = second.text.splitlines()
     assert "already runs" in json.loads(line)["message"]
-    assert first.get("/readyz") == 200
+    assert running.get("/readyz") == 200
 
 
 def test_a_terminal_shows_how_to_begin_and_the_password_the_first_time_only(up: Callable[..., Up], data: Path) -> None:
