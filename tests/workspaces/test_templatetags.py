@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import time_machine
+from django import forms
 from django.template import engines
 from django.test import RequestFactory
 from django_cotton.compiler_regex import CottonCompiler
@@ -139,3 +140,20 @@ def test_a_component_escapes_what_it_is_given(component):
     shown = render(page, hostile=hostile)
     assert "<script" not in shown
     assert "alert(1)" in shown
+
+
+class RuleForm(forms.Form):
+    tool = forms.CharField(help_text="A name or a glob.")
+    shadow = forms.BooleanField(required=False)
+    surfaces = forms.MultipleChoiceField(choices=[("inbound", "inbound"), ("response", "response")], widget=forms.CheckboxSelectMultiple, required=False)
+
+
+def test_a_refused_field_says_so_to_a_screen_reader_and_links_from_the_summary():
+    page = CottonCompiler().process('<c-form_errors :form="form" />{% for field in form %}<c-field :field="field" />{% endfor %}')
+    shown = render(page, form=RuleForm({}))
+    assert '<a href="#id_tool">Tool</a>' in shown
+    assert 'aria-describedby="id_tool-hint id_tool-error"' in shown
+    assert 'aria-invalid="true"' in shown
+    assert 'id="id_tool-error"' in shown
+    assert shown.count("<legend") == 1
+    assert shown.count('type="checkbox"') == 3

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import template
+from django.forms import BoundField, CheckboxInput
 from django.template.context import Context
 from django.utils import timezone
 from django.utils.html import conditional_escape, escape, format_html, format_html_join
@@ -266,14 +267,13 @@ def stacked(parts: Sequence[tuple[str, float]]) -> list[dict]:
 
 
 @register.simple_tag
-def widget(field: Any, extra: str = "") -> SafeString:
+def widget(field: BoundField, extra: str = "") -> SafeString:
     """A form field's control in the console's look, tied to its hint and its error; ``extra`` adds classes such as ``mono``."""
     kind = getattr(field.field.widget, "input_type", "")
-    base = {
-        "select": "form-select",
-        "checkbox": "form-check-input",
-        "radio": "form-check-input",
-    }.get(kind, "form-control")
+    base = {"select": "form-select", "checkbox": "form-check-input"}.get(kind, "form-control")
+    if field.use_fieldset:
+        # Django gives a group's attributes to the group as well: the stylesheet reaches the boxes from outside.
+        base = ""
     described = [f"{field.auto_id}-{part}" for part, shown in (("hint", field.help_text), ("error", field.errors)) if shown]
     attrs = {
         "class": " ".join(
@@ -296,5 +296,6 @@ def widget(field: Any, extra: str = "") -> SafeString:
 
 
 @register.filter
-def is_checkbox(field: Any) -> bool:
-    return getattr(field.field.widget, "input_type", "") == "checkbox"
+def is_checkbox(field: BoundField) -> bool:
+    """One box on its own, not a group of choices."""
+    return isinstance(field.field.widget, CheckboxInput)
