@@ -5,7 +5,6 @@ Fields are those of ``ApiKey``, already in their stored form (``keys.engine.limi
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from functools import partial
 
 from django.conf import settings
 from django.db import transaction
@@ -97,8 +96,11 @@ def reveal_key(key: ApiKey, *, actor: User, at: datetime) -> str:
     except vault.SealBroken as error:
         raise errors.Conflict("The copy of this key cannot be opened. Make a new one instead.") from error
     audit.record(workspace=key.workspace, actor=actor, action="key_reveal", target=key, at=at, payload={"key": masked(key)})
-    tell = partial(tasks.tell_of_reveal.delay, workspace_id=key.workspace_id, key_id=key.pk, revealed_by=actor.email, at=at.isoformat())
-    # Robust: the audit entry stands; a broker that is away must not turn a change that was made into an error.
+
+    def tell() -> None:
+        tasks.tell_of_reveal.delay(workspace_id=key.workspace_id, key_id=key.pk, revealed_by=actor.email, at=at.isoformat())
+
+    # Robust: the audit entry stands; a broker that is away must not turn what was done into an error.
     transaction.on_commit(tell, robust=True)
     return plaintext
 
