@@ -81,14 +81,21 @@ def event_filter(params: Mapping[str, str]) -> EventFilter:
 
 
 def event_page(
-    workspace: Workspace, wanted: EventFilter, *, at: datetime, limit: int, before: UUID | None = None, after: UUID | None = None
+    workspace: Workspace,
+    wanted: EventFilter,
+    *,
+    at: datetime,
+    limit: int,
+    before: UUID | None = None,
+    after: UUID | None = None,
+    low: UUID = LOWEST_ID,
 ) -> tuple[list[Event], bool]:
-    """The newest ``limit`` events (older than ``before``), newest first, and whether there are more in that direction.
+    """The newest ``limit`` events (older than ``before``, from ``low`` on), newest first, and whether there are more that way.
 
     With ``after`` the page is the one that follows it upwards: the oldest of what is newer. ``at`` is now.
     """
     wanted = wanted.bounded(at)
-    low, high = lowest_at(wanted.since) if wanted.since else LOWEST_ID, lowest_at(wanted.until) if wanted.until else HIGHEST_ID
+    low, high = max(low, lowest_at(wanted.since)) if wanted.since else low, lowest_at(wanted.until) if wanted.until else HIGHEST_ID
     # Ids are distinct, so the next one up makes an exclusive start inclusive.
     low, high = max(low, UUID(int=after.int + 1)) if after else low, min(high, before) if before else high
     glob = parse(wanted.tool_name)

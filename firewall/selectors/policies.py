@@ -1,12 +1,14 @@
-"""Reads of policies and settings."""
+"""Reads of policies and settings, and of what policies did."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, TruncDay
 
 from firewall.engine import types as engine
 from firewall.models import Policy, Rule, Settings
+from workspaces.ids import lowest_at
 from workspaces.models import Workspace
 
 
@@ -34,6 +36,8 @@ def compiled(policy: Policy, rules: Iterable[Rule]) -> engine.Policy:
         default_verdict=engine.Verdict(policy.default_verdict),
         shadow_mode=policy.shadow_mode,
         enabled=policy.enabled,
+        block_notice=policy.block_notice,
+        refuse_unknown_fields=policy.refuse_unknown_fields,
         rules=tuple(
             engine.Rule(
                 id=rule.pk,
@@ -47,3 +51,35 @@ def compiled(policy: Policy, rules: Iterable[Rule]) -> engine.Policy:
             for rule in rules
         ),
     )
+
+
+# --- What policies did ----------------------------------------------------------------------------------------------
+DAYS_SHOWN = 14
+#: Counting stops there: a page says "more than".
+MOST_COUNTED = 10_000
+#: Newest events that are looked through for tool names.
+TOOLS_FROM = 2_000
+
+
+def denied_per_day(workspace: Workspace, *, at: datetime) -> dict[int, list[int]]:
+    """Denials of each policy on each of the last 14 days (UTC), today last. Policies that denied nothing are not in it."""
+    today = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    first = today - timedelta(days=DAYS_SHOWN - 1)
+    denied = workspace.events.filter(verdict="deny", pk__gte=lowest_at(first), policy_id__isnull=False)
+    found: dict[int, list[int]] = {}
+    for policy_id, day, count in denied.values_list("policy_id", TruncDay("occurred_at", tzinfo=UTC)).order_by().annotate(count=Count("*")):
+        place = min(max((day - first).days, 0), DAYS_SHOWN - 1)
+        found.setdefault(policy_id, [0] * DAYS_SHOWN)[place] += count
+    return found
+
+
+def would_have_blocked(policy: Policy, *, at: datetime) -> int:
+    """Calls of the last seven days that only shadow mode let go on; counted up to ``MOST_COUNTED``."""
+    shadowed = policy.workspace.events.filter(verdict="audit", pk__gte=lowest_at(at - timedelta(days=7)), policy_id=policy.pk, shadow=True)
+    return shadowed.order_by()[:MOST_COUNTED].count()
+
+
+def tools_seen(workspace: Workspace) -> list[str]:
+    """Names of tools in the newest events, by name."""
+    newest = workspace.events.order_by("-pk").values_list("tool_name", "tools")[:TOOLS_FROM]
+    return sorted({name for tool, group in newest for name in ([tool] if tool else group)})

@@ -1,0 +1,200 @@
+"""The list of policies, and a policy with all that belongs to it."""
+
+from copy import copy
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from firewall import selectors, services
+from firewall.console.asking import ask_first, openings, openings_by_default
+from firewall.console.words import glob_in_words
+from firewall.engine.glob import Hint, hints
+from firewall.engine.types import Verdict
+from firewall.forms import PolicyForm, RuleForm
+from firewall.models import DefaultVerdict, Policy, Rule
+from workspaces.api_base import row_id
+from workspaces.console_base import page
+from workspaces.errors import NotFound, OrcaError, PermissionRefused, PolicyAttached, ValidationFailed, VersionConflict
+from workspaces.permissions import allowed
+
+#: What is said after a switch was set, by its name and new value.
+SAID = {
+    ("enabled", True): "{name} judges calls again.",
+    ("enabled", False): "{name} is disabled. Its keys get the workspace default.",
+    ("shadow_mode", True): "{name} watches and blocks nothing.",
+    ("shadow_mode", False): "{name} blocks from now on.",
+    ("is_default", True): "{name} is the workspace default.",
+    ("is_default", False): "{name} is not the workspace default any more.",
+}
+ASKED = {
+    "enabled": ("Disable {name}?", "Disable the policy"),
+    "shadow_mode": ("Stop blocking with {name}?", "Turn shadow mode on"),
+    "is_default": ("Take {name} away as the workspace default?", "Take it away"),
+    "default_verdict": ("Let more through with {name}?", "Loosen the policy"),
+}
+
+
+@require_GET
+@page("firewall.view_policy")
+def policies(request: HttpRequest) -> HttpResponse:
+    found = list(selectors.policies(request.workspace)[:500])
+    denied = selectors.denied_per_day(request.workspace, at=timezone.now())
+    for policy in found:
+        policy.denied_per_day = denied.get(policy.pk, [0] * selectors.DAYS_SHOWN)
+    warned = {policy.pk: len(warnings) for policy in found if (warnings := warnings_of(policy.rules.all()))} if len(found) <= 50 else {}
+    return TemplateResponse(request, "firewall/policies.html", {"policies": found, "warned": warned, "days": selectors.DAYS_SHOWN})
+
+
+@require_http_methods(["GET", "POST"])
+@page("firewall.change_policy")
+def policy_new(request: HttpRequest) -> HttpResponse:
+    form = PolicyForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            policy = services.create_policy(request.workspace, fields=form.changes, actor=request.user, at=timezone.now())
+        except OrcaError as error:
+            form.refuse(error)
+        else:
+            messages.success(request, f"{policy.name} is made. It judges nothing until a key is bound to it or it is the workspace default.")
+            return redirect("console:policy", policy.pk)
+    return TemplateResponse(request, "firewall/policy_new.html", {"form": form}, status=422 if form.errors else 200)
+
+
+@require_http_methods(["GET", "POST"])
+@page("firewall.view_policy")
+def policy(request: HttpRequest, pk: str) -> HttpResponse:
+    """The editor. A POST saves the policy's own fields; its rules have addresses of their own."""
+    shown = found_policy(request, pk)
+    if request.method == "GET":
+        return editor(request, shown)
+    if not allowed(request.membership, "firewall.change_policy"):
+        raise PermissionRefused("Changing a policy needs the role Developer or above.")
+    form = PolicyForm(request.POST)
+    if form.is_valid():
+        if asked := _ask_about(request, shown, form.changes):
+            return asked
+        try:
+            services.change_policy(shown, changes=form.changes, expected_version=form.cleaned_data["version"], actor=request.user, at=timezone.now())
+        except OrcaError as error:
+            form = refused(form, error)
+        else:
+            return done(request, shown, f"Saved. {shown.name} is at version {shown.version}, in force now.")
+    return editor(request, shown, form=form)
+
+
+@require_POST
+@page("firewall.change_policy")
+def policy_set(request: HttpRequest, pk: str) -> HttpResponse:
+    """One switch: ``enabled``, ``shadow_mode`` or ``is_default``, each ``on`` or ``off``; or ``default_verdict``."""
+    shown = found_policy(request, pk)
+    changes = {name: request.POST[name] == "on" for name in ("enabled", "shadow_mode", "is_default") if name in request.POST}
+    if "default_verdict" in request.POST:
+        changes["default_verdict"] = request.POST["default_verdict"]
+    if len(changes) != 1:
+        raise ValidationFailed("Name one switch.")
+    if asked := _ask_about(request, shown, changes):
+        return asked
+    services.change_policy(shown, changes=changes, actor=request.user, at=timezone.now())
+    words = SAID.get(next(iter(changes.items())), "{name} is saved, and in force now.").format(name=shown.name)
+    return done(request, shown, words)
+
+
+@require_POST
+@page("firewall.change_policy")
+def policy_delete(request: HttpRequest, pk: str) -> HttpResponse:
+    shown = found_policy(request, pk)
+    found = openings(shown, shown.rules.all(), after_policy=None, after=[])
+    if asked := ask_first(
+        request, shown, title=f"Delete {shown.name}?", verb="Delete the policy", found=found, words="For good, with its rules. Events keep naming it."
+    ):
+        return asked
+    try:
+        services.delete_policy(shown, actor=request.user, at=timezone.now())
+    except PolicyAttached as error:
+        messages.error(request, error.message)
+        return redirect("console:policy", shown.pk)
+    messages.success(request, f"{shown.name} is deleted.")
+    return redirect("console:policies")
+
+
+def _ask_about(request: HttpRequest, shown: Policy, changes: dict) -> HttpResponse | None:
+    """The question a change of the policy's own fields raises, if any."""
+    if changes.get("default_verdict", DefaultVerdict.DENY) not in DefaultVerdict.values:
+        raise ValidationFailed("There is no such verdict.", param="default_verdict")
+    if changes.get("is_default"):
+        found = openings_by_default(shown)
+        return ask_first(request, shown, title=f"Make {shown.name} the workspace default?", verb="Make it the default", found=found)
+    changed = copy(shown)
+    for name, value in changes.items():
+        setattr(changed, name, value)
+    rules = list(shown.rules.all())
+    found = openings(shown, rules, after_policy=None if changes.get("is_default") is False else changed, after=rules)
+    title, verb = next((ASKED[name] for name in changes if name in ASKED and getattr(shown, name) != changes[name]), ("Change {name}?", "Save"))
+    return ask_first(request, shown, title=title.format(name=shown.name), verb=verb, found=found)
+
+
+# --- The editor -------------------------------------------------------------------------------------------------------
+def found_policy(request: HttpRequest, pk: str) -> Policy:
+    shown = selectors.policies(request.workspace).filter(pk=row_id(pk)).first()
+    if shown is None:
+        raise NotFound("There is no such policy.")
+    return shown
+
+
+def editor(
+    request: HttpRequest, shown: Policy, *, form: PolicyForm | None = None, rule_form: RuleForm | None = None, editing: int | None = None, said: str = ""
+) -> HttpResponse:
+    """The policy's page, or its changing part for htmx. ``editing`` is the rule whose form is open, 0 a new one."""
+    wanted = request.GET.get("edit", "")
+    if editing is None and wanted.isascii() and wanted.isdigit():
+        editing = int(wanted)
+    rules = list(shown.rules.all())
+    edited = next((rule for rule in rules if rule.pk == editing), None)
+    if rule_form is None and editing is not None:
+        rule_form = RuleForm.over(edited) if edited else RuleForm(initial={"priority": next_priority(rules), "version": shown.version}, auto_id="rule-%s")
+    for rule in rules:
+        rule.words = glob_in_words(rule.tool_name_glob, rule.stage)
+        rule.warnings = warnings_of([rule])
+    bad = bool((form and form.errors) or (rule_form and rule_form.errors))
+    context = {
+        "policy": shown,
+        "rules": rules,
+        "form": form or PolicyForm.over(shown),
+        "rule_form": rule_form,
+        "editing": editing if rule_form else None,
+        "keys": list(shown.api_keys.order_by("name")[:50]),
+        "said": said,
+        "would_block": selectors.would_have_blocked(shown, at=timezone.now()) if shown.shadow_mode else 0,
+    }
+    template = "firewall/_editor.html" if request.htmx and not request.htmx.history_restore_request else "firewall/policy.html"
+    return TemplateResponse(request, template, context, status=422 if bad else 200)
+
+
+def done(request: HttpRequest, shown: Policy, words: str) -> HttpResponse:
+    """After a change: the page again. Without htmx by a redirect, so that reloading does not send it twice."""
+    if request.htmx:
+        return editor(request, found_policy(request, str(shown.pk)), said=words)
+    messages.success(request, words)
+    return redirect("console:policy", shown.pk)
+
+
+def refused(form, error: OrcaError):
+    """The form with a service's refusal in it. After a conflict it is based on the present version: saving again overwrites it."""
+    form.refuse(error)
+    if isinstance(error, VersionConflict):
+        form.data = form.data.copy()
+        form.data["version"] = str(error.metadata["current_version"])
+    return form
+
+
+def next_priority(rules: list[Rule]) -> int:
+    last = max((rule.priority for rule in rules), default=0)
+    return min((last // services.PRIORITY_STEP + 1) * services.PRIORITY_STEP, 1_000_000)
+
+
+def warnings_of(rules: list[Rule]) -> list[Hint]:
+    return [hint for rule in rules for hint in hints(rule.tool_name_glob, Verdict(rule.verdict)) if hint.level != "info"]

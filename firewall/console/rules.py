@@ -1,0 +1,144 @@
+"""A policy's rules, edited without leaving its page."""
+
+from collections.abc import Sequence
+
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
+
+from firewall import selectors, services
+from firewall.console.asking import ask_first, openings
+from firewall.console.policies import done, editor, found_policy, refused
+from firewall.console.words import rule_in_words
+from firewall.engine.glob import MAX_GLOB_CHARS, hints, parse
+from firewall.engine.types import Verdict
+from firewall.forms import RuleForm
+from firewall.models import Policy, Rule, RuleVerdict, Stage
+from workspaces.api_base import row_id
+from workspaces.console_base import page
+from workspaces.errors import NotFound, OrcaError, ValidationFailed
+
+MOST_SEEN_SHOWN = 6
+
+
+@require_POST
+@page("firewall.change_policy")
+def rule_add(request: HttpRequest, pk: str) -> HttpResponse:
+    policy = found_policy(request, pk)
+    form = RuleForm(request.POST, auto_id="rule-%s")
+    if form.is_valid():
+        fields, rules = form.fields_of_rule, list(policy.rules.all())
+        if asked := _ask(request, policy, rules, [*rules, _judged(policy, fields)], title="Let more through?", verb="Add the rule"):
+            return asked
+        try:
+            services.add_rule(policy, fields=fields, expected_version=form.cleaned_data["version"], actor=request.user, at=timezone.now())
+        except OrcaError as error:
+            form = refused(form, error)
+        else:
+            return done(request, policy, f"Rule added. {policy.name} is at version {policy.version}, in force now.")
+    return editor(request, policy, rule_form=form, editing=0)
+
+
+@require_POST
+@page("firewall.change_policy")
+def rule_change(request: HttpRequest, pk: str, rule: str) -> HttpResponse:
+    policy, own = _found(request, pk, rule)
+    form = RuleForm(request.POST, auto_id="rule-%s")
+    if form.is_valid():
+        fields, rules = form.fields_of_rule, list(policy.rules.all())
+        after = [_judged(policy, fields, own.pk) if other.pk == own.pk else other for other in rules]
+        if asked := _ask(request, policy, rules, after, title="Let more through?", verb="Loosen the policy"):
+            return asked
+        try:
+            services.change_rule(own, changes=fields, expected_version=form.cleaned_data["version"], actor=request.user, at=timezone.now())
+        except OrcaError as error:
+            form = refused(form, error)
+        else:
+            return done(request, own.policy, f"Rule saved. {own.policy.name} is at version {own.policy.version}, in force now.")
+    return editor(request, policy, rule_form=form, editing=own.pk)
+
+
+@require_POST
+@page("firewall.change_policy")
+def rule_delete(request: HttpRequest, pk: str, rule: str) -> HttpResponse:
+    policy, own = _found(request, pk, rule)
+    rules = list(policy.rules.all())
+    words = "The rule is gone for good." if own.verdict == RuleVerdict.DENY else ""
+    if asked := _ask(
+        request, policy, rules, [other for other in rules if other.pk != own.pk], title=f"Delete {_name(own)}?", verb="Delete the rule", words=words
+    ):
+        return asked
+    services.delete_rule(own, actor=request.user, at=timezone.now())
+    return done(request, own.policy, f"Rule deleted. {own.policy.name} is at version {own.policy.version}, in force now.")
+
+
+@require_POST
+@page("firewall.change_policy")
+def rules_order(request: HttpRequest, pk: str) -> HttpResponse:
+    """``order`` names every rule, in the new order; ``up`` or ``down`` instead names the one to move by a place."""
+    policy = found_policy(request, pk)
+    rules = list(policy.rules.all())
+    order = _order(request, [rule.pk for rule in rules])
+    by_id = {rule.pk: rule for rule in rules}
+    if sorted(order) == sorted(by_id):
+        after = [Rule(**_plain(by_id[rule_id]) | {"priority": place}) for place, rule_id in enumerate(order)]
+        if asked := _ask(request, policy, rules, after, title="Let more through by this order?", verb="Keep the new order"):
+            return asked
+    services.order_rules(policy, rule_ids=order, actor=request.user, at=timezone.now())
+    return done(request, policy, f"Order saved. {policy.name} is at version {policy.version}, in force now.")
+
+
+@require_GET
+@page("firewall.view_policy")
+def rule_words(request: HttpRequest) -> HttpResponse:
+    """What a rule would say, as it is typed: remarks on its glob, its meaning in words, and the tools seen here that it names."""
+    glob, stage, verdict = (request.GET.get(name, "").strip() for name in ("tool_name_glob", "stage", "verdict"))
+    if verdict not in RuleVerdict.values or stage not in Stage.values or "\x00" in glob:
+        raise ValidationFailed("There is no such rule.")
+    named = parse(glob)
+    permits = Verdict(verdict).permits
+    seen = [tool for tool in selectors.tools_seen(request.workspace) if named.matches(tool, wide=not permits)] if len(glob) <= MAX_GLOB_CHARS else []
+    context = {
+        "remarks": hints(glob, Verdict(verdict)),
+        "words": rule_in_words(glob, stage, verdict),
+        "seen": seen[:MOST_SEEN_SHOWN],
+        "seen_more": max(len(seen) - MOST_SEEN_SHOWN, 0),
+    }
+    return TemplateResponse(request, "firewall/_rule_words.html", context)
+
+
+def _ask(request: HttpRequest, policy: Policy, before: Sequence[Rule], after: Sequence[Rule], *, title: str, verb: str, words: str = "") -> HttpResponse | None:
+    found = openings(policy, before, after_policy=policy, after=after)
+    return ask_first(request, policy, title=title, verb=verb, found=found, words=words)
+
+
+def _found(request: HttpRequest, pk: str, rule: str) -> tuple[Policy, Rule]:
+    policy = found_policy(request, pk)
+    own = policy.rules.select_related("policy").filter(pk=row_id(rule)).first()
+    if own is None:
+        raise NotFound("There is no such rule.")
+    return policy, own
+
+
+def _judged(policy: Policy, fields: dict, rule_id: int = 2**62) -> Rule:
+    """The rule as it would be, not saved; a new one comes after all others of its priority."""
+    return Rule(pk=rule_id, policy=policy, **fields)
+
+
+def _plain(rule: Rule) -> dict:
+    return {name: getattr(rule, name) for name in ("id", *services.RULE_FIELDS)}
+
+
+def _name(rule: Rule) -> str:
+    return f"“{rule.label}”" if rule.label else f"the rule for {rule.tool_name_glob or 'every tool'}"
+
+
+def _order(request: HttpRequest, now: list[int]) -> list[int]:
+    for name, by in (("up", -1), ("down", 1)):
+        if name in request.POST and (moved := row_id(request.POST[name])) in now:
+            place = now.index(moved)
+            other = min(max(place + by, 0), len(now) - 1)
+            now[place], now[other] = now[other], now[place]
+            return now
+    return [row_id(each) for each in request.POST.getlist("order")]

@@ -1,0 +1,66 @@
+"""The console's forms over policies and rules. They read what was typed; whether it may be saved, the services judge."""
+
+from django import forms
+
+from firewall.models import DefaultVerdict, Policy, Rule, RuleVerdict, Stage
+from workspaces.errors import OrcaError
+
+SURFACES = [
+    (Stage.EVERY.value, "every surface"),
+    (Stage.INBOUND.value, "inbound: a request offers it"),
+    (Stage.RESPONSE.value, "response: the model calls it"),
+    (Stage.MCP.value, "mcp: it is sent through MCP"),
+]
+
+
+class Based(forms.Form):
+    """A form over one version of a policy: what somebody else changed meanwhile is not overwritten unseen."""
+
+    version = forms.IntegerField(widget=forms.HiddenInput, required=False, min_value=1)
+
+    def refuse(self, error: OrcaError) -> None:
+        """Say a service's refusal at the fields that it names."""
+        for problem in error.metadata.get("errors") or [{"param": error.param, "message": error.message}]:
+            self.add_error(problem["param"] if problem["param"] in self.fields and problem["param"] != "version" else None, problem["message"])
+
+
+class PolicyForm(Based):
+    name = forms.CharField(label="Name", max_length=64, widget=forms.TextInput(attrs={"autocomplete": "off"}))
+    default_verdict = forms.ChoiceField(
+        label="If no rule matches",
+        choices=DefaultVerdict.choices,
+        initial=DefaultVerdict.DENY,
+        help_text="Deny: only what a rule allows. Audit: all, and marked.",
+    )
+    block_notice = forms.BooleanField(label="Tell the agent which tool was blocked, in the answer", required=False, initial=True)
+    refuse_unknown_fields = forms.BooleanField(label="Under deny, refuse requests with fields that are not known", required=False, initial=True)
+
+    @classmethod
+    def over(cls, policy: Policy) -> "PolicyForm":
+        return cls(initial={name: getattr(policy, name) for name in cls.base_fields})
+
+    @property
+    def changes(self) -> dict:
+        return {name: value for name, value in self.cleaned_data.items() if name != "version"}
+
+
+class RuleForm(Based):
+    label = forms.CharField(label="Name", required=False, max_length=120, widget=forms.TextInput(attrs={"autocomplete": "off"}))
+    tool_name_glob = forms.CharField(
+        label="Tool", required=False, max_length=128, widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"})
+    )
+    stage = forms.ChoiceField(label="Surface", choices=SURFACES, required=False)
+    verdict = forms.ChoiceField(label="Then", choices=RuleVerdict.choices, initial=RuleVerdict.DENY)
+    priority = forms.IntegerField(label="Priority", min_value=0, max_value=1_000_000, initial=100, widget=forms.TextInput(attrs={"inputmode": "numeric"}))
+    notes = forms.CharField(label="Notes", required=False, max_length=2000, widget=forms.Textarea(attrs={"rows": 2}))
+    enabled = forms.BooleanField(label="Enabled", required=False, initial=True)
+
+    @classmethod
+    def over(cls, rule: Rule) -> "RuleForm":
+        own = {name: getattr(rule, name) for name in cls.base_fields if name != "version"}
+        return cls(initial=own | {"version": rule.policy.version}, auto_id="rule-%s")
+
+    @property
+    def fields_of_rule(self) -> dict:
+        # A browser sends line ends as CRLF.
+        return {name: value.replace("\r\n", "\n") if isinstance(value, str) else value for name, value in self.cleaned_data.items() if name != "version"}
