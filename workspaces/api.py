@@ -1,16 +1,16 @@
 """The management API of a workspace itself: name, members, invitations, one's own access tokens, the audit log."""
 
 from datetime import timedelta
+from typing import Any
 
 from django.urls import reverse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
 from rest_framework import serializers
-from rest_framework.request import Request
 from rest_framework.response import Response
 
 from workspaces import selectors, services
-from workspaces.api_base import Body, WorkspaceViewSet
+from workspaces.api_base import ApiRequest, Body, WorkspaceViewSet
 from workspaces.errors import PermissionRefused
 from workspaces.models import AccessToken, AuditEntry
 from workspaces.permissions import Role
@@ -22,13 +22,13 @@ ROLE_WORDS = {role.label.lower(): role for role in reversed(Role)}
 class RoleField(serializers.ChoiceField):
     """A role by its word, lowest first: ``member``, ``developer``, ``admin``, ``owner``."""
 
-    def __init__(self, **kwargs: object) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(choices=[role.label.lower() for role in Role], **kwargs)
 
-    def to_internal_value(self, data: object) -> Role:
+    def to_internal_value(self, data: Any) -> Any:
         return ROLE_WORDS[super().to_internal_value(data)]
 
-    def to_representation(self, value: int) -> str:
+    def to_representation(self, value: Any) -> str:
         return Role(value).label.lower()
 
 
@@ -118,7 +118,7 @@ class MyWorkspaces(WorkspaceViewSet):
     serializer_class = MyWorkspaceBody
 
     @extend_schema(responses=a_page_of(MyWorkspaceBody), parameters=PAGING)
-    def list(self, request: Request) -> Response:
+    def list(self, request: ApiRequest) -> Response:
         mine = selectors.memberships_of(request.user)
         if not request.auth.is_session:
             mine = mine.filter(workspace=self.workspace)
@@ -132,11 +132,11 @@ class ThisWorkspace(WorkspaceViewSet):
     serializer_class = WorkspaceBody
 
     @extend_schema(responses=WorkspaceBody)
-    def retrieve(self, request: Request) -> Response:
+    def retrieve(self, request: ApiRequest) -> Response:
         return Response(WorkspaceBody(self.workspace).data)
 
     @extend_schema(request=WorkspaceBody, responses=WorkspaceBody)
-    def partial_update(self, request: Request) -> Response:
+    def partial_update(self, request: ApiRequest) -> Response:
         body = WorkspaceBody(data=request.data, partial=True)
         body.is_valid(raise_exception=True)
         if "name" in body.validated_data:
@@ -163,15 +163,15 @@ class Members(WorkspaceViewSet):
         return selectors.members(self.workspace)
 
     @extend_schema(responses=a_page_of(MemberBody), parameters=PAGING)
-    def list(self, request: Request) -> Response:
+    def list(self, request: ApiRequest) -> Response:
         return self.keyset(self.get_queryset(), lambda rows: MemberBody(rows, many=True).data)
 
     @extend_schema(responses=MemberBody)
-    def retrieve(self, request: Request, pk: str) -> Response:
+    def retrieve(self, request: ApiRequest, pk: str) -> Response:
         return Response(MemberBody(self.get_object()).data)
 
     @extend_schema(request=MemberBody, responses=MemberBody)
-    def partial_update(self, request: Request, pk: str) -> Response:
+    def partial_update(self, request: ApiRequest, pk: str) -> Response:
         membership = self.get_object()
         body = MemberBody(data=request.data, partial=True)
         body.is_valid(raise_exception=True)
@@ -182,7 +182,7 @@ class Members(WorkspaceViewSet):
     update = partial_update
 
     @extend_schema(responses={204: None})
-    def destroy(self, request: Request, pk: str) -> Response:
+    def destroy(self, request: ApiRequest, pk: str) -> Response:
         services.remove_member(self.get_object(), actor=request.user, at=timezone.now())
         return Response(status=204)
 
@@ -203,22 +203,22 @@ class Invitations(WorkspaceViewSet):
         return selectors.open_invitations(self.workspace, timezone.now())
 
     @extend_schema(responses=a_page_of(InvitationBody), parameters=PAGING)
-    def list(self, request: Request) -> Response:
+    def list(self, request: ApiRequest) -> Response:
         return self.keyset(self.get_queryset(), lambda rows: InvitationBody(rows, many=True).data)
 
     @extend_schema(responses=InvitationBody)
-    def retrieve(self, request: Request, pk: str) -> Response:
+    def retrieve(self, request: ApiRequest, pk: str) -> Response:
         return Response(InvitationBody(self.get_object()).data)
 
     @extend_schema(request=InvitationBody, responses={201: NewInvitationBody})
-    def create(self, request: Request) -> Response:
+    def create(self, request: ApiRequest) -> Response:
         body = InvitationBody(data=request.data)
         body.is_valid(raise_exception=True)
         invitation, token = services.invite(self.workspace, **body.validated_data, actor=request.user, at=timezone.now())
         return _shown_once(InvitationBody(invitation).data | {"link": invitation_link(request, token)})
 
     @extend_schema(responses={204: None})
-    def destroy(self, request: Request, pk: str) -> Response:
+    def destroy(self, request: ApiRequest, pk: str) -> Response:
         services.revoke_invitation(self.get_object(), actor=request.user, at=timezone.now())
         return Response(status=204)
 
@@ -234,15 +234,15 @@ class AccessTokens(WorkspaceViewSet):
         return selectors.own_tokens(self.workspace, self.request.user)
 
     @extend_schema(responses=a_page_of(AccessTokenBody), parameters=PAGING)
-    def list(self, request: Request) -> Response:
+    def list(self, request: ApiRequest) -> Response:
         return self.keyset(self.get_queryset(), lambda rows: AccessTokenBody(rows, many=True).data)
 
     @extend_schema(responses=AccessTokenBody)
-    def retrieve(self, request: Request, pk: str) -> Response:
+    def retrieve(self, request: ApiRequest, pk: str) -> Response:
         return Response(AccessTokenBody(self.get_object()).data)
 
     @extend_schema(request=AccessTokenBody, responses={201: NewAccessTokenBody})
-    def create(self, request: Request) -> Response:
+    def create(self, request: ApiRequest) -> Response:
         if not request.auth.is_session:
             raise PermissionRefused("An access token makes no access tokens. Sign in to the console.")
         body = AccessTokenBody(data=request.data)
@@ -255,7 +255,7 @@ class AccessTokens(WorkspaceViewSet):
         return _shown_once(AccessTokenBody(token).data | {"token": plaintext})
 
     @extend_schema(responses={204: None})
-    def destroy(self, request: Request, pk: str) -> Response:
+    def destroy(self, request: ApiRequest, pk: str) -> Response:
         services.revoke_access_token(self.get_object(), actor=request.user, at=timezone.now())
         return Response(status=204)
 
@@ -282,11 +282,11 @@ class AuditLog(WorkspaceViewSet):
     @extend_schema(
         responses=a_page_of(AuditEntryBody), parameters=PAGING + [OpenApiParameter(name, str, description=words) for name, words in AUDIT_FILTERS.items()]
     )
-    def list(self, request: Request) -> Response:
+    def list(self, request: ApiRequest) -> Response:
         return self.keyset(self.get_queryset(), lambda rows: AuditEntryBody(rows, many=True).data)
 
     @extend_schema(responses=AuditEntryBody)
-    def retrieve(self, request: Request, pk: str) -> Response:
+    def retrieve(self, request: ApiRequest, pk: str) -> Response:
         return Response(AuditEntryBody(self.get_object()).data)
 
 

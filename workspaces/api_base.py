@@ -89,10 +89,10 @@ class OnlyJSON(DefaultContentNegotiation):
 def answer_error(error: Exception, context: dict | None = None) -> Response | None:
     """DRF's exception handler: every expected failure in the one body; None for a bug, which rises and is logged once."""
     known = as_orca_error(error)
-    return known and Response(known.body(), status=known.status, headers=known.headers)
+    return Response(known.body(), status=known.status, headers=known.headers) if known else None
 
 
-def as_orca_error(error: Exception) -> errors.OrcaError | None:
+def as_orca_error(error: Exception) -> errors.OrcaError | None:  # noqa: PLR0911 - one line for each kind
     """The product's error for what Django and DRF raise."""
     match error:
         case errors.OrcaError():
@@ -130,6 +130,13 @@ def _flatten(detail: object, path: str = ""):
 
 
 # --- The view -------------------------------------------------------------------------------------------------------
+class ApiRequest(Request):
+    """What an action is given: an authenticated person and what they showed for it."""
+
+    user: User
+    auth: Credential
+
+
 class WorkspaceViewSet(GenericViewSet):
     """A group of routes inside one workspace.
 
@@ -148,6 +155,7 @@ class WorkspaceViewSet(GenericViewSet):
     pagination_class = None
     filter_backends: list = []
 
+    request: ApiRequest
     workspace: Workspace
     membership: Membership
 
@@ -177,7 +185,7 @@ class WorkspaceViewSet(GenericViewSet):
         self.response = self.finalize_response(request, response, *args, **kwargs)
         return self.response
 
-    def initial(self, request: Request, *args, **kwargs) -> None:
+    def initial(self, request: ApiRequest, *args, **kwargs) -> None:  # type: ignore[override]
         request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
         self.perform_authentication(request)
         if not isinstance(request.user, User):
@@ -193,7 +201,7 @@ class WorkspaceViewSet(GenericViewSet):
 
     def require(self, permission: str) -> None:
         """Raise ``PermissionRefused`` unless the member, and the token if there is one, may."""
-        credential: Credential = self.request.auth
+        credential = self.request.auth
         if not allowed(self.membership, permission):
             raise errors.PermissionRefused(f"This needs the role {PERMISSIONS[permission].least_role.label} or above.", needs=permission)
         scope = scope_needed(permission, reads=self.request.method in ("GET", "HEAD", "OPTIONS"))
@@ -218,7 +226,7 @@ class WorkspaceViewSet(GenericViewSet):
             raise errors.NotFound("Not found.")
         return found
 
-    def keyset(self, queryset: QuerySet, show: Callable[[list], list]) -> Response:
+    def keyset(self, queryset: QuerySet, show: Callable[[list], object]) -> Response:
         """A page of rows by descending id: ``{"results", "next", "previous"}``; ``show`` turns rows into JSON."""
         limit = page_size(self.request)
         position, backwards = read_cursor(self.request.query_params.get("cursor"), queryset.model)

@@ -54,7 +54,7 @@ def record(
         workspace=workspace,
         sequence=sequence + 1,
         at=at,
-        actor_id=actor and actor.pk,
+        actor_id=actor.pk if actor else None,
         actor_label=actor.email if actor else "system",
         action=action,
         target_kind=target._meta.label_lower,

@@ -11,7 +11,7 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from workspaces import errors, vault
 from workspaces.models import Membership, User
 
-TOKEN_PREFIX = "orca-pat-"
+TOKEN_PREFIX = "orca-pat-"  # noqa: S105 - what every token begins with
 #: What shows a secret again asks for a sign-in that is at most this old.
 SIGN_IN_IS_RECENT_SECONDS = 15 * 60
 

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from workspaces import forms, selectors, services
 from workspaces.api import invitation_link
 from workspaces.api_base import row_id
-from workspaces.console_base import page
+from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, OrcaError
 from workspaces.models import Membership
 from workspaces.paging import page_of
@@ -28,13 +28,13 @@ from workspaces.permissions import Role, allowed
 # --- Members --------------------------------------------------------------------------------------------------------
 @require_GET
 @page("workspaces.view_members")
-def members(request: HttpRequest) -> HttpResponse:
+def members(request: ConsoleRequest) -> HttpResponse:
     return _members_page(request, forms.InviteForm())
 
 
 @require_POST
 @page("workspaces.change_members")
-def invite(request: HttpRequest) -> HttpResponse:
+def invite(request: ConsoleRequest) -> HttpResponse:
     form = forms.InviteForm(request.POST)
     if form.is_valid() and (made := _try(form, services.invite, request.workspace, **form.cleaned_data, actor=request.user, at=timezone.now())):
         invitation, token = made
@@ -42,26 +42,27 @@ def invite(request: HttpRequest) -> HttpResponse:
     return _members_page(request, form)
 
 
-def _members_page(request: HttpRequest, form: forms.InviteForm, **shown: object) -> HttpResponse:
+def _members_page(request: ConsoleRequest, form: forms.InviteForm, **shown: object) -> HttpResponse:
     found = page_of(selectors.members(request.workspace), request.GET.get("cursor"))
+    # Nobody gives a role above their own, so no other is offered; the service refuses one all the same.
+    roles = [role for role in Role if role <= request.membership.role]
+    form.offer(roles)
     may_change = allowed(request.membership, "workspaces.change_members")
     context = {
         "page": found,
         "rows": sorted(found.rows, key=lambda member: (-member.role, member.user.email)),
         "count": request.workspace.memberships.count(),
         "form": form,
-        # Nobody gives a role above their own, so no other is offered; the service refuses one all the same.
-        "roles": [role for role in Role if role <= request.membership.role],
+        "roles": roles,
         "invitations": selectors.open_invitations(request.workspace, timezone.now()).order_by("-pk")[:200] if may_change else [],
         "workspace_form": forms.WorkspaceForm(initial={"name": request.workspace.name}),
     }
-    form.fields["role"].choices = [(role.value, role.label) for role in context["roles"]]
     return TemplateResponse(request, "workspaces/members.html", context | shown, status=422 if form.errors else 200)
 
 
 @require_POST
 @page("workspaces.change_members")
-def member_role(request: HttpRequest, pk: str) -> HttpResponse:
+def member_role(request: ConsoleRequest, pk: str) -> HttpResponse:
     membership, form = _member(request, pk), forms.RoleForm(request.POST)
     if not form.is_valid():
         messages.error(request, "Choose a role.")
@@ -72,20 +73,20 @@ def member_role(request: HttpRequest, pk: str) -> HttpResponse:
 
 @require_POST
 @page("workspaces.change_members")
-def member_remove(request: HttpRequest, pk: str) -> HttpResponse:
+def member_remove(request: ConsoleRequest, pk: str) -> HttpResponse:
     membership = _member(request, pk)
     if _try(request, services.remove_member, membership, actor=request.user, at=timezone.now(), default=True):
         messages.success(request, f"{membership.user} is no longer a member.")
     return redirect("console:members")
 
 
-def _member(request: HttpRequest, pk: str) -> Membership:
+def _member(request: ConsoleRequest, pk: str) -> Membership:
     return _found(selectors.members(request.workspace).filter(pk=row_id(pk)).first())
 
 
 @require_POST
 @page("workspaces.change_members")
-def invitation_revoke(request: HttpRequest, pk: str) -> HttpResponse:
+def invitation_revoke(request: ConsoleRequest, pk: str) -> HttpResponse:
     invitation = _found(request.workspace.invitations.filter(pk=row_id(pk)).first())
     if _try(request, services.revoke_invitation, invitation, actor=request.user, at=timezone.now(), default=True):
         messages.success(request, f"The invitation of {invitation.email} opens nothing any more.")
@@ -94,7 +95,7 @@ def invitation_revoke(request: HttpRequest, pk: str) -> HttpResponse:
 
 @require_POST
 @page("workspaces.change")
-def rename(request: HttpRequest) -> HttpResponse:
+def rename(request: ConsoleRequest) -> HttpResponse:
     form = forms.WorkspaceForm(request.POST)
     if form.is_valid():
         services.rename_workspace(request.workspace, name=form.cleaned_data["name"], actor=request.user, at=timezone.now())
@@ -107,13 +108,13 @@ def rename(request: HttpRequest) -> HttpResponse:
 # --- One's own ------------------------------------------------------------------------------------------------------
 @require_GET
 @page("workspaces.own_tokens")
-def tokens(request: HttpRequest) -> HttpResponse:
+def tokens(request: ConsoleRequest) -> HttpResponse:
     return _tokens_page(request, forms.TokenForm())
 
 
 @require_POST
 @page("workspaces.own_tokens")
-def token_create(request: HttpRequest) -> HttpResponse:
+def token_create(request: ConsoleRequest) -> HttpResponse:
     form, now = forms.TokenForm(request.POST), timezone.now()
     if form.is_valid():
         wanted = {"name": form.cleaned_data["name"], "scopes": form.cleaned_data["scopes"], "expires_at": now + timedelta(days=form.cleaned_data["days"])}
@@ -123,7 +124,7 @@ def token_create(request: HttpRequest) -> HttpResponse:
     return _tokens_page(request, form)
 
 
-def _tokens_page(request: HttpRequest, form: forms.TokenForm, **shown: object) -> HttpResponse:
+def _tokens_page(request: ConsoleRequest, form: forms.TokenForm, **shown: object) -> HttpResponse:
     found = page_of(selectors.own_tokens(request.workspace, request.user), request.GET.get("cursor"))
     context = {"page": found, "form": form, "now": timezone.now()}
     return TemplateResponse(request, "workspaces/tokens.html", context | shown, status=422 if form.errors else 200)
@@ -131,7 +132,7 @@ def _tokens_page(request: HttpRequest, form: forms.TokenForm, **shown: object) -
 
 @require_POST
 @page("workspaces.own_tokens")
-def token_revoke(request: HttpRequest, pk: str) -> HttpResponse:
+def token_revoke(request: ConsoleRequest, pk: str) -> HttpResponse:
     token = _found(selectors.own_tokens(request.workspace, request.user).filter(pk=row_id(pk)).first())
     services.revoke_access_token(token, actor=request.user, at=timezone.now())
     messages.success(request, f"The token {token.name} opens nothing any more.")
@@ -140,7 +141,7 @@ def token_revoke(request: HttpRequest, pk: str) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @page("workspaces.view")
-def account(request: HttpRequest) -> HttpResponse:
+def account(request: ConsoleRequest) -> HttpResponse:
     form = forms.PersonForm(request.POST or None, initial={"name": request.user.name})
     if request.method == "POST" and form.is_valid():
         services.change_name(request.user, name=form.cleaned_data["name"])
@@ -152,7 +153,7 @@ def account(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @page("workspaces.view")
-def leave(request: HttpRequest) -> HttpResponse:
+def leave(request: ConsoleRequest) -> HttpResponse:
     if not _try(request, services.remove_member, request.membership, actor=request.user, at=timezone.now(), default=True):
         return redirect("console:account")
     request.session.pop("workspace_id", None)
@@ -162,7 +163,7 @@ def leave(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @login_required
-def switch(request: HttpRequest) -> HttpResponse:
+def switch(request: ConsoleRequest) -> HttpResponse:
     """Choose the workspace that this session's pages show."""
     wanted = row_id(request.POST.get("workspace"), "workspace")
     if wanted not in {membership.workspace_id for membership in selectors.workspaces_of(request.user)}:
@@ -174,7 +175,7 @@ def switch(request: HttpRequest) -> HttpResponse:
 # --- Audit log ------------------------------------------------------------------------------------------------------
 @require_GET
 @page("workspaces.view_audit")
-def audit_log(request: HttpRequest) -> HttpResponse:
+def audit_log(request: ConsoleRequest) -> HttpResponse:
     asked = {name: request.GET.get(name, "").strip()[:254] for name in ("action", "actor", "target")}
     if any("\x00" in value for value in asked.values()):
         raise NotFound("Not found.")

@@ -11,7 +11,17 @@ from django.views.decorators.cache import never_cache
 
 from workspaces import errors, tenancy
 from workspaces.authentication import Credential, chosen_membership
+from workspaces.models import Membership, User, Workspace
 from workspaces.permissions import PERMISSIONS, allowed
+
+
+class ConsoleRequest(HttpRequest):
+    """What the view of a page is given: somebody signed in, in one workspace."""
+
+    user: User
+    workspace: Workspace
+    membership: Membership
+
 
 #: Console pages by view name, for the test that walks roles and routes.
 PAGES: dict[str, str] = {}
@@ -31,7 +41,7 @@ def page(permission: str) -> Callable:
 
         @never_cache
         @wraps(view)
-        def shown(request: HttpRequest, *args, **kwargs) -> HttpResponse:
+        def shown(request: ConsoleRequest, *args, **kwargs) -> HttpResponse:
             if not request.user.is_authenticated:
                 return redirect_to_login(request.get_full_path())
             with transaction.atomic():
@@ -42,13 +52,13 @@ def page(permission: str) -> Callable:
                 # Rows are read while a template renders: inside the transaction that may see them.
                 return response.render() if isinstance(response, SimpleTemplateResponse) else response
 
-        shown.permission = permission
+        shown.permission = permission  # type: ignore[attr-defined]
         return shown
 
     return decorate
 
 
-def enter_workspace(request: HttpRequest) -> None:
+def enter_workspace(request: ConsoleRequest) -> None:
     """Set ``request.membership`` and ``request.workspace`` and narrow the open transaction to them. Raises ``NotFound``."""
     tenancy.enter(user_id=request.user.pk)
     request.membership = chosen_membership(request, request.user, Credential(f"session:{request.user.pk}"))

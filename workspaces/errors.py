@@ -122,8 +122,8 @@ class UpstreamError(OrcaError):
 
     code, status, type = "upstream_error", 502, "upstream_error"
 
-    def __init__(self, message: str, *, status: int = 502, **metadata: object) -> None:
-        super().__init__(message, **metadata)
+    def __init__(self, message: str, *, status: int = 502, param: str | None = None, **metadata: object) -> None:
+        super().__init__(message, param=param, **metadata)
         self.status = status
 
 

@@ -1,5 +1,7 @@
 """The console's forms over workspaces and people. They check what was typed; what is allowed, the services check."""
 
+from typing import Any
+
 from django import forms
 from django.contrib.auth.password_validation import password_validators_help_texts
 
@@ -17,6 +19,10 @@ class InviteForm(RoleForm):
     email = forms.EmailField(label="E-mail address", max_length=254, widget=forms.EmailInput(attrs={"autocomplete": "off"}))
     field_order = ["email", "role"]
 
+    def offer(self, roles: list[Role]) -> None:
+        """Show these roles only."""
+        self.fields["role"].widget.choices = [(role.value, role.label) for role in roles]  # type: ignore[attr-defined]
+
 
 class WorkspaceForm(forms.Form):
     name = forms.CharField(label="Name", max_length=80)
@@ -31,7 +37,7 @@ class JoinForm(PersonForm):
 
     password = forms.CharField(label="Password", max_length=1024, strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}))
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["password"].help_text = " ".join(password_validators_help_texts())
 

@@ -8,16 +8,19 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import connection
 from django.utils import timezone
-from rest_framework.request import Request
 from rest_framework.response import Response
 
 from workspaces import tokens
 from workspaces.errors import IdempotencyKeyReused, PayloadTooLarge, ValidationFailed
+
+if TYPE_CHECKING:
+    from workspaces.api_base import ApiRequest, WorkspaceViewSet
 
 HEADER = "Idempotency-Key"
 KEPT = timedelta(hours=24)
@@ -25,7 +28,7 @@ KEPT = timedelta(hours=24)
 SECRET_FIELDS = frozenset({"key", "token", "secret", "link", "password"})
 
 
-def around(view, request: Request, handler: Callable[[], Response]) -> Response:
+def around(view: "WorkspaceViewSet", request: "ApiRequest", handler: Callable[[], Response]) -> Response:
     """Answer from the record, or run ``handler`` and record its answer.
 
     Runs inside the request's transaction and workspace. Two at once: the second waits for the first. Raises
@@ -36,7 +39,7 @@ def around(view, request: Request, handler: Callable[[], Response]) -> Response:
         return handler()
     if not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
         raise ValidationFailed("An idempotency key is 1 to 255 printable ASCII characters.", param=HEADER)
-    scope_hash = _digest("\0".join((request.auth.id, request.method, request.path, key)).encode())
+    scope_hash = _digest("\0".join((request.auth.id, str(request.method), request.path, key)).encode())
     body_hash = _digest(_body(request))
     _wait_for_twin(view.workspace.pk, scope_hash)
     records = view.workspace.idempotency_records.filter(scope_hash=scope_hash)
@@ -51,7 +54,7 @@ def around(view, request: Request, handler: Callable[[], Response]) -> Response:
     return response
 
 
-def _body(request: Request) -> bytes:
+def _body(request: "ApiRequest") -> bytes:
     try:
         return request._request.body
     except RequestDataTooBig as error:

@@ -16,14 +16,17 @@ class Role(models.IntegerChoices):
     OWNER = 4, "Owner"
 
 
-def at_least(role: Role) -> rules.Predicate:
-    @rules.predicate(f"at_least:{role.label}")
-    def holds(membership) -> bool:
-        # Always a bool: the package reads None as "skip me", and `&` then passes.
-        return membership is not None and membership.role >= role
+class LeastRole(rules.Predicate):
+    """Holds for a membership of ``least_role`` or above, and for nobody without one."""
 
-    holds.least_role = role
-    return holds
+    def __init__(self, role: Role) -> None:
+        # Always a bool: the package reads None as "skip me", and `&` then passes.
+        super().__init__(lambda membership: membership is not None and membership.role >= role, name=f"at_least:{role.label}")
+        self.least_role = role
+
+
+def at_least(role: Role) -> LeastRole:
+    return LeastRole(role)
 
 
 PERMISSIONS = {

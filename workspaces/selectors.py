@@ -6,6 +6,7 @@ from django.db import connections
 from django.db.models import Q, QuerySet
 
 from workspaces import tenancy, vault
+from workspaces.errors import NotFound
 from workspaces.models import AccessToken, AuditEntry, Invitation, Membership, User, Workspace
 from workspaces.permissions import Role, allowed
 
@@ -65,13 +66,16 @@ def workspace(workspace_id: int) -> Workspace | None:
 
 
 # --- Inside one -----------------------------------------------------------------------------------------------------
-def hold(workspace_id: int) -> Workspace | None:
+def hold(workspace_id: int) -> Workspace:
     """Wait for, and keep until the commit, the one lock under which a workspace's members, audit chain and version change.
 
-    The weakest lock that excludes itself: adding rows that point to the workspace goes on beside it. None outside the
-    workspace's scope, or when it is archived.
+    The weakest lock that excludes itself: adding rows that point to the workspace goes on beside it. Raises
+    ``NotFound`` outside the workspace's scope, and when it is archived.
     """
-    return Workspace.objects.select_for_update(no_key=True).filter(pk=workspace_id, archived_at=None).first()
+    held = Workspace.objects.select_for_update(no_key=True).filter(pk=workspace_id, archived_at=None).first()
+    if held is None:
+        raise NotFound("No such workspace.")
+    return held
 
 
 def members(workspace: Workspace) -> QuerySet[Membership]:

@@ -198,12 +198,16 @@ def accept_invitation(token: str, *, at: datetime, user: User | None = None, nam
     ``AuthenticationRequired`` when somebody has that address and is not signed in, ``ValidationFailed`` for a password
     that is too weak, ``Conflict`` for a member.
     """
-    workspace_id, invitation_id = selectors.invitation_place(token) or (0, 0)
+    gone = NotFound("This invitation was used or revoked, or has expired. Ask for a new one.")
+    place = selectors.invitation_place(token)
+    if place is None:
+        raise gone
+    workspace_id, invitation_id = place
     with tenancy.scope(workspace_id):
         workspace = selectors.hold(workspace_id)
-        invitation = workspace and selectors.open_invitations(workspace, at).filter(pk=invitation_id).first()
-        if not invitation:
-            raise NotFound("This invitation was used or revoked, or has expired. Ask for a new one.")
+        invitation = selectors.open_invitations(workspace, at).filter(pk=invitation_id).first()
+        if invitation is None:
+            raise gone
         if user and user.email.lower() != invitation.email:
             raise PermissionRefused("This invitation is for another address. Sign in with the one it was sent to.")
         user = user or _new_person(invitation.email, name=name, password=password, at=at)

@@ -19,7 +19,7 @@ _numbers = count(1)
 _HASH = make_password(PASSWORD, hasher="pbkdf2_sha256")
 
 
-class UserFactory(factory.django.DjangoModelFactory):
+class UserFactory(factory.django.DjangoModelFactory[User]):
     """A person with ``PASSWORD``."""
 
     class Meta:
@@ -65,7 +65,7 @@ def make_tenant(name: str = "") -> Tenant:
     Without a name it gets one that no other has, for tests whose commits stay.
     """
     name = name or f"tenant{next(_numbers)}"
-    people = {role: UserFactory(email=f"{role.label.lower()}@{name}.example", name=f"{role.label} of {name}") for role in Role}
+    people = {role: UserFactory.create(email=f"{role.label.lower()}@{name}.example", name=f"{role.label} of {name}") for role in Role}
     workspace = services.create_workspace(name=name, owner=people[Role.OWNER], at=timezone.now())
     with tenancy.scope(workspace.pk):
         for role in Role:

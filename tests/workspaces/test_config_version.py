@@ -14,7 +14,9 @@ def workspace(committed) -> Workspace:
 
 
 def copy(workspace: Workspace) -> dict:
-    return {name.decode(): int(value) for name, value in valkey.client().hgetall(valkey.version_key(workspace.pk)).items()}
+    fields = ["v", "dirty"]
+    found = valkey.client().hmget(valkey.version_key(workspace.pk), fields)
+    return {name: int(value or 0) for name, value in zip(fields, found, strict=True)}
 
 
 def touch(workspace: Workspace) -> None:

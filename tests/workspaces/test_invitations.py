@@ -116,7 +116,7 @@ def test_another_workspaces_invitation_is_missing(acme, rival):
 
 
 def test_nobody_takes_an_address_on_by_typing_it(acme):
-    UserFactory(email="mallory@example.com")
+    UserFactory.create(email="mallory@example.com")
     mallory = Client()
     assert mallory.login(email="mallory@example.com", password=PASSWORD)
     for address in ("/account/email/", "/account/signup/"):
