@@ -104,7 +104,8 @@ class Gate:
         self._judges, self._withholds_usage, self._notices = judges, withholds_usage, notices
         self._decoder = Decoder()
         self._events: deque[Event] = deque()
-        self._held = Held()
+        self._left: dict[int, int] = {}  # by choice, the calls that have left
+        self._held = Held(self._left)
         self._open: set[int] = set()  # held choices whose turn has not ended
         self._closed_early: set[int] = set()  # choices that outgrew what may be held: nothing more of them leaves
         self._with_text: set[int] = set()
@@ -136,8 +137,12 @@ class Gate:
             refusals = [refusal or "it is larger than may be held for judging" for refusal in refusals]
             self._closed_early |= held.choices
         self.blocked += sum(refusal is not None for refusal in refusals)
-        self._held, self._open, self._asks = Held(), set(), None
-        return held.released(refusals, after_text=self._with_text, notices=self._notices, ends=outgrown)
+        released = held.released(refusals, after_text=self._with_text, notices=self._notices, ends=outgrown)
+        for call, refusal in zip(held.calls(), refusals, strict=True):
+            if refusal is None:
+                self._left[call.choice] = self._left.get(call.choice, 0) + 1
+        self._held, self._open, self._asks = Held(self._left), set(), None
+        return released
 
     def _run(self, sent: list[bytes]) -> Step:
         while True:
@@ -160,7 +165,7 @@ class Gate:
     def _end(self, sent: list[bytes], *, error: bytes | None = None, fault: str | None = None) -> Step:
         self.is_over = True
         self._events.clear()
-        self._held = Held()
+        self._held = Held(self._left)
         return Step(b"".join(sent), (), error, fault)
 
     def _take(self, event: Event, sent: list[bytes]) -> bytes | None:

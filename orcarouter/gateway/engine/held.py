@@ -48,11 +48,13 @@ class Held:
     """The queue of held frames, in the order they came, and the calls they spell.
 
     Fragments belong together by their ``index``; by their ``id`` where one index has two. Clients differ in how they
-    join the irregular ones (no index, an index used twice, a name in pieces), so frames with such leave rewritten to
-    what was judged, and all others leave as they came.
+    join the irregular ones (no index, an index used twice, a name in pieces, a call after its turn had ended), so
+    frames with such leave rewritten to what was judged, and all others leave as they came. ``left`` counts by choice
+    the calls that left earlier in the stream: none of these may be grown by a later fragment of the same index.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, left: Mapping[int, int]) -> None:
+        self._left = left
         self.bytes = 0
         self.choices: set[int] = set()
         self._frames: list[_Frame] = []
@@ -64,6 +66,8 @@ class Held:
         """Hold one frame. Raises ``ValueError`` for a fragment that cannot be read; nothing has changed then."""
         held = _Frame(raw, chunk)
         read = [(index_of(choice), *fragment) for choice in chunk["choices"] for fragment in _parts(choice)]
+        if any(kind == LEGACY and choice in self._left for choice, _, _, kind, _ in read):
+            raise ValueError("a choice makes one function_call, and this one's has left")
         for choice, position, part, kind, (name, arguments) in read:
             call = self._call_of(choice, position, part, kind)
             if name and not (call.names and kind not in _NAMED):
@@ -92,6 +96,7 @@ class Held:
             known, self._is_irregular = None, True
         if known is None:
             known = self._at[(choice, index)] = _Growing(choice, kind or "function")
+            self._is_irregular = self._is_irregular or choice in self._left
             self._calls.append(known)
         return known
 
@@ -113,7 +118,7 @@ class Held:
         """
         if not ends and not self._is_irregular and not any(refusals):
             return b"".join(held.raw for held in self._frames)
-        return b"".join(_Release(self._frames, self._calls, self.calls(), refusals).frames(after_text, notices=notices, ends=ends))
+        return b"".join(_Release(self._frames, self._calls, self.calls(), refusals, self._left).frames(after_text, notices=notices, ends=ends))
 
 
 _NAMED = ("function", "custom", LEGACY)
@@ -142,7 +147,9 @@ def _parts(choice: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any], str
 class _Release:
     """One rewriting of held frames to what survived."""
 
-    def __init__(self, held: list[_Frame], growing: list[_Growing], calls: Sequence[EmittedCall], refusals: Sequence[str | None]) -> None:
+    def __init__(
+        self, held: list[_Frame], growing: list[_Growing], calls: Sequence[EmittedCall], refusals: Sequence[str | None], left: Mapping[int, int]
+    ) -> None:
         self._held = held
         self._blocked: dict[int, list[tuple[EmittedCall, str]]] = {}
         self._new_index: dict[int, int] = {}  # id() of a surviving call -> its index among the survivors of its choice
@@ -151,7 +158,7 @@ class _Release:
             if refusal is not None:
                 self._blocked.setdefault(call.choice, []).append((judged, refusal))
             else:
-                self._new_index[id(call)] = survivors.get(call.choice, 0)
+                self._new_index[id(call)] = survivors.get(call.choice, left.get(call.choice, 0))
                 survivors[call.choice] = self._new_index[id(call)] + 1
         self._emptied = {choice for choice in self._blocked if choice not in survivors}
         self._with_text: set[int] = set()

@@ -164,6 +164,8 @@ def test_one_index_with_two_ids_is_two_calls():
         b"data: shell.exec\n\n",
         b'data: {"choices":[{"delta":{"content":"shell.exec\xff"}}]}\n\n',
         b'data: "shell.exec"\n\n',
+        b'\x00data: {"choices":[{"delta":{"tool_calls":[{"function":{"name":"shell.exec"}}]}}]}\n\n',
+        b'event: x\n data: {"choices":[{"delta":{"tool_calls":[{"function":{"name":"shell.exec"}}]}}]}\n\n',
         b'data: {"choices":{"a":"shell.exec"}}\n\n',
     ],
 )
@@ -173,6 +175,25 @@ def test_a_frame_that_cannot_be_read_does_not_leave(bad):
     assert judged == []
     assert gate.bad_frames >= 1
     assert assembled(sent)["content"] == "on"
+
+
+def test_what_comes_after_a_turn_has_ended_cannot_grow_a_judged_call():
+    late = [chunk(fragment(0, '"rm -rf /"}', name="web.search")), chunk({}, finish="tool_calls")]
+    stream = [*turn("kb.read", "web.search"), *late, DONE]
+    sent, judged, _ = relay(stream, ["kb.read"])
+    assert [call.name for call in judged] == ["kb.read", "web.search", "web.search"]
+    calls = assembled(sent)["tool_calls"]
+    assert [(index, call["name"], call["arguments"]) for index, call in calls.items()] == [
+        (0, "web.search", '{"command":"rm -rf /tmp/é"}'),
+        (1, "web.search", '"rm -rf /"}'),
+    ]
+
+
+def test_a_function_call_that_has_left_is_not_continued():
+    turn_of = [chunk({"function_call": {"name": "web.search", "arguments": "{}"}}, finish="function_call")]
+    sent, _, gate = relay([*turn_of, chunk({"function_call": {"arguments": "rm"}}, finish="function_call"), DONE])
+    assert sent == turn_of[0] + DONE
+    assert gate.bad_frames == 1
 
 
 def test_a_whole_message_in_a_stream_is_no_way_around():

@@ -133,6 +133,7 @@ REPEATED = [
     b'{"model":"m","messages":[{}],"tools":[{"type":"function","function":{"name":"a"},"function":{"name":"b"}}]}',
     b'{"model":"m","messages":[{}],"tools":[{"type":"function","function":{"name":"a","name":"a"}}]}',
     b'{ "model" : "m", "messages" : [{}], "n" : 1.0, "n" : 1.0 }',
+    b'{"model":"m","messages":[{}],"x":1e6,"n":1,"n":1}',  # as long again as what is left of it, written out
     b'{"model":"m","messages":[{"content":"\\u0022:"}],"metadata":{"a":1,"a":1}}',
 ]
 
