@@ -66,7 +66,7 @@ def create_provider(
 @transaction.atomic
 def create_demo_provider(workspace: Workspace, *, models: Sequence[ModelSpec], at: datetime) -> ProviderCredential:
     """The built-in demo provider, for the bootstrap alone: no secret, and an address that nothing outside can reach."""
-    provider = workspace.providers.create(name="Demo provider", base_url="http://demo-provider/v1", is_demo=True, order=1000, created_at=at, updated_at=at)
+    provider = workspace.providers.create(name="Demo provider", base_url="http://demo.invalid/v1", is_demo=True, order=1000, created_at=at, updated_at=at)
     _set_models(provider, models)
     touch_config(workspace)
     audit.record(workspace=workspace, actor=None, action="provider_create", target=provider, at=at, payload={"demo": True})

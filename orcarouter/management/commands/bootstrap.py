@@ -13,7 +13,7 @@ from django.utils import timezone
 
 import keys.services
 import workspaces.services
-from keys.models import ProviderCredential
+from keys.provider_services import ModelSpec, create_demo_provider
 from orcarouter.demo_provider import PRICES
 from workspaces import tenancy
 from workspaces.models import AccessToken, User, Workspace
@@ -97,12 +97,8 @@ def _credentials(workspace: Workspace, owner: User, at: datetime, *, life: timed
 
 def _add_demo_provider(workspace: Workspace, at: datetime) -> None:
     """The built-in demo provider, reached over its socket; the address is only shown."""
-    provider = workspace.providers.create(
-        name="Demo provider", kind=ProviderCredential.Kind.OPENAI, base_url="http://demo.invalid/v1", is_demo=True, created_at=at
-    )
-    for model, (input_price, output_price) in PRICES.items():
-        provider.models.create(workspace=workspace, name=model, input_per_million_micro_usd=input_price, output_per_million_micro_usd=output_price)
-    workspaces.services.touch_config(workspace)
+    models = [ModelSpec(name, "", input_price, output_price) for name, (input_price, output_price) in PRICES.items()]
+    create_demo_provider(workspace, models=models, at=at)
 
 
 def _write(path: Path, found: dict) -> None:
