@@ -275,19 +275,8 @@ def widget(field: BoundField, extra: str = "") -> SafeString:
         # Django gives a group's attributes to the group as well: the stylesheet reaches the boxes from outside.
         base = ""
     described = [f"{field.auto_id}-{part}" for part, shown in (("hint", field.help_text), ("error", field.errors)) if shown]
-    attrs = {
-        "class": " ".join(
-            filter(
-                None,
-                [
-                    base,
-                    extra,
-                    "is-invalid" if field.errors else "",
-                    field.field.widget.attrs.get("class", ""),
-                ],
-            )
-        )
-    }
+    classes = [base, extra, "is-invalid" if field.errors else "", field.field.widget.attrs.get("class", "")]
+    attrs: dict[str, str | bool] = {"class": " ".join(filter(None, classes))}
     if described:
         attrs["aria-describedby"] = " ".join(described)
     if field.errors:
