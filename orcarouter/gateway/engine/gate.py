@@ -62,6 +62,14 @@ class _Delta(msgspec.Struct):
     tool_calls: list[_Said] | None = None
     function_call: _Said | None = None
 
+    def text_bytes(self) -> int:
+        content = self.content
+        told = len(content.encode()) if isinstance(content, str) else 0
+        if self.reasoning_content or self.reasoning or self.refusal:
+            others = (self.reasoning_content or self.reasoning, self.refusal)
+            told += sum(len(text.encode()) for text in others if isinstance(text, str))
+        return told
+
 
 class _Choice(msgspec.Struct):
     index: int | None = None
@@ -190,8 +198,10 @@ class Gate:
             if not (has_usage and self._withholds_usage):
                 sent.append(event.raw)
             return None
-        choices = [choice for choice in chunk.choices if (choice.index or 0) not in self._closed_early]
-        raw = event.raw if len(choices) == len(chunk.choices) else self._without_closed(event.data)
+        choices, raw = chunk.choices, event.raw
+        if self._closed_early:
+            choices = [choice for choice in choices if (choice.index or 0) not in self._closed_early]
+            raw = raw if len(choices) == len(chunk.choices) else self._without_closed(event.data)
         if self._count(choices):
             self._hold(raw, event.data, choices)
         elif choices:
@@ -223,16 +233,15 @@ class Gate:
         for choice in choices:
             index, delta = choice.index or 0, choice.delta
             if delta is not None:
-                for text in (delta.content, delta.reasoning_content or delta.reasoning, delta.refusal):
-                    if text and isinstance(text, str):
-                        self.text_bytes += len(text.encode())
+                self.text_bytes += delta.text_bytes()
                 if delta.content:
                     self._with_text.add(index)
             if choice.finish_reason and isinstance(choice.finish_reason, str):
                 self.finish_reasons[index] = choice.finish_reason
-            for said in _calls(choice):
-                self.text_bytes += said.length()
-                waits = True
+            if (delta is not None and (delta.tool_calls or delta.function_call is not None)) or choice.message is not None:
+                for said in _calls(choice):
+                    self.text_bytes += said.length()
+                    waits = True
             waits = waits or index in self._held.choices
         return waits and self._judges
 

@@ -116,7 +116,7 @@ class Held:
         its own if the choice is in ``after_text`` or has text here), the surviving calls re-indexed from zero, the
         finish frame. ``ends``: choices the provider has not finished are finished here.
         """
-        if not ends and not self._is_irregular and not any(refusals):
+        if not ends and not self._is_irregular and all(refusal is None for refusal in refusals):
             return b"".join(held.raw for held in self._frames)
         return b"".join(_Release(self._frames, self._calls, self.calls(), refusals, self._left).frames(after_text, notices=notices, ends=ends))
 

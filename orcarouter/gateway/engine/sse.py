@@ -41,6 +41,9 @@ class Decoder:
         """The events that ``chunk`` completes."""
         if self.overflowed:
             return []
+        if not self._rest and _is_plain(chunk) and len(chunk) <= MAX_EVENT_BYTES and b"\r" not in chunk:
+            self._at_start = False
+            return [Event(chunk, chunk[6:-2])]
         # A chunk is read where it lies; only what is left of the one before is copied to stand in front of it.
         seen = 0
         buffer: bytes | bytearray = chunk
@@ -79,7 +82,7 @@ class Decoder:
         return 0 if ends_open else found.end()
 
     def _event(self, raw: bytes) -> Event:
-        if raw.startswith(b"data: ") and raw.endswith(b"\n\n") and raw.find(b"\n") == len(raw) - 2 and not (self._has_cr and b"\r" in raw):
+        if _is_plain(raw) and not (self._has_cr and b"\r" in raw):
             self._at_start = False
             return Event(raw, raw[6:-2])
         text = raw.removeprefix(_BOM) if self._at_start else raw
@@ -87,3 +90,8 @@ class Decoder:
         lines = [line.partition(b":") for line in _LINE_END.split(text)]
         values = [value.removeprefix(b" ") for field, _, value in lines if field == b"data"]
         return Event(raw, b"\n".join(values) if values else None, any(field not in _FIELDS for field, _, _ in lines))
+
+
+def _is_plain(raw: bytes) -> bool:
+    """Whether this is one line of data and its blank line, which nearly all events are."""
+    return raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and raw.endswith(b"\n")

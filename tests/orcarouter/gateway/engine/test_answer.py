@@ -41,6 +41,12 @@ def test_a_refused_call_is_taken_out_and_a_line_says_so():
     assert choice["finish_reason"] == "tool_calls"
 
 
+def test_a_refusal_without_a_reason_is_a_refusal():
+    found = answer.read(completion("shell.exec"))
+    assert found is not None
+    assert b"rm -rf" not in answer.release(found, [""])
+
+
 def test_an_answer_left_without_calls_ends_with_stop():
     body, _ = judged(completion("shell.exec"), {"shell.exec"})
     choice = orjson.loads(body)["choices"][0]

@@ -63,6 +63,12 @@ def test_a_turn_left_without_calls_ends_with_stop():
     assert assembled(quiet) == {"content": "", "tool_calls": {}, "finish_reason": "stop"}
 
 
+def test_a_refusal_without_a_reason_is_a_refusal():
+    gate = Gate()
+    step = gate.feed(b"".join(turn("shell.exec")))
+    assert b"command" not in step.send + gate.resume([""]).send
+
+
 def test_choices_are_held_and_judged_apart():
     first, second = turn("shell.exec", choice=0), turn("web.search", text="Hello", choice=1)
     mixed = [frame for pair in zip(first, second, strict=False) for frame in pair] + second[len(first) :] + [DONE]
