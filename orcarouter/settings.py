@@ -148,12 +148,14 @@ def database(url: str, **options: object) -> dict:
 
 DATABASES = {
     # The application's plain role: owns nothing, sees one workspace a transaction.
-    "default": database(DATABASE_URL, CONN_MAX_AGE=60),
+    # Pooled: under ASGI each request has a thread of its own, and a connection kept by each would soon be all of them.
+    "default": database(DATABASE_URL, CONN_MAX_AGE=0),
 }
 if DATABASE_OWNER_URL:
     DATABASES["owner"] = database(DATABASE_OWNER_URL, CONN_MAX_AGE=0)
 for entry in DATABASES.values():
     entry.setdefault("OPTIONS", {})["options"] = "-c statement_timeout=30000 -c lock_timeout=10000"
+DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 16, "timeout": 5}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # PostgreSQL, not Valkey: sign-in is throttled with Valkey away, and the cache is used for little else.
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "django_cache"}}
