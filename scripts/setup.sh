@@ -47,7 +47,8 @@ program() {
     if command -v "$1" >/dev/null; then return; fi
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || refuse "$2 needs $1: apt-get install $1 (as root)"
     echo "$2 needs $1: installing it." >&2
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1"; } >/dev/null ||
+    # RUNLEVEL=1: a server's package shall bring the program, and not start a service.
+    { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1"; } >/dev/null ||
         refuse "$2 needs $1, and it could not be installed: apt-get install $1"
 }
 

@@ -116,10 +116,13 @@ class Postgres:
         leftovers.stop(self.folder, "postgres", signal.SIGINT)
         for file in (self.folder / "postmaster.pid", self.sockets / ".s.PGSQL.5432.lock"):
             with suppress(FileNotFoundError):
-                # None of ours runs, so the number in it is nobody's, or by now a stranger's, which PostgreSQL would wait for.
+                lines = file.read_text().splitlines(keepends=True)
+                # None of ours runs, so the number in it is nobody's, or by now a stranger's, at which PostgreSQL would give up.
                 # The rest of the file stays: from it PostgreSQL knows whether its shared memory is still in use.
-                _, *rest = file.read_text().splitlines(keepends=True)
-                file.write_text("".join([f"{NO_PROCESS}\n", *rest]))
+                if not lines:
+                    file.unlink()  # the machine went down while it was written
+                elif lines[1].rstrip() == str(self.folder):
+                    file.write_text("".join([f"{NO_PROCESS}\n", *lines[1:]]))
 
 
 def parse(line: str) -> tuple[int, str]:

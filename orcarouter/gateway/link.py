@@ -142,5 +142,6 @@ class Link(asyncio.Protocol):
         for future in waiting:
             if future is not None and not future.done():
                 future.set_exception(Away("the connection to Valkey was lost"))
-        logger.warning("valkey_lost")
+        if not (self._keeper and self._keeper.done()):  # after `stop` it is no loss
+            logger.warning("valkey_lost")
         self._lost.set()

@@ -23,6 +23,8 @@ from orcarouter.supervision.listening import answers, refuse_taken
 from orcarouter.supervision.supervisor import Supervisor
 
 logger = structlog.get_logger("orcarouter.up")
+# Celery warns of root because of pickled messages; ours are JSON.
+AS_ROOT_IT_SAYS = "ignore:You're running the worker with superuser privileges"
 MANAGE = str(settings.BASE_DIR / "manage.py")
 
 
@@ -114,14 +116,14 @@ class Up:
     def worker(self) -> Child:
         schedule = str(self.data_dir / "beat-schedule")
         options = ["--beat", "--schedule", schedule, "--concurrency", "2", "--without-gossip", "--without-mingle"]
-        return self.child("worker", "-W", "ignore::UserWarning", "-m", "celery", "--quiet", "-A", "orcarouter.celery", "worker", *options, grace=20)
+        return self.child("worker", "-W", AS_ROOT_IT_SAYS, "-m", "celery", "--quiet", "-A", "orcarouter.celery", "worker", *options, grace=20)
 
     def demo_provider(self) -> Child:
         path = settings.DEMO_PROVIDER_SOCKET
         return self.child("demo", "-m", "orcarouter.demo_provider", "--uds", path, grace=5, ready=lambda: answers(Path(path)), parse=_fine)
 
     def child(self, name: str, *arguments: str, **options: Any) -> Child:
-        environment = os.environ | {"ORCA_PROCESS": name, "ORCA_LOG": "json"}
+        environment = os.environ | {"ORCAROUTER_DATA": str(self.data_dir), "ORCA_PROCESS": name, "ORCA_LOG": "json"}
         return Child(name, python(*arguments), env=environment, cwd=settings.BASE_DIR, **{"on_line": self.relay} | options)
 
     def _web_answers(self) -> bool:

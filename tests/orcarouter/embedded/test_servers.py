@@ -124,6 +124,15 @@ def test_a_pid_file_that_names_a_stranger_is_no_hindrance(data: Path, holding: C
         stranger.wait()
 
 
+def test_an_empty_pid_file_is_no_hindrance(data: Path, holding: Callable[..., Holder]) -> None:
+    holder = holding(data)
+    write_row(holder.said["urls"])
+    holder.kill("postgres", "valkey")
+    (data / "postgres" / "postmaster.pid").write_text("")
+    (data / "run" / ".s.PGSQL.5432.lock").write_text("")
+    assert rows(data) == [(7,)]
+
+
 def test_a_server_that_died_can_be_started_again(data: Path) -> None:
     with embedded.start(data) as servers:
         write_row({"owner": servers.urls.owner_url})
