@@ -1,0 +1,214 @@
+"""The rounds, and what they say: every figure with its target. Source of the targets: docs/performance.md."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from firewall.engine.advertised import decide_advertised
+from firewall.engine.types import Policy, Rule, RunState, Verdict
+from orcarouter.bench.load import percentile
+from orcarouter.bench.provider import CHUNKS, PACE_SECONDS
+from orcarouter.bench.site import Cost, Site
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long it takes: rounds of each comparison, seconds of each load, calls of the memory's growth."""
+
+    rounds: int
+    seconds: float
+    calls: int
+
+
+QUICK = Plan(rounds=1, seconds=0.3, calls=300)
+DEFAULT = Plan(rounds=5, seconds=1.5, calls=20_000)
+LONG = Plan(rounds=9, seconds=4, calls=200_000)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """``measured`` None: it could not be, and ``detail`` says why. ``unit`` is one of ``x ms us % count``."""
+
+    name: str
+    limit: float
+    measured: float | None
+    unit: str
+    detail: str
+
+    @property
+    def is_met(self) -> bool | None:
+        return None if self.measured is None else self.measured <= self.limit
+
+
+Rounds = dict[str, list[Cost]]
+
+
+def measure(site: Site, plan: Plan, say: Callable[[str], None]) -> list[Figure]:
+    """Every figure, in the order of the table. ``say`` hears what is under way."""
+    found: list[Figure] = []
+    for title, part in PARTS:
+        say(title)
+        found += part(site, plan)
+    return found
+
+
+def interleaved(site: Site, plan: Plan, whom: tuple[str, ...], kind: str, connections: int) -> Rounds:
+    """The same load on each in turn, round after round, so that a neighbour's noise meets all of them."""
+    whom = tuple(each for each in whom if each != "nginx" or site.has_nginx)
+    for each in whom:
+        site.ask(each, kind, connections=connections, seconds=plan.seconds / 3)
+    rounds: Rounds = {each: [] for each in whom}
+    for number in range(plan.rounds):
+        for each in whom if number % 2 else reversed(whom):
+            rounds[each].append(site.ask(each, kind, connections=connections, seconds=plan.seconds))
+    return rounds
+
+
+def _middle(rounds: list[Cost], value: Callable[[Cost], float]) -> float:
+    return median(value(cost) for cost in rounds)
+
+
+def _ratio(above: list[Cost], below: list[Cost], one: Callable[[Cost], float], other: Callable[[Cost], float]) -> float:
+    """The median of the rounds' ratios: the two of a round ran next to each other."""
+    return median(one(a) / other(b) for a, b in zip(above, below, strict=True))
+
+
+def _web(cost: Cost) -> float:
+    return cost.web_us
+
+
+def _nginx(cost: Cost) -> float:
+    return cost.nginx_us
+
+
+def _against_nginx(name: str, limit: float, rounds: Rounds) -> Figure:
+    ours = _middle(rounds["governed"], _web)
+    if "nginx" not in rounds:
+        return Figure(name, limit, None, "x", f"{ours:,.0f} us; nginx is not installed (apt-get install nginx-light)")
+    theirs = _middle(rounds["nginx"], _nginx)
+    return Figure(name, limit, _ratio(rounds["governed"], rounds["nginx"], _web, _nginx), "x", f"{ours:,.0f} us; nginx {theirs:,.0f} us")
+
+
+def _against_bare(name: str, limit: float, rounds: Rounds) -> Figure:
+    without = _middle(rounds["bare"], _web)
+    return Figure(name, limit, _ratio(rounds["governed"], rounds["bare"], _web, _web), "x", f"without a policy {without:,.0f} us")
+
+
+# --- CPU time ---------------------------------------------------------------------------------------------------------
+def cpu_of_a_call(site: Site, plan: Plan) -> Iterator[Figure]:
+    rounds = interleaved(site, plan, ("nginx", "governed", "bare"), "instant", 32)
+    governed = rounds["governed"]
+    yield _against_nginx("CPU a call, 32 connections, every control, over nginx", 16, rounds)
+    yield _against_bare("the same over our own relay without a policy", 1.8, rounds)
+    rate = _middle(governed, lambda cost: cost.sample.calls / cost.sample.seconds)
+    yield Figure("PostgreSQL's CPU a call", 100, _middle(governed, lambda cost: cost.postgres_us), "us", f"at {rate:,.0f} calls a second")
+    yield Figure("Valkey's CPU a call", 50, _middle(governed, lambda cost: cost.valkey_us), "us", "no target in the design; watched")
+
+
+def cpu_of_a_stream(site: Site, plan: Plan) -> Iterator[Figure]:
+    rounds = interleaved(site, plan, ("nginx", "governed", "bare"), "burst", 16)
+    yield _against_nginx(f"CPU of a stream of {CHUNKS} chunks in bursts, over nginx", 2, rounds)
+    rounds = interleaved(site, plan, ("nginx", "governed", "bare"), "paced", 16)
+    yield _against_nginx(f"CPU of {CHUNKS} chunks, one every {PACE_SECONDS * 1000:.0f} ms, over nginx", 4, rounds)
+    yield _against_bare("the same over our own relay without a policy", 1.15, rounds)
+
+
+# --- Latency ------------------------------------------------------------------------------------------------------------
+def latency_of_one(site: Site, plan: Plan) -> Iterator[Figure]:
+    synced = _fdatasync_ms(site.folder)
+    rounds = interleaved(site, plan, ("direct", "governed"), "instant", 1)
+    detail = f"an fdatasync here takes {percentile(synced, 50):.1f} ms at the median, {percentile(synced, 99):.1f} at p99"
+    yield _added("added latency, one client, instant provider, p50", 1.5 + percentile(synced, 50), rounds, lambda cost: cost.sample.p50_ms, detail)
+    yield _added("the same, p99", 5 + percentile(synced, 99), rounds, lambda cost: cost.sample.p99_ms, detail)
+    rounds = interleaved(site, plan, ("direct", "governed"), "paced", 1)
+    yield _added("first byte of a stream after the provider's, p50", 2, rounds, lambda cost: cost.sample.first_p50_ms, "one client")
+
+
+def latency_behind_a_slow_provider(site: Site, plan: Plan) -> Iterator[Figure]:
+    for clients in (8, 64):
+        rounds = interleaved(site, plan, ("direct", "governed"), "wait", clients)
+        rate = _middle(rounds["governed"], lambda cost: cost.sample.calls / cost.sample.seconds)
+        detail = f"{rate:,.0f} calls a second"
+        yield _added(f"added latency behind 50 ms, {clients} clients, p50", 5, rounds, lambda cost: cost.sample.p50_ms, detail)
+        yield _added("the same, p99", 30, rounds, lambda cost: cost.sample.p99_ms, detail)
+
+
+def _added(name: str, limit: float, rounds: Rounds, value: Callable[[Cost], float], detail: str) -> Figure:
+    added = median(value(ours) - value(direct) for ours, direct in zip(rounds["governed"], rounds["direct"], strict=True))
+    return Figure(name, limit, added, "ms", detail)
+
+
+def _fdatasync_ms(folder: Path) -> list[float]:
+    """What the disk takes to keep 8 KB, as PostgreSQL asks it to at each commit."""
+    took = []
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        file.write(bytes(1_000_000))
+        for _ in range(100):
+            file.seek(0)
+            file.write(bytes(8192))
+            started = time.perf_counter()
+            os.fdatasync(file.fileno())
+            took.append((time.perf_counter() - started) * 1000)
+    return took
+
+
+# --- Counted ------------------------------------------------------------------------------------------------------------
+def round_trips(site: Site, plan: Plan) -> Iterator[Figure]:
+    site.ask("governed", "instant", connections=1, seconds=plan.seconds, calls=20)
+    statements, commands = site.last_statements(), site.valkey_commands()
+    calls = site.ask("governed", "instant", connections=1, seconds=plan.seconds, calls=200).sample.calls
+    later = site.valkey_commands()
+    asked = sum(later.get(name, 0) - commands.get(name, 0) for name in ("evalsha", "eval", "script|load"))
+    moved = sum(began != statements.get(process) for process, began in site.last_statements().items())
+    yield Figure("SQL statements before a warm call's dispatch", 0, moved, "count", f"connections of the application that asked anything during {calls} calls")
+    yield Figure("Valkey round trips of a warm call", 1, asked / calls, "count", "scripts; what is told without waiting is not counted")
+
+
+def growth_of_memory(site: Site, plan: Plan) -> Iterator[Figure]:
+    settling = max(plan.calls // 20, 100)
+    site.ask("governed", "instant", connections=32, seconds=600, calls=settling)
+    before = site.web_memory()
+    site.ask("governed", "instant", connections=32, seconds=600, calls=plan.calls)
+    after = site.web_memory()
+    detail = f"{before / 2**20:.1f} to {after / 2**20:.1f} MiB; the target is for 200,000 calls (--long)"
+    yield Figure(f"growth of the web process over {plan.calls:,} calls", 3, (after / before - 1) * 100, "%", detail)
+
+
+# --- The firewall alone ---------------------------------------------------------------------------------------------------
+def cost_of_rules(site: Site, plan: Plan) -> Iterator[Figure]:
+    names = tuple(f"tool{number}__run" for number in range(20))
+    took = {count: _decide_us(_policy(count), names) for count in (5, 500)}
+    detail = f"{took[5]:.1f} us with 5 rules, {took[500]:.1f} us with 500"
+    yield Figure("a policy of 500 rules over one of 5, 20 tools, warm", 2, took[500] / took[5], "x", detail)
+    yield Figure("20 tools against 500 rules, warm", 50, took[500], "us", detail)
+
+
+def _policy(count: int) -> Policy:
+    forms = ("tool{}.run", "tool{}.*", "*.run{}", "*.part{}.*", "other{}.tool")
+    rules = tuple(Rule(number, number, "", None, forms[number % 5].format(number), Verdict.ALLOW) for number in range(count))
+    return Policy(id=1, name="bench", version=1, default_verdict=Verdict.DENY, shadow_mode=False, rules=rules)
+
+
+def _decide_us(policy: Policy, names: tuple[str, ...]) -> float:
+    took = []
+    for _ in range(60):
+        started = time.process_time_ns()
+        for _ in range(50):
+            decide_advertised(policy, names, RunState())
+        took.append((time.process_time_ns() - started) / 50 / 1000)
+    return median(took)
+
+
+PARTS: tuple[tuple[str, Callable[[Site, Plan], Iterator[Figure]]], ...] = (
+    ("CPU time of a call", cpu_of_a_call),
+    ("CPU time of a stream", cpu_of_a_stream),
+    ("Latency of one client", latency_of_one),
+    ("Latency behind a slow provider", latency_behind_a_slow_provider),
+    ("Rules", cost_of_rules),
+    ("Round trips", round_trips),
+    ("Memory", growth_of_memory),
+)

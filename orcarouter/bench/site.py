@@ -1,0 +1,213 @@
+"""What is measured: PostgreSQL, Valkey and the web process in a folder of their own, nginx beside them, and their CPU time."""
+
+import http.client
+import json
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+from django.core.management import call_command
+from django.db import connection
+from django.utils import timezone
+
+import firewall.services
+import keys.services
+import workspaces.services
+from keys import provider_services
+from keys.provider_services import ModelSpec
+from orcarouter import embedded
+from orcarouter.bench.load import Job, Sample
+from orcarouter.supervision.child import Child, python
+from workspaces import tenancy, valkey
+from workspaces.models import User
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+KINDS = ("instant", "wait", "burst", "paced")
+
+NGINX = """
+daemon off; master_process off; worker_processes 1; pid {folder}/nginx.pid; error_log stderr warn;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; client_max_body_size 20m; client_body_buffer_size 64k; keepalive_requests 1000000000; keepalive_timeout 60;
+  client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  upstream provider {{ server 127.0.0.1:{provider}; keepalive 128; keepalive_requests 1000000000; }}
+  server {{
+    listen 127.0.0.1:{port};
+    proxy_http_version 1.1; proxy_set_header Connection "";
+    location / {{ proxy_pass http://provider; }}
+    location ~ ^/(burst|paced)/ {{ proxy_buffering off; proxy_pass http://provider; }}
+  }}
+}}
+"""
+
+#: Six tools under three of the twenty rules, as an agent of one team may have them.
+TOOLS = ("kb__read", "kb__search", "web__search", "web__fetch", "crm__lookup", "calendar__list")
+DENIED = ("shell.*", "*.exec", "*.delete", "mail.send", "*.admin.*")
+RULES: list[dict] = [
+    *({"priority": number, "tool_name_glob": glob, "verdict": "deny"} for number, glob in enumerate(DENIED)),
+    {"priority": 10, "tool_name_glob": "kb.*", "verdict": "allow"},
+    {"priority": 11, "tool_name_glob": "web.*", "verdict": "audit"},
+    *({"priority": 20 + number, "tool_name_glob": f"team{number}.*", "verdict": "allow"} for number in range(12)),
+    {"priority": 90, "tool_name_glob": "*", "verdict": "allow"},
+]
+
+
+@dataclass(frozen=True)
+class Ports:
+    web: int
+    provider: int
+    nginx: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A sample and the CPU microseconds that each server spent on one of its calls."""
+
+    sample: Sample
+    web_us: float
+    nginx_us: float
+    postgres_us: float
+    valkey_us: float
+
+
+class Site:
+    """A ``with`` block in which everything runs. ``governed`` is a key with a policy of 20 rules, ``bare`` one without any."""
+
+    def __init__(self, folder: Path, ports: Ports) -> None:
+        self.folder, self.ports = folder, ports
+        self.has_nginx = shutil.which("nginx") is not None
+        self._lines: list[str] = []
+        self._stack = ExitStack()
+        self._children: dict[str, Child] = {}
+
+    def __enter__(self) -> "Site":
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        connection.close()
+        self._stack.close()
+
+    def _start(self) -> None:
+        servers = self._stack.enter_context(embedded.start(self.folder, on_line=self._hear))
+        self._children |= {child.name: child for child in servers.children}
+        call_command("migrate", database="owner", verbosity=0, interactive=False)
+        self._run("provider", python("-m", "orcarouter.bench.provider", str(self.ports.provider)), self.ports.provider)
+        if self.has_nginx:
+            conf = self.folder / "nginx.conf"
+            conf.write_text(NGINX.format(folder=self.folder, port=self.ports.nginx, provider=self.ports.provider))
+            self._run("nginx", ["nginx", "-e", "stderr", "-p", str(self.folder), "-c", str(conf)], self.ports.nginx)
+        self._make_workspace()
+        self._run("web", python(str(ROOT / "manage.py"), "serve"), self.ports.web)
+
+    def _run(self, name: str, argv: list[str], port: int) -> None:
+        child = Child(name=name, argv=argv, cwd=ROOT, ready=lambda: _listens(port), on_line=self._hear)
+        self._children[name] = child
+        self._stack.callback(child.stop)
+        child.start()
+        child.wait_ready()
+
+    def _hear(self, name: str, level: int, line: str) -> None:
+        self._lines = [*self._lines[-40:], f"{name}: {line}"]
+
+    def said(self) -> str:
+        """The last lines of every process, for a person who looks for the reason of a failure."""
+        return "\n".join(self._lines)
+
+    def _make_workspace(self) -> None:
+        at = timezone.now()
+        owner = User.objects.create(email="bench@example.com", created_at=at)
+        workspace = workspaces.services.create_workspace(name="Bench", owner=owner, at=at)
+        with tenancy.scope(workspace.pk):
+            for kind in KINDS:
+                address = f"http://127.0.0.1:{self.ports.provider}/{kind}/v1"
+                models = [ModelSpec(kind, input_per_million_micro_usd=150_000, output_per_million_micro_usd=600_000)]
+                fields = {"name": kind, "base_url": address, "secret": "sk-bench"}
+                provider_services.create_provider(workspace, **fields, models=models, actor=owner, at=at)
+            policy = firewall.services.create_policy(workspace, fields={"name": "bench", "default_verdict": "deny"}, rules=RULES, actor=owner, at=at)
+            fields = {"name": "governed", "firewall_policy": policy}
+            self.governed = keys.services.create_key(workspace, fields=fields, actor=owner, at=at)[1]
+            self.bare = keys.services.create_key(workspace, fields={"name": "bare"}, actor=owner, at=at)[1]
+
+    # --- Asking -----------------------------------------------------------------------------------------------------------
+    def ask(self, whom: str, kind: str, *, connections: int, seconds: float, calls: int = 10_000_000) -> Cost:
+        """Load ``governed`` or ``bare`` (keys of the gateway), ``nginx`` or the provider ``direct``ly with requests of this kind."""
+        is_ours = whom in ("governed", "bare")
+        port = self.ports.web if is_ours else self.ports.nginx if whom == "nginx" else self.ports.provider
+        path = "/v1/chat/completions" if is_ours else f"/{kind}/v1/chat/completions"
+        key = self.governed if whom == "governed" else self.bare
+        job = Job(port, path, request_body(kind), key, connections, seconds, calls)
+        before = self.cpu_seconds()
+        done = subprocess.run([*python("-m", "orcarouter.bench.load")], input=json.dumps(asdict(job)), capture_output=True, text=True, cwd=ROOT, check=False)
+        if done.returncode:
+            sys.exit(f"The load on {whom} failed: {done.stderr[-2000:]}\n{self.said()}")
+        after = self.cpu_seconds()
+        sample = Sample(**json.loads(done.stdout))
+        spent = {name: (after[name] - before[name]) / max(sample.calls, 1) * 1e6 for name in after}
+        return Cost(sample, spent["web"], spent.get("nginx", 0.0), spent["postgres"], spent["valkey"])
+
+    # --- What the kernel and the servers know ---------------------------------------------------------------------------------
+    def cpu_seconds(self) -> dict[str, float]:
+        """CPU time so far, to the nanosecond, of each server with its children."""
+        return {name: sum(map(_cpu_seconds, _tree(child))) for name, child in self._children.items()}
+
+    def web_memory(self) -> int:
+        """Resident bytes of the web process."""
+        return psutil.Process(_tree(self._children["web"])[0]).memory_info().rss
+
+    def valkey_commands(self) -> dict[str, int]:
+        """How often each command ran, those inside of scripts included."""
+        stats = valkey.client().info("commandstats")
+        return {name.removeprefix("cmdstat_"): entry["calls"] for name, entry in stats.items()}
+
+    def last_statements(self) -> dict[int, object]:
+        """When each connection of the application's role began its last statement; the bench's own is left out."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pid, query_start FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()")
+            return dict(cursor.fetchall())
+
+
+def request_body(kind: str) -> str:
+    """A chat request of 2 KB with six tools."""
+    parameters = {"type": "object", "properties": {"query": {"type": "string", "description": "What to look for"}}, "required": ["query"]}
+    described = [{"type": "function", "function": {"name": name, "description": f"Does {name}.", "parameters": parameters}} for name in TOOLS]
+    messages = [
+        {"role": "system", "content": "You compare offers of suppliers and answer in one sentence. " * 5},
+        {"role": "user", "content": "Which of the three offers is the cheapest, and why?"},
+    ]
+    body: dict[str, object] = {"model": kind, "messages": messages, "tools": described, "max_tokens": 512}
+    if kind in ("burst", "paced"):
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    return json.dumps(body)
+
+
+def _listens(port: int) -> bool:
+    probe = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    with suppress(OSError):
+        probe.connect()
+        probe.close()
+        return True
+    return False
+
+
+def _tree(child: Child) -> list[int]:
+    assert child.process is not None
+    process = psutil.Process(child.process.pid)
+    return [process.pid, *(below.pid for below in process.children(recursive=True))]
+
+
+def _cpu_seconds(pid: int) -> float:
+    # The clock of another process (clock_getcpuclockid(3)); /proc counts in hundredths of a second.
+    try:
+        return time.clock_gettime(~pid << 3 | 2)
+    except OSError:
+        return 0.0
