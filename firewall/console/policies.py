@@ -41,12 +41,13 @@ ASKED = {
 @require_GET
 @page("firewall.view_policy")
 def policies(request: HttpRequest) -> HttpResponse:
-    found = list(selectors.policies(request.workspace)[:500])
+    found = list(selectors.policies(request.workspace).prefetch_related("rules")[:500])
     denied = selectors.denied_per_day(request.workspace, at=timezone.now())
-    for policy in found:
-        policy.denied_per_day = denied.get(policy.pk, [0] * selectors.DAYS_SHOWN)
-    warned = {policy.pk: len(warnings) for policy in found if (warnings := warnings_of(policy.rules.all()))} if len(found) <= 50 else {}
-    return TemplateResponse(request, "firewall/policies.html", {"policies": found, "warned": warned, "days": selectors.DAYS_SHOWN})
+    for each in found:
+        each.warning_count = len(warnings_of(each.rules.all()))
+        each.denied_per_day = denied.get(each.pk, [])
+        each.denied = sum(each.denied_per_day)
+    return TemplateResponse(request, "firewall/policies.html", {"policies": found, "days": selectors.DAYS_SHOWN})
 
 
 @require_http_methods(["GET", "POST"])

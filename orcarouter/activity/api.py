@@ -1,0 +1,151 @@
+"""Runs, conversations and traces, as JSON. They stand under ``/api/workspace/firewall/``, where the documents have them."""
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
+
+from firewall.models import Event
+from orcarouter.activity.selectors.runs import GROUPS, Run, RunFilter, run_page, runs_named
+from orcarouter.activity.selectors.traces import Call, calls_of
+from workspaces.api_base import WorkspaceViewSet, page_size, read_cursor, row_id, write_cursor
+from workspaces.errors import NotFound, ValidationFailed
+
+#: What a decision is about, by the surface on which it was taken.
+KINDS = {"inbound": "advertised", "response": "tool_call", "mcp": "tool_call", "egress": "egress"}
+
+
+class RunOut(serializers.Serializer):
+    id = serializers.CharField()
+    run_source = serializers.CharField(allow_null=True, help_text="`header`: sent by the agent; `derived`: made out of its messages.")
+    key_id = serializers.IntegerField(allow_null=True)
+    token_name = serializers.CharField()
+    environment = serializers.CharField()
+    conversation_id = serializers.CharField(allow_null=True)
+    first_seen_at = serializers.DateTimeField()
+    last_seen_at = serializers.DateTimeField()
+    calls = serializers.IntegerField()
+    verdicts = serializers.DictField(child=serializers.IntegerField(), help_text="Decisions by verdict, one for each tool.")
+    tools = serializers.ListField(child=serializers.CharField())
+    models = serializers.ListField(child=serializers.CharField())
+    prompt_tokens = serializers.IntegerField()
+    completion_tokens = serializers.IntegerField()
+    cost_micro_usd = serializers.IntegerField(allow_null=True, help_text="Null: nothing of it has a known price.")
+    unpriced_calls = serializers.IntegerField(help_text="Calls whose price is unknown: not in the cost.")
+
+
+class RunPage(serializers.Serializer):
+    results = RunOut(many=True)
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+
+
+class Node(serializers.Serializer):
+    id = serializers.UUIDField()
+    event_id = serializers.UUIDField(allow_null=True, help_text="Null: a call, which is no event.")
+    parent_id = serializers.UUIDField(allow_null=True)
+    kind = serializers.ChoiceField(["model_call", *dict.fromkeys(KINDS.values())])
+    occurred_at = serializers.DateTimeField()
+    request_id = serializers.CharField()
+    step_id = serializers.CharField(allow_null=True)
+    parent_step_id = serializers.CharField(allow_null=True)
+    model_name = serializers.CharField(allow_null=True)
+    tool_name = serializers.CharField(allow_null=True)
+    tools = serializers.ListField(child=serializers.CharField())
+    verdict = serializers.CharField(allow_null=True)
+    reason = serializers.CharField(allow_null=True)
+    rule_id = serializers.IntegerField(allow_null=True)
+    status = serializers.IntegerField(allow_null=True)
+    outcome = serializers.CharField(allow_null=True)
+    prompt_tokens = serializers.IntegerField(allow_null=True)
+    completion_tokens = serializers.IntegerField(allow_null=True)
+    cost_micro_usd = serializers.IntegerField(allow_null=True)
+    latency_ms = serializers.IntegerField(allow_null=True)
+
+
+class TraceOut(serializers.Serializer):
+    run = RunOut()
+    nodes = Node(many=True)
+    next = serializers.URLField(allow_null=True)
+
+
+class RunViewSet(WorkspaceViewSet):
+    """``/api/workspace/firewall/events/aggregate`` and ``.../trace/by-run``"""
+
+    permissions = {"aggregate": "activity.view_runs", "trace": "activity.view_runs"}
+    filters = {"aggregate": {"by", "key_id", "limit", "cursor"}, "trace": {"run_id", "key_id", "cursor"}}
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("by", str, enum=list(GROUPS)),
+            OpenApiParameter("key_id", int),
+            OpenApiParameter("limit", int),
+            OpenApiParameter("cursor", str),
+        ],
+        responses=RunPage,
+    )
+    def aggregate(self, request: Request) -> Response:
+        """Runs, or conversations, by their latest call, newest first. A page may hold fewer than ``limit``: follow ``next``."""
+        by = request.query_params.get("by", "run")
+        if by not in GROUPS:
+            raise ValidationFailed(f"One of {', '.join(GROUPS)}.", param="by")
+        before, backwards = read_cursor(request.query_params.get("cursor"), Event)
+        if backwards:
+            raise ValidationFailed("This cursor is not one of ours.", param="cursor")
+        runs, older = run_page(self.workspace, RunFilter(key_id=self._key_id()), limit=page_size(request), by=by, before=before)
+        return Response({"results": RunOut(runs, many=True).data, "next": self._link(older), "previous": None})
+
+    @extend_schema(
+        parameters=[OpenApiParameter("run_id", str, required=True), OpenApiParameter("key_id", int), OpenApiParameter("cursor", str)], responses=TraceOut
+    )
+    def trace(self, request: Request) -> Response:
+        """A run's calls and what was decided in them, oldest first. A run belongs to a key: name it where two have the same id."""
+        after, backwards = read_cursor(request.query_params.get("cursor"), Event)
+        if backwards:
+            raise ValidationFailed("This cursor is not one of ours.", param="cursor")
+        run = self._run()
+        calls, later = calls_of(self.workspace, run, after=after)
+        nodes = [node for call in calls for node in nodes_of(call)]
+        return Response({"run": RunOut(run).data, "nodes": Node(nodes, many=True).data, "next": self._link(later)})
+
+    def _run(self) -> Run:
+        run_id = self.request.query_params.get("run_id", "")
+        if not run_id:
+            raise ValidationFailed("Which run?", param="run_id")
+        found = runs_named(self.workspace, run_id, self._key_id())
+        if not found:
+            raise NotFound("Not found.")
+        if len(found) > 1:
+            raise ValidationFailed("Several keys have a run of this id: name one.", param="key_id", keys=[run.key_id for run in found])
+        return found[0]
+
+    def _key_id(self) -> int | None:
+        given = self.request.query_params.get("key_id")
+        return row_id(given, param="key_id") if given is not None else None
+
+    def _link(self, place: object | None) -> str | None:
+        return replace_query_param(self.request.build_absolute_uri(), "cursor", write_cursor(place, backwards=False)) if place else None
+
+
+def nodes_of(call: Call) -> list[dict]:
+    """A call and, below it, each event of it."""
+    own, usage = call.first, call.usage
+    root = _blank(call.id, own) | {"kind": "model_call", "parent_id": call.parent and call.parent.id, "model_name": own.model_name}
+    if usage:
+        names = ("status", "outcome", "prompt_tokens", "completion_tokens", "cost_micro_usd", "latency_ms")
+        root |= {name: getattr(usage, name) for name in names}
+    return [root, *(_node(event, call) for event in call.events)]
+
+
+def _node(event: Event, call: Call) -> dict:
+    said = {name: getattr(event, name) for name in ("tool_name", "tools", "verdict", "reason", "rule_id", "model_name")}
+    # Without a usage row the first event's id stands for the call; a node keeps an id of its own.
+    return _blank(event.pk, event) | said | {"event_id": event.pk, "parent_id": call.id, "kind": KINDS.get(event.surface, "tool_call")}
+
+
+def _blank(node_id: object, row: object) -> dict:
+    shared = {name: getattr(row, name) for name in ("occurred_at", "request_id", "step_id", "parent_step_id")}
+    return {"id": node_id, **shared, "event_id": None, "tools": []} | dict.fromkeys(
+        ("tool_name", "verdict", "reason", "rule_id", "status", "outcome", "prompt_tokens", "completion_tokens", "cost_micro_usd", "latency_ms")
+    )

@@ -1,0 +1,200 @@
+"""Overview, runs, a run's timeline, and search."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db.models import Exists
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from firewall import selectors as firewall
+from firewall.models import Event
+from orcarouter.activity.selectors import start, totals
+from orcarouter.activity.selectors.finds import search as find
+from orcarouter.activity.selectors.runs import Run, RunFilter, run_page, runs_named
+from orcarouter.activity.selectors.traces import Call, calls_of, span_of
+from workspaces.api_base import PAGE_SIZE, read_cursor, row_id, write_cursor
+from workspaces.console_base import page
+from workspaces.errors import NotFound, ValidationFailed
+from workspaces.permissions import allowed
+
+#: In the order of the stacked chart, the most frequent below.
+CHARTED = ("allow", "audit", "deny", "observe")
+MOST_OF_QUERY = 200
+
+
+# --- Overview ---------------------------------------------------------------------------------------------------------
+@require_GET
+@page("activity.view_totals")
+def overview(request: HttpRequest) -> HttpResponse:
+    if not start.has_calls(request.workspace):
+        settings = firewall.settings_of(request.workspace)
+        context = {"start": start.start_of(request.workspace, observes=settings.observe_mode), "address": request.build_absolute_uri("/v1")}
+        # The page asks for itself until the first call came: then it is another page.
+        return TemplateResponse(request, "activity/start.html", context) if not request.htmx else HttpResponse(status=204)
+    if request.htmx and "waiting" in request.GET:
+        return HttpResponse(headers={"HX-Redirect": reverse("console:overview")})
+    chosen = request.GET.get("range", "24h")
+    if chosen not in totals.RANGES:
+        raise ValidationFailed("There is no such range.", param="range")
+    environment = _environment(request)
+    stretch = totals.Stretch.ending(timezone.now(), *totals.RANGES[chosen])
+    found = totals.totals(request.workspace, stretch, environment)
+    before = totals.verdicts_in(request.workspace, stretch.before(), environment) if chosen != "30d" else {}
+    context = {
+        "chosen": chosen,
+        "ranges": list(totals.RANGES),
+        "environment": environment,
+        "environments": sorted(set(request.workspace.api_keys.exclude(environment="").order_by().values_list("environment", flat=True).distinct()[:30])),
+        "totals": found,
+        "denied": found.verdicts.get("deny", 0),
+        "charted": [(bucket, [bucket.verdicts.get(verdict, 0) for verdict in CHARTED]) for bucket in found.buckets],
+        "mixed": sorted(found.verdicts.items(), key=lambda item: -item[1]),
+        "verdicts": [(verdict, count, before.get(verdict, 0)) for verdict, count in sorted(found.verdicts.items(), key=lambda item: -item[1])],
+        "compared": chosen != "30d",
+        "tools": totals.top_tools(request.workspace, stretch, environment),
+        "most_denied": totals.most_denied(request.workspace, stretch, environment),
+        "unjudged": _keys_without_policy(request),
+    }
+    return TemplateResponse(request, "activity/overview.html", context)
+
+
+def _environment(request: HttpRequest) -> str | None:
+    asked = request.GET.get("environment") or None
+    if asked and "\x00" in asked:
+        raise ValidationFailed("This value is not usable.", param="environment")
+    return asked
+
+
+def _keys_without_policy(request: HttpRequest) -> list:
+    """Keys whose calls no policy judges: none of their own, and no workspace default."""
+    policies = request.workspace.policies.filter(enabled=True)
+    keys = request.workspace.api_keys.filter(is_disabled=False).exclude(firewall_policy__enabled=True)
+    return list(keys.exclude(Exists(policies.filter(is_default=True))).order_by("name")[:6])
+
+
+# --- Runs -------------------------------------------------------------------------------------------------------------
+@require_GET
+@page("activity.view_runs")
+def runs(request: HttpRequest) -> HttpResponse:
+    wanted = RunFilter(
+        key_id=row_id(request.GET["key_id"], param="key_id") if request.GET.get("key_id") else None,
+        environment=_environment(request),
+        verdict=request.GET.get("verdict", ""),
+    )
+    if wanted.verdict and wanted.verdict not in firewall.VERDICTS:
+        raise ValidationFailed("There is no such verdict.", param="verdict")
+    before, _ = read_cursor(request.GET.get("cursor"), Event)
+    found, older = run_page(request.workspace, wanted, limit=PAGE_SIZE, before=before)
+    gap = timedelta(seconds=firewall.settings_of(request.workspace).run_gap_seconds)
+    context = {
+        "runs": found,
+        "older": write_cursor(older, backwards=False) if older else "",
+        "is_first": before is None,
+        "wanted": wanted,
+        "verdicts": firewall.VERDICTS,
+        "keys": list(request.workspace.api_keys.order_by("name").values("id", "name")[:30]),
+        "key_name": _name_of(found, request, wanted.key_id),
+        "open_since": timezone.now() - gap,
+    }
+    return TemplateResponse(request, "activity/runs.html", context)
+
+
+def _name_of(found: list[Run], request: HttpRequest, key_id: int | None) -> str:
+    if key_id is None:
+        return ""
+    return request.workspace.api_keys.filter(pk=key_id).values_list("name", flat=True).first() or next((run.token_name for run in found), "") or str(key_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A line of the timeline. ``ms`` None: the time is not known. ``is_call`` has tokens and a cost, a tool's line has not."""
+
+    name: str
+    detail: str
+    level: int
+    is_call: bool
+    verdict: str
+    start_ms: int
+    ms: int | None
+    href: str = ""
+    tokens: int | None = None
+    cost_micro_usd: int | None = None
+
+    @property
+    def is_tool(self) -> bool:
+        return not self.is_call
+
+
+@require_GET
+@page("activity.view_runs")
+def run(request: HttpRequest, key_id: int, run_id: str) -> HttpResponse:
+    found = runs_named(request.workspace, run_id, key_id)
+    if not found:
+        raise NotFound("There is no such run.")
+    shown = found[0]
+    after, _ = read_cursor(request.GET.get("cursor"), Event)
+    calls, later = calls_of(request.workspace, shown, after=after)
+    gap = timedelta(seconds=firewall.settings_of(request.workspace).run_gap_seconds)
+    span = span_of(shown, calls)
+    context = {
+        "run": shown,
+        "steps": [step for call in calls for step in _steps(shown, call)],
+        "span_ms": int(span.total_seconds() * 1000),
+        "is_open": timezone.now() - shown.last_seen_at < gap,
+        "later": write_cursor(later, backwards=False) if later else "",
+        "is_first": after is None,
+        "last_request": calls[-1].request_id if calls else "",
+        "policy": request.workspace.policies.filter(api_keys=key_id).first(),
+    }
+    return TemplateResponse(request, "activity/run.html", context)
+
+
+def _steps(run: Run, call: Call) -> list[Step]:
+    """A call's line and, indented, one for each tool that was judged in it."""
+    level = 0 if call.parent is None else 1
+    return [_call_step(run, call, level), *(step for event in call.events for step in _event_steps(run, event, level + 1))]
+
+
+def _call_step(run: Run, call: Call, level: int) -> Step:
+    usage = call.usage
+    refused = any(event.verdict == "deny" and event.surface == "inbound" for event in call.events)
+    if usage is None:
+        return Step("Call", "no usage was recorded", level, True, "deny" if refused else "", _since(run, call.first), None)
+    known = [tokens for tokens in (usage.prompt_tokens, usage.completion_tokens) if tokens is not None]
+    outcome = "" if usage.outcome == "completed" else f" · {usage.outcome.replace('_', ' ')}{f' ({usage.error_code})' if usage.error_code else ''}"
+    name = "Refused call" if refused else "Model call"
+    detail = f"{usage.model_name or 'no model'}{outcome}"
+    return Step(
+        name, detail, level, True, "deny" if refused else "", _since(run, usage), usage.latency_ms, "", sum(known) if known else None, usage.cost_micro_usd
+    )
+
+
+def _event_steps(run: Run, event: Event, level: int) -> list[Step]:
+    href = reverse("console:event", args=[event.pk]) + f"?run_id={run.id}"
+    verb = "offered" if event.surface == "inbound" else ""
+    if event.tool_name is None:
+        return [Step(f"{len(event.tools)} tools offered", ", ".join(event.tools[:6]), level, False, event.verdict, _since(run, event), None, href)]
+    detail = verb or _first_value(event.args_summary)
+    return [Step(event.tool_name, detail, level, False, event.verdict, _since(run, event), None, href)]
+
+
+def _first_value(args_summary: str | None) -> str:
+    """A glimpse of the arguments: enough to tell two calls of a tool apart."""
+    return (args_summary or "")[:60]
+
+
+def _since(run: Run, row) -> int:
+    return max(int((row.occurred_at - run.first_seen_at).total_seconds() * 1000), 0) if run.first_seen_at else 0
+
+
+# --- Search -----------------------------------------------------------------------------------------------------------
+@require_GET
+@page("activity.view_totals")
+def search(request: HttpRequest) -> HttpResponse:
+    text = request.GET.get("q", "").replace("\x00", "").strip()[:MOST_OF_QUERY]
+    found = find(request.workspace, text, sees_runs=allowed(request.membership, "activity.view_runs")) if text else None
+    return TemplateResponse(request, "activity/search.html", {"q": text, "found": found})
