@@ -2,23 +2,29 @@
 
 Each entry carries an HMAC-SHA256 over itself and the entry before it, under a key derived from the signing key. Who can
 write to the database but does not hold that key cannot make a row that fits. The rows are append-only by trigger as well.
+Signed checkpoints say how long a chain was, so that a chain cut short shows too.
 """
 
 import hashlib
 import hmac
 import json
+import logging
 from base64 import b64decode
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.db import models
 
 from workspaces import selectors
-from workspaces.models import AuditEntry, User, Workspace
+from workspaces.models import AuditCheckpoint, AuditEntry, User, Workspace
+
+log = logging.getLogger(__name__)
 
 #: What stands where the first entry of a workspace would name the one before it.
 GENESIS = "0" * 64
@@ -69,8 +75,9 @@ def record(
 
 
 def verify(workspace: Workspace) -> BadEntry | None:
-    """Walk the chain from its first entry; None when it holds. Removing the newest entries shows in checkpoints only."""
+    """Walk the chain from its first entry and hold it against its checkpoints; None when all of it holds."""
     expected, previous_hash = 1, GENESIS
+    promised = dict(workspace.audit_checkpoints.values_list("count", "head"))
     for entry in workspace.audit_entries.order_by("sequence").iterator(chunk_size=1000):
         if entry.sequence != expected:
             return BadEntry(expected, f"is missing: the next one is {entry.sequence}")
@@ -78,27 +85,72 @@ def verify(workspace: Workspace) -> BadEntry | None:
             return BadEntry(expected, "does not continue the entry before it")
         if not hmac.compare_digest(_hash(entry), entry.entry_hash):
             return BadEntry(expected, "was changed after it was written")
+        if promised.pop(entry.sequence, entry.entry_hash) != entry.entry_hash:
+            return BadEntry(expected, "is another one than a checkpoint signed")
         expected, previous_hash = expected + 1, entry.entry_hash
-    return None
+    if promised:
+        return BadEntry(expected, f"is missing: a checkpoint signed {max(promised)} entries")
+    forged = next((checkpoint for checkpoint in workspace.audit_checkpoints.order_by("pk") if not _is_signed(checkpoint)), None)
+    return BadEntry(forged.count, "has a checkpoint that was not signed here") if forged else None
+
+
+def sign_checkpoint(workspace: Workspace, *, at: datetime) -> AuditCheckpoint | None:
+    """Sign how far the chain has come; None when nothing was added since the last time.
+
+    The same goes to the log as a line, which usually leaves the machine: who then removes entries and checkpoints
+    together is given away by it.
+    """
+    last = workspace.audit_entries.order_by("-sequence").values_list("sequence", "entry_hash").first()
+    if last is None or workspace.audit_checkpoints.filter(count=last[0]).exists():
+        return None
+    checkpoint = AuditCheckpoint(workspace=workspace, at=at, count=last[0], head=last[1])
+    checkpoint.signature = _signing_key(settings.SIGNING_KEY).sign(_statement(checkpoint)).hex()
+    checkpoint.save(force_insert=True)
+    log.info("audit checkpoint %s signature %s", _statement(checkpoint).decode(), checkpoint.signature)
+    return checkpoint
+
+
+def _is_signed(checkpoint: AuditCheckpoint) -> bool:
+    try:
+        _signing_key(settings.SIGNING_KEY).public_key().verify(bytes.fromhex(checkpoint.signature), _statement(checkpoint))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _statement(checkpoint: AuditCheckpoint) -> bytes:
+    return _canonical({"workspace": checkpoint.workspace_id, "at": _moment(checkpoint.at), "count": checkpoint.count, "head": checkpoint.head})
 
 
 def _hash(entry: AuditEntry) -> str:
     content = {
         "workspace": entry.workspace_id,
         "sequence": entry.sequence,
-        "at": entry.at.astimezone(UTC).isoformat(timespec="microseconds"),
+        "at": _moment(entry.at),
         "actor": [entry.actor_id, entry.actor_label],
         "action": entry.action,
         "target": [entry.target_kind, entry.target_id, entry.target_label],
         "payload": entry.payload,
         "previous": entry.previous_hash,
     }
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return hmac.digest(_key(settings.SIGNING_KEY), canonical, hashlib.sha256).hex()
+    return hmac.digest(_chain_key(settings.SIGNING_KEY), _canonical(content), hashlib.sha256).hex()
+
+
+def _canonical(content: dict) -> bytes:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _moment(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 @cache
-def _key(signing_key: str) -> bytes:
+def _signing_key(signing_key: str) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(b64decode(signing_key))
+
+
+@cache
+def _chain_key(signing_key: str) -> bytes:
     return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"orcarouter audit chain 1").derive(b64decode(signing_key))
 
 

@@ -206,7 +206,8 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         membership = _try(form if not user else request, services.accept_invitation, token, at=timezone.now(), **details)
         if membership:
             return _welcome(request, membership, is_new=user is None)
-    return TemplateResponse(request, "workspaces/invitation.html", context, status=422 if request.method == "POST" else 200)
+    # 200 even when refused: the path of a failed request is logged, and this one opens the workspace.
+    return TemplateResponse(request, "workspaces/invitation.html", context)
 
 
 def _welcome(request: HttpRequest, membership: Membership, *, is_new: bool) -> HttpResponse:

@@ -11,6 +11,15 @@ from workspaces.permissions import Role
 ROLE_HINT = "Members read. Developers write policies and keys. Admins manage people and providers. Owners may do everything."
 
 
+SCOPES = [
+    (AccessToken.Scope.READ, "Read: lists and details"),
+    (AccessToken.Scope.WRITE, "Write: what Developers may change"),
+    (AccessToken.Scope.APPROVE, "Approve: decide held calls"),
+    (AccessToken.Scope.REVEAL, "Reveal: show secrets again"),
+    (AccessToken.Scope.ADMIN, "Admin: what needs the role Admin or Owner"),
+]
+
+
 class RoleForm(forms.Form):
     role = forms.TypedChoiceField(choices=Role.choices, coerce=lambda value: Role(int(value)), initial=Role.DEVELOPER, help_text=ROLE_HINT)
 
@@ -49,7 +58,7 @@ class TokenForm(forms.Form):
     days = forms.TypedChoiceField(label="Ends after", coerce=int, initial=90, choices=[(7, "7 days"), (30, "30 days"), (90, "90 days"), (365, "365 days")])
     scopes = forms.MultipleChoiceField(
         label="Scopes",
-        choices=AccessToken.Scope.choices,
+        choices=SCOPES,
         initial=[AccessToken.Scope.READ, AccessToken.Scope.WRITE],
         widget=forms.CheckboxSelectMultiple,
     )

@@ -130,6 +130,18 @@ class AuditEntry(models.Model):
         ordering = ["-sequence"]
 
 
+class AuditCheckpoint(models.Model):
+    """How far a chain had come at a moment, signed: entries removed from its end show by what this says of them."""
+
+    workspace = models.ForeignKey(Workspace, models.PROTECT, related_name="audit_checkpoints")
+    at = models.DateTimeField()
+    #: The number of entries, which is the last one's sequence, and its hash.
+    count = models.BigIntegerField()
+    head = models.CharField(max_length=64)
+    #: Ed25519 over the canonical JSON of the four values above, hex.
+    signature = models.CharField(max_length=128)
+
+
 class IdempotencyRecord(models.Model):
     """The stored answer of a management write that named an ``Idempotency-Key``; kept 24 hours, never with a secret."""
 

@@ -1,6 +1,7 @@
 """The audit log: one unbroken chain a workspace, and no way to edit it that does not show."""
 
 from contextlib import contextmanager
+from datetime import timedelta
 from io import StringIO
 from threading import Barrier, Thread
 
@@ -14,6 +15,7 @@ from keys.models import ApiKey, ProviderCredential
 from tests.factories.workspaces import make_tenant
 from workspaces import audit, services, tenancy
 from workspaces.permissions import Role
+from workspaces.tasks import sign_audit_checkpoints
 
 AUDIT = "/api/workspace/audit/"
 
@@ -138,6 +140,41 @@ def test_changes_at_once_queue_for_their_place_and_deadlock_with_nobody(committe
         assert acme.workspace.audit_entries.count() == 31
         acme.workspace.refresh_from_db()
         assert acme.workspace.config_version == 32
+
+
+def test_entries_cut_off_the_end_show_by_the_checkpoint(committed):
+    acme = make_tenant()
+    change(acme)
+    with tenancy.scope(acme.workspace.pk):
+        signed = audit.sign_checkpoint(acme.workspace, at=timezone.now())
+        assert signed
+        assert (signed.count, audit.sign_checkpoint(acme.workspace, at=timezone.now())) == (4, None)
+    change(acme, 1)
+    assert verified(acme) is None
+    with as_the_owner() as cursor:
+        cursor.execute("DELETE FROM workspaces_auditentry WHERE workspace_id = %s AND sequence >= 4", [acme.workspace.pk])
+    bad = verified(acme)
+    assert bad
+    assert (bad.sequence, "signed 4 entries" in bad.reason) == (4, True)
+
+
+def test_a_checkpoint_that_was_not_signed_here_shows(acme):
+    with tenancy.scope(acme.workspace.pk):
+        real = audit.sign_checkpoint(acme.workspace, at=timezone.now())
+        assert real
+        acme.workspace.audit_checkpoints.create(at=real.at + timedelta(hours=1), count=1, head=real.head, signature=real.signature)
+    bad = verified(acme)
+    assert bad
+    assert "not signed here" in bad.reason
+
+
+def test_the_timer_signs_every_workspace_once_for_each_state(acme, rival):
+    for _ in range(2):
+        sign_audit_checkpoints()
+    for tenant in (acme, rival):
+        with tenancy.scope(tenant.workspace.pk):
+            assert tenant.workspace.audit_checkpoints.count() == 1
+        assert verified(tenant) is None
 
 
 def test_developers_read_what_concerns_their_work_and_admins_all(acme):

@@ -44,7 +44,7 @@ def test_somebody_with_an_account_signs_in_first_and_joins_as_themselves(acme, r
     link = path_of(invite(acme, email="member@rival.example").json()["link"])
     stranger = Client()
     assert "Sign in to join" in stranger.get(link).content.decode()
-    assert stranger.post(link, NEW).status_code == 422
+    assert stranger.post(link, NEW).status_code == 200
     assert not is_member(acme, "member@rival.example")
     theirs = rival.client(Role.MEMBER)
     assert theirs.post(link).status_code == 302
@@ -54,7 +54,7 @@ def test_somebody_with_an_account_signs_in_first_and_joins_as_themselves(acme, r
 def test_a_link_opens_for_the_invited_address_alone(acme, rival):
     link = path_of(invite(acme).json()["link"])
     other = rival.client(Role.OWNER)
-    assert other.post(link, NEW).status_code == 422
+    assert other.post(link, NEW).status_code == 200
     assert not is_member(acme, "owner@rival.example")
     assert Client().post(link, NEW).status_code == 302
 
@@ -105,7 +105,7 @@ def test_an_invitation_is_worth_no_more_than_who_made_it(acme, ends):
 def test_a_member_is_not_invited_again_and_a_weak_password_makes_no_account(acme):
     assert invite(acme, email="Member@acme.example").status_code == 409
     link = path_of(invite(acme).json()["link"])
-    assert Client().post(link, NEW | {"password": "short"}).status_code == 422
+    assert Client().post(link, NEW | {"password": "short"}).status_code == 200
     assert not User.objects.filter(email="nia@example.com").exists()
 
 
