@@ -20,6 +20,10 @@ _IDEMPOTENCY = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER,
 class Schema(AutoSchema):
     """Adds to each operation what every route shares: the workspace header and the error answers."""
 
+    def _is_list_view(self, serializer=None) -> bool:
+        # Our lists are pages, annotated as what they are: an object with ``results``.
+        return False
+
     def get_override_parameters(self):
         return [
             OpenApiParameter("X-Workspace-Id", int, OpenApiParameter.HEADER, description="Another workspace than the credential's own."),
