@@ -1,0 +1,249 @@
+"""The firewall's pages, as a browser without scripts meets them; and the fragments that htmx asks for."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.utils.html import escape
+
+from tests.factories.firewall import EventFactory, make_policy
+from workspaces import tenancy
+from workspaces.permissions import Role
+
+NOW = datetime.now(UTC)
+HTMX = {"HX-Request": "true"}
+RULE = {"label": "", "tool_name_glob": "kb.*", "stage": "", "verdict": "allow", "priority": "10", "notes": "", "enabled": "on"}
+
+
+@pytest.fixture
+def browser(acme):
+    return acme.client(Role.DEVELOPER)
+
+
+@pytest.fixture
+def policy(acme):
+    search = {"priority": 10, "tool_name_glob": "web.search", "verdict": "allow"}
+    shell = {"priority": 20, "tool_name_glob": "shell.*", "verdict": "deny", "label": "No shell"}
+    return make_policy(acme.workspace, acme.person(Role.DEVELOPER), search, shell, name="agents", default_verdict="deny")
+
+
+def page(answer, status=200):
+    assert answer.status_code == status, answer.content[:2000]
+    return answer.content.decode()
+
+
+def fresh(policy):
+    with tenancy.scope(policy.workspace_id):
+        policy.refresh_from_db()
+        policy.in_order = list(policy.rules.all())
+        return policy
+
+
+def in_force(policy):
+    """Make the policy judge calls: what loosens it is asked about from then on."""
+    with tenancy.scope(policy.workspace_id):
+        policy.workspace.policies.filter(pk=policy.pk).update(is_default=True)
+
+
+# --- Policies ---------------------------------------------------------------------------------------------------------
+def test_a_policy_is_made_ruled_and_read_back(acme, browser):
+    assert "No policy yet" in page(browser.get("/policies/"))
+
+    made = browser.post("/policies/new/", {"name": "research", "default_verdict": "deny", "block_notice": "on"}, follow=True)
+    address = made.redirect_chain[-1][0]
+    browser.post(address + "rules/", RULE)
+    shown = page(browser.post(address + "rules/", RULE | {"tool_name_glob": "*.read", "priority": "20"}, follow=True))
+
+    assert "version 3" in shown
+    assert shown.index("<code>kb.*</code>") < shown.index("<code>*.read</code>")
+    assert "look again" in shown, "a suffix that allows is wide"
+    assert "research" in page(browser.get("/policies/"))
+
+
+def test_a_refused_form_comes_back_with_what_was_typed(browser, policy):
+    made = browser.post("/policies/new/", {"name": "agents", "default_verdict": "deny"})
+    ruled = browser.post(f"/policies/{policy.pk}/rules/", RULE | {"tool_name_glob": "a\tb", "label": "mine"}, headers=HTMX)
+
+    assert escape("There is a policy named agents already.") in page(made, 422)
+    assert "mine" in page(ruled, 422)
+    assert "Without control characters." in page(ruled, 422)
+
+
+def test_an_edit_over_somebody_elses_is_told_and_can_be_sent_again(browser, policy):
+    rule = fresh(policy).in_order[0]
+    browser.post(f"/policies/{policy.pk}/set/", {"shadow_mode": "on"})
+
+    stale = page(browser.post(f"/policies/{policy.pk}/rules/{rule.pk}/", RULE | {"label": "mine", "version": "1"}, headers=HTMX), 422)
+
+    assert "is at version 2, not 1" in stale
+    assert 'name="version" value="2"' in stale
+    assert browser.post(f"/policies/{policy.pk}/rules/{rule.pk}/", RULE | {"label": "mine", "version": "2"}, headers=HTMX).status_code == 200
+    assert fresh(policy).in_order[0].label == "mine"
+
+
+def test_rules_move_by_buttons_and_by_order(browser, policy):
+    first, second = fresh(policy).in_order
+
+    browser.post(f"/policies/{policy.pk}/rules/order/", {"up": second.pk})
+    assert [rule.pk for rule in fresh(policy).in_order] == [second.pk, first.pk]
+    browser.post(f"/policies/{policy.pk}/rules/order/", {"order": [first.pk, second.pk]})
+    assert [rule.pk for rule in fresh(policy).in_order] == [first.pk, second.pk]
+    assert policy.version == 3
+
+
+def test_a_rule_is_told_in_words_as_it_is_typed(acme, browser):
+    EventFactory(workspace=acme.workspace, tool_name="kb__read")
+
+    words = page(browser.get("/policies/rule-words/", {"tool_name_glob": "kb.*", "stage": "response", "verdict": "deny"}, headers=HTMX))
+    literal = page(browser.get("/policies/rule-words/", {"tool_name_glob": "kb*", "stage": "", "verdict": "allow"}, headers=HTMX))
+
+    assert "begins with <code>kb.</code> is stopped when the model calls it" in words
+    assert "<code>kb__read</code>" in words
+    assert "Did you mean" in literal
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "through"),
+    [
+        ("set/", {"shadow_mode": "on"}, "shell.*"),
+        ("set/", {"enabled": "off"}, "any tool that no rule names"),
+        ("set/", {"is_default": "off"}, "shell.*"),
+        ("set/", {"default_verdict": "allow"}, "any tool that no rule names"),
+        ("", {"name": "agents", "default_verdict": "audit", "version": "1"}, "any tool that no rule names"),
+        ("rules/", RULE, "kb.*"),
+        ("rules/{shell}/", RULE | {"tool_name_glob": "shell.*"}, "shell.*"),
+        ("delete/", {}, "shell.*"),
+    ],
+)
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_what_loosens_a_policy_in_force_is_asked_first(browser, policy, path, sent, through, headers):  # noqa: PLR0917
+    in_force(policy)
+    address = f"/policies/{policy.pk}/" + path.format(shell=fresh(policy).in_order[1].pk)
+
+    asked = browser.post(address, sent, headers=headers)
+    assert through in page(asked)
+    assert (asked.headers.get("HX-Retarget") == "#ask") is bool(headers)
+    assert fresh(policy).version == 1, "nothing is changed by a question"
+
+    browser.post(address, sent | {"confirmed": "yes"})
+    with tenancy.scope(policy.workspace_id):
+        assert not policy.workspace.policies.filter(pk=policy.pk, version=1).exists()
+
+
+def test_what_loosens_nothing_is_not_asked_about(browser, policy):
+    in_force(policy)
+    shell = fresh(policy).in_order[1].pk
+
+    tighter = RULE | {"tool_name_glob": "*", "verdict": "deny"}
+    for path, sent in [("rules/", tighter), ("rules/order/", {"up": shell}), (f"rules/{shell}/", tighter)]:
+        before = fresh(policy).version
+        browser.post(f"/policies/{policy.pk}/{path}", sent)
+        assert fresh(policy).version == before + 1
+
+
+def test_a_question_says_how_often_it_was_denied(acme, browser, policy):
+    in_force(policy)
+    for _ in range(3):
+        EventFactory(workspace=acme.workspace, tool_name="shell.exec", verdict="deny", policy_id=policy.pk)
+
+    asked = page(browser.post(f"/policies/{policy.pk}/set/", {"shadow_mode": "on"}))
+
+    row = asked[asked.index("shell.exec") :]
+    assert row.index(">3<") < row.index("</tr>")
+
+
+def test_a_promotion_asks_what_the_old_default_would_not_let_through(browser, acme, policy):
+    in_force(policy)
+    loose = make_policy(acme.workspace, acme.person(Role.DEVELOPER), name="loose", default_verdict="allow")
+
+    assert "Make loose the workspace default?" in page(browser.post(f"/policies/{loose.pk}/set/", {"is_default": "on"}))
+    browser.post(f"/policies/{loose.pk}/set/", {"is_default": "on", "confirmed": "yes"})
+    assert fresh(loose).is_default
+    assert not fresh(policy).is_default
+
+
+def test_a_member_reads_policies_and_changes_none(acme, policy):
+    member = acme.client(Role.MEMBER)
+
+    shown = page(member.get(f"/policies/{policy.pk}/"))
+    assert "No shell" in shown
+    assert "Add rule" not in shown
+    for path in ("", "set/", "delete/", "rules/", "rules/order/"):
+        assert member.post(f"/policies/{policy.pk}/{path}", {"shadow_mode": "on"}).status_code == 403
+    assert member.get("/events/").status_code == 403
+    assert fresh(policy).version == 1
+
+
+def test_another_workspaces_policies_and_events_are_missing(acme, rival, browser):
+    theirs = make_policy(rival.workspace, rival.person(Role.OWNER), {"verdict": "deny"})
+    event = EventFactory(workspace=rival.workspace)
+    rule = fresh(theirs).in_order[0].pk
+
+    assert browser.get(f"/policies/{theirs.pk}/").status_code == 404
+    for path in ("", "set/", "delete/", "rules/", "rules/order/", f"rules/{rule}/", f"rules/{rule}/delete/"):
+        assert browser.post(f"/policies/{theirs.pk}/{path}", RULE).status_code == 404
+    assert browser.get(f"/events/{event.pk}/").status_code == 404
+    assert str(event.pk) not in page(browser.get("/events/"))
+
+
+# --- Events -----------------------------------------------------------------------------------------------------------
+def test_a_grouped_event_has_a_line_for_each_tool_that_is_meant(acme, browser):
+    event = EventFactory(workspace=acme.workspace, surface="inbound", tool_name=None, tools=["web.search", "kb.read", "kb.write"])
+
+    whole, some = page(browser.get("/events/")), page(browser.get("/events/?tool_name=kb.*"))
+
+    assert [f'data-id="{event.pk}{end}"' in whole for end in ("", ".1", ".2", ".3")] == [True, True, True, False]
+    assert [f'data-id="{event.pk}{end}"' in some for end in ("", ".1", ".2")] == [False, True, True]
+    assert "kb.write" in page(browser.get(f"/events/{event.pk}/2/", headers=HTMX))
+    assert browser.get(f"/events/{event.pk}/3/").status_code == 404
+
+
+def test_a_request_with_hundreds_of_tools_does_not_fill_the_page(acme, browser):
+    EventFactory(workspace=acme.workspace, surface="inbound", tool_name=None, tools=[f"t.{number}" for number in range(512)])
+
+    shown = page(browser.get("/events/"))
+
+    assert shown.count("data-id=") == 12
+    assert "and 500 more" in shown
+
+
+def test_a_row_opens_beside_the_list_and_alone(acme, browser, policy):
+    rule = fresh(policy).in_order[1]
+    event = EventFactory(
+        workspace=acme.workspace, tool_name="shell.exec", verdict="deny",
+        reason='matched shell.* (rule "No shell")', policy_id=policy.pk, policy_name="agents",
+        policy_version=1, rule_id=rule.pk, rule_label="No shell", args_summary='{"command": "<script>rm</script>"}', args_hash="ab" * 32,
+    )  # fmt: skip
+
+    alone, beside = page(browser.get(f"/events/{event.pk}/?verdict=deny", headers=HTMX)), page(browser.get(f"/events/{event.pk}/?verdict=deny"))
+
+    assert "<html" not in alone
+    for shown in (alone, beside):
+        assert "The call was taken out of the answer." in shown
+        assert "still the current one" in shown
+        assert "&lt;script&gt;" in shown
+        assert "<script>rm" not in shown
+        assert f"/policies/{policy.pk}/#rule-{rule.pk}" in shown
+
+
+def test_invisible_characters_of_a_tool_are_shown(acme, browser):
+    EventFactory(workspace=acme.workspace, tool_name="kb.\u202eread")
+
+    assert "U+202E" in page(browser.get("/events/"))
+
+
+def test_pages_of_the_feed_keep_their_filters(acme, browser):
+    for number in range(60):
+        EventFactory(workspace=acme.workspace, verdict="deny", at=NOW - timedelta(seconds=number))
+    first = browser.get("/events/?verdict=deny")
+
+    older = browser.get("/events/", {"verdict": "deny", "cursor": first.context["older"]})
+
+    assert page(first).count("data-id=") == 50
+    assert "data-feed=" in page(first)
+    assert page(older).count("data-id=") == 10
+    assert "data-feed=" not in page(older), "what arrives belongs on the first page"
+
+
+def test_filters_that_say_nothing_usable_are_a_bad_request(browser):
+    for query in ("verdict=maybe", "key_id=x", "from=yesterday", "run_id=%00", "cursor=x", "tool_name=%00"):
+        assert browser.get(f"/events/?{query}").status_code == 400, query
