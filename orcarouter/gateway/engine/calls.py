@@ -45,16 +45,19 @@ class Usage(msgspec.Struct, frozen=True):
 def read_call(call: Mapping[str, Any]) -> tuple[str, str, str]:
     """``(kind, name, arguments)`` of one entry of ``tool_calls``, or of a fragment of one.
 
-    Hosted tools have no name but their type. Raises ``ValueError`` for what no client could read as a call.
+    What names a call is its ``function`` or ``custom`` member, whatever its type says; hosted tools without one have no
+    name but their type. Raises ``ValueError`` for what two clients could read as two calls, or none as a call.
     """
     if not isinstance(call, Mapping):
         raise ValueError("a call is an object")
-    kind = call.get("type") or ("custom" if "custom" in call else "function")
-    if not isinstance(kind, str):
-        raise ValueError("a call's type is a string")
+    shapes = [shape for shape in ("function", "custom") if call.get(shape) is not None]
+    kind = call.get("type") or (shapes[0] if shapes else "function")
+    if not isinstance(kind, str) or len(shapes) > 1:
+        raise ValueError("a call is of one kind")
+    if shapes:
+        return kind, *_name_and_arguments(call[shapes[0]], "input" if shapes[0] == "custom" else "arguments")
     if kind in ("function", "custom"):
-        called = call.get(kind)
-        return kind, *_name_and_arguments(called if called is not None else {})
+        return kind, "", ""
     hosted = call.get(kind)
     rest = hosted if hosted is not None else {key: value for key, value in call.items() if key not in ("id", "type", "index")}
     return kind, kind, text_of(rest)
@@ -62,17 +65,16 @@ def read_call(call: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def read_function_call(call: Mapping[str, Any]) -> tuple[str, str]:
     """``(name, arguments)`` of a legacy ``function_call``."""
-    return _name_and_arguments(call)
+    return _name_and_arguments(call, "arguments")
 
 
-def _name_and_arguments(called: Any) -> tuple[str, str]:
+def _name_and_arguments(called: Any, text_name: str) -> tuple[str, str]:
     if not isinstance(called, dict):
         raise ValueError("a call is an object")
     name = called.get("name") or ""
     if not isinstance(name, str):
         raise ValueError("a call's name is a string")
-    arguments = called.get("arguments")
-    return name, text_of(arguments if arguments is not None else called.get("input"))
+    return name, text_of(called.get(text_name))
 
 
 def text_of(arguments: Any) -> str:

@@ -19,6 +19,7 @@ class _Growing:
     def __init__(self, choice: int, kind: str) -> None:
         self.choice, self.kind = choice, kind
         self.id: str | None = None
+        self.is_named = False  # a fragment has come that can carry the name
         self.names: list[str] = []
         self.arguments: list[str] = []
 
@@ -33,7 +34,9 @@ class _Fragment:
 
     def __init__(self, part: dict[str, Any], call: _Growing, arguments: str) -> None:
         self.part, self.call, self.arguments = part, call, arguments
-        self.is_first = not call.arguments
+        can_name = call.kind == LEGACY or any(part.get(shape) is not None for shape in ("function", "custom"))
+        self.names_call = can_name and not call.is_named
+        call.is_named = call.is_named or can_name
 
 
 class _Frame:
@@ -70,7 +73,7 @@ class Held:
             raise ValueError("a choice makes one function_call, and this one's has left")
         for choice, position, part, kind, (name, arguments) in read:
             call = self._call_of(choice, position, part, kind)
-            if name and not (call.names and kind not in _NAMED):
+            if name:
                 call.names.append(name)
                 self._is_irregular = self._is_irregular or len(call.names) > 1
             held.fragments.setdefault(choice, []).append(_Fragment(part, call, arguments))
@@ -121,9 +124,6 @@ class Held:
         return b"".join(_Release(self._frames, self._calls, self.calls(), refusals, self._left).frames(after_text, notices=notices, ends=ends))
 
 
-_NAMED = ("function", "custom", LEGACY)
-
-
 def index_of(choice: Mapping[str, Any]) -> int:
     """A choice without an index is the first."""
     return choice.get("index") or 0
@@ -138,7 +138,7 @@ def _parts(choice: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any], str
     delta = choice.get("delta") or {}
     for position, part in enumerate(delta.get("tool_calls") or ()):
         kind, name, arguments = read_call(part)
-        says_kind = "type" in part or kind in part or "custom" in part
+        says_kind = part.get("type") is not None or part.get(kind) is not None
         yield position, part, kind if says_kind else None, (name, arguments)
     if delta.get(LEGACY) is not None:
         yield 0, delta[LEGACY], LEGACY, read_function_call(delta[LEGACY])
@@ -213,14 +213,13 @@ class _Release:
             if call.kind == LEGACY:
                 delta[LEGACY] = _as_judged(part, fragment, "arguments")
                 continue
-            if call.kind in _NAMED:
-                for shape in ("function", "custom"):
-                    part.pop(shape, None)
-                part[call.kind] = _as_judged(fragment.part.get(call.kind) or {}, fragment, "arguments" if call.kind == "function" else "input")
+            for shape, text_name in (("function", "arguments"), ("custom", "input")):
+                if part.get(shape) is not None:
+                    part[shape] = _as_judged(part[shape], fragment, text_name)
             delta.setdefault("tool_calls", []).append({**part, "index": new_index})
         return delta
 
 
 def _as_judged(called: Mapping[str, Any], fragment: _Fragment, text_name: str) -> dict[str, Any]:
     rest = {name: value for name, value in called.items() if name not in ("name", "arguments", "input")}
-    return {**({"name": fragment.call.name} if fragment.is_first else {}), **rest, text_name: fragment.arguments}
+    return {**({"name": fragment.call.name} if fragment.names_call else {}), **rest, text_name: fragment.arguments}

@@ -126,6 +126,16 @@ def test_legacy_function_calls_and_custom_tools_are_calls():
     assert [(call.name, call.arguments) for call in relay(hosted)[1]] == [("web_search", '{"q":1}')]
 
 
+def test_a_function_names_the_call_whatever_its_type_says():
+    part = {"index": 0, "id": "c", "type": "builtin_function", "function": {"name": "shell.exec", "arguments": "{}"}}
+    sent, judged, _ = relay([chunk({"tool_calls": [part]}, finish="tool_calls")], ["shell.exec"])
+    assert [(call.kind, call.name) for call in judged] == [("builtin_function", "shell.exec")]
+    assert b"builtin" not in sent
+    two = {"index": 0, "type": "function", "function": {"name": "web.search", "arguments": "{}"}, "custom": {"name": "shell.exec", "input": "ls"}}
+    sent, judged, gate = relay([chunk({"tool_calls": [two]}, finish="tool_calls"), DONE])
+    assert (sent, judged, gate.bad_frames) == (DONE, [], 1)
+
+
 def test_names_hidden_by_json_escapes_are_still_calls():
     frame = chunk(fragment(0, "{}", name="shell.exec", called_as="c"), finish="tool_calls").replace(b'"tool_calls"', b'"tool\\u005fcalls"', 1)
     assert frame.count(b"tool_calls") == 1  # only the finish reason
@@ -138,6 +148,7 @@ def test_names_hidden_by_json_escapes_are_still_calls():
         ([fragment(0, name="shell", called_as="c"), fragment(0, "{}", name=".exec")], "shell.exec"),
         ([fragment(0, name="shell.exec", called_as="c"), fragment(0, "{}", name="shell.exec")], "shell.exec"),
         ([{"tool_calls": [{"function": {"name": "shell.exec", "arguments": "{}"}}]}], "shell.exec"),
+        ([{"tool_calls": [{"id": "c", "type": "function"}]}, fragment(0, "{}", name="shell.exec")], "shell.exec"),
     ],
 )
 def test_irregular_fragments_leave_as_what_was_judged(frames, name):
