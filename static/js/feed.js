@@ -1,8 +1,8 @@
-// A live list. `data-feed` holds the address of newer rows; the server answers them newest first, or 204.
+// A live list. `data-feed` holds the address of a stream of server-sent events: rows newer than `since`, newest first.
 //
 // While someone reads (scrolled down, focus in the list, a panel open, a text selected) new rows wait behind the bar,
-// so that nothing moves under their eyes. Paused, nothing is fetched.
-const EVERY_MS = 1000;
+// so that nothing moves under their eyes. Paused, or in a tab out of sight, no stream is open.
+const AGAIN_MS = 1000;
 const SLOWEST_MS = 15_000;
 const KEPT_ROWS = 300;
 
@@ -14,14 +14,17 @@ class Feed {
     this.pause = document.querySelector("[data-feed-pause]");
     this.state = document.querySelector("[data-feed-state]");
     this.waiting = document.createDocumentFragment();
-    this.delay = EVERY_MS;
+    this.delay = AGAIN_MS;
     this.newest = list.querySelector("[data-id]")?.dataset.id ?? "";
     this.seen = new Set([...list.querySelectorAll("[data-id]")].map((row) => row.dataset.id));
     this.bar?.addEventListener("click", () => this.show());
     this.pause?.addEventListener("click", () => this.toggle());
     if (this.pause) this.pause.hidden = false;
+    document.addEventListener("visibilitychange", () => this.follow());
+    addEventListener("pagehide", () => this.stop());
+    addEventListener("pageshow", () => this.follow());
     this.render();
-    this.next();
+    this.follow();
   }
 
   get paused() { return this.pause?.getAttribute("aria-pressed") === "true"; }
@@ -32,34 +35,61 @@ class Feed {
       || Boolean(document.querySelector("#panel:not([hidden])")) || !getSelection().isCollapsed;
   }
 
-  next() {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.poll(), this.delay);
+  // One stream while it is wanted, none otherwise.
+  follow() {
+    if (this.paused || document.hidden || !this.list.isConnected) this.stop();
+    else if (!this.stream) this.listen();
   }
 
-  async poll() {
-    if (!this.list.isConnected) return;
-    if (this.paused || document.hidden) return this.next();
+  stop() {
+    clearTimeout(this.timer);
+    this.stream?.abort();
+    this.stream = null;
+  }
+
+  async listen() {
+    const stream = (this.stream = new AbortController());
     try {
       const url = new URL(this.list.dataset.feed, location.href);
-      url.searchParams.set("after", this.newest);
-      const answer = await fetch(url, { headers: { "HX-Request": "true" }, redirect: "manual" });
-      if (answer.type === "opaqueredirect") return this.fail(document.getElementById("failed-session"));
+      url.searchParams.set("since", this.newest);
+      const answer = await fetch(url, { headers: { "HX-Request": "true" }, redirect: "manual", signal: stream.signal });
+      if (answer.type === "opaqueredirect") return this.end();
       if (!answer.ok) throw new Error(String(answer.status));
-      if (answer.status !== 204) this.take(await answer.text());
-      this.delay = EVERY_MS;
+      this.delay = AGAIN_MS;
       this.fail(null);
+      if (!(await this.read(answer.body))) return this.end();
     } catch {
+      if (stream.signal.aborted) return;
       this.delay = Math.min(this.delay * 2, SLOWEST_MS);
       this.fail(this.failure);
     }
-    this.next();
+    this.stream = null;
+    this.timer = setTimeout(() => this.follow(), this.delay);
   }
+
+  // Until the stream is over; false when the server will not go on with it.
+  async read(body) {
+    const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let rest = ""; ; ) {
+      const { value, done } = await reader.read();
+      if (done) return true;
+      const messages = (rest + value).split("\n\n");
+      rest = messages.pop();
+      for (const message of messages) {
+        const lines = message.split("\n");
+        if (lines.includes("event: refused")) return false;
+        if (lines.includes("event: rows")) this.take(lines.filter((line) => line.startsWith("data: ")).map((line) => line.slice(6)).join("\n"));
+      }
+    }
+  }
+
+  // The session is over: no later try would do better.
+  end() { this.fail(document.getElementById("failed-session")); }
 
   take(markup) {
     const holder = document.createElement("template");
     holder.innerHTML = markup;
-    // The server may send the last seconds again: events of several processes become visible out of order.
+    // A new stream sends the last seconds again: events of several processes become visible out of order.
     const rows = [...holder.content.querySelectorAll("[data-id]")].filter((row) => !this.seen.has(row.dataset.id));
     if (!rows.length) return;
     rows.forEach((row) => this.seen.add(row.dataset.id));
@@ -83,6 +113,7 @@ class Feed {
   toggle() {
     this.pause.setAttribute("aria-pressed", String(!this.paused));
     this.render();
+    this.follow();
   }
 
   fail(template) {
@@ -91,7 +122,7 @@ class Feed {
     if (shown) return;
     const said = template.content.firstElementChild.cloneNode(true);
     said.classList.add("feed-failed");
-    said.querySelector("[data-retry]")?.addEventListener("click", () => { this.delay = EVERY_MS; this.poll(); });
+    said.querySelector("[data-retry]")?.addEventListener("click", () => { this.stop(); this.delay = AGAIN_MS; this.follow(); });
     (this.bar ?? this.list.closest(".tbl-wrap")).before(said);
   }
 
