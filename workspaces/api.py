@@ -117,7 +117,7 @@ class MyWorkspaces(WorkspaceViewSet):
     permissions = {"list": "workspaces.view"}
     serializer_class = MyWorkspaceBody
 
-    @extend_schema(responses=a_page_of(MyWorkspaceBody), parameters=PAGING)
+    @extend_schema(operation_id="workspaces_list", responses=a_page_of(MyWorkspaceBody), parameters=PAGING)
     def list(self, request: ApiRequest) -> Response:
         mine = selectors.memberships_of(request.user)
         if not request.auth.is_session:
@@ -162,7 +162,7 @@ class Members(WorkspaceViewSet):
     def get_queryset(self):
         return selectors.members(self.workspace)
 
-    @extend_schema(responses=a_page_of(MemberBody), parameters=PAGING)
+    @extend_schema(operation_id="workspace_members_list", responses=a_page_of(MemberBody), parameters=PAGING)
     def list(self, request: ApiRequest) -> Response:
         return self.keyset(self.get_queryset(), lambda rows: MemberBody(rows, many=True).data)
 
@@ -202,7 +202,7 @@ class Invitations(WorkspaceViewSet):
     def get_queryset(self):
         return selectors.open_invitations(self.workspace, timezone.now())
 
-    @extend_schema(responses=a_page_of(InvitationBody), parameters=PAGING)
+    @extend_schema(operation_id="workspace_invitations_list", responses=a_page_of(InvitationBody), parameters=PAGING)
     def list(self, request: ApiRequest) -> Response:
         return self.keyset(self.get_queryset(), lambda rows: InvitationBody(rows, many=True).data)
 
@@ -233,7 +233,7 @@ class AccessTokens(WorkspaceViewSet):
     def get_queryset(self):
         return selectors.own_tokens(self.workspace, self.request.user)
 
-    @extend_schema(responses=a_page_of(AccessTokenBody), parameters=PAGING)
+    @extend_schema(operation_id="workspace_access_tokens_list", responses=a_page_of(AccessTokenBody), parameters=PAGING)
     def list(self, request: ApiRequest) -> Response:
         return self.keyset(self.get_queryset(), lambda rows: AccessTokenBody(rows, many=True).data)
 
@@ -280,7 +280,9 @@ class AuditLog(WorkspaceViewSet):
         return selectors.audit_entries(self.membership, **asked)
 
     @extend_schema(
-        responses=a_page_of(AuditEntryBody), parameters=PAGING + [OpenApiParameter(name, str, description=words) for name, words in AUDIT_FILTERS.items()]
+        operation_id="workspace_audit_list",
+        responses=a_page_of(AuditEntryBody),
+        parameters=PAGING + [OpenApiParameter(name, str, description=words) for name, words in AUDIT_FILTERS.items()],
     )
     def list(self, request: ApiRequest) -> Response:
         return self.keyset(self.get_queryset(), lambda rows: AuditEntryBody(rows, many=True).data)
