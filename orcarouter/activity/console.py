@@ -1,5 +1,6 @@
 """Overview, runs, a run's timeline, and search."""
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -21,9 +22,12 @@ from workspaces.console_base import page
 from workspaces.errors import NotFound, ValidationFailed
 from workspaces.permissions import allowed
 
+#: The ranges of the overview as they are written.
+WORDS = {"24h": "24 h", "7d": "7 days", "30d": "30 days"}
 #: In the order of the stacked chart, the most frequent below.
 CHARTED = ("allow", "audit", "deny", "observe")
 MOST_OF_QUERY = 200
+MOST_OF_A_GLIMPSE = 60
 
 
 # --- Overview ---------------------------------------------------------------------------------------------------------
@@ -46,7 +50,8 @@ def overview(request: HttpRequest) -> HttpResponse:
     before = totals.verdicts_in(request.workspace, stretch.before(), environment) if chosen != "30d" else {}
     context = {
         "chosen": chosen,
-        "ranges": list(totals.RANGES),
+        "ranges": list(WORDS.items()),
+        "stretch": WORDS[chosen],
         "environment": environment,
         "environments": sorted(set(request.workspace.api_keys.exclude(environment="").order_by().values_list("environment", flat=True).distinct()[:30])),
         "totals": found,
@@ -183,8 +188,13 @@ def _event_steps(run: Run, event: Event, level: int) -> list[Step]:
 
 
 def _first_value(args_summary: str | None) -> str:
-    """A glimpse of the arguments: enough to tell two calls of a tool apart."""
-    return (args_summary or "")[:60]
+    """A glimpse of the arguments, enough to tell two calls of a tool apart: the first value that is a text or a number."""
+    try:
+        arguments = json.loads(args_summary or "{}")
+    except (ValueError, RecursionError):
+        return (args_summary or "")[:MOST_OF_A_GLIMPSE]
+    values = arguments.values() if isinstance(arguments, dict) else [arguments]
+    return next((str(value) for value in values if isinstance(value, str | int | float)), "")[:MOST_OF_A_GLIMPSE]
 
 
 def _since(run: Run, row) -> int:

@@ -27,7 +27,9 @@ def ids(answer):
 
 
 def test_an_event_says_all_that_a_replay_needs(acme, api):
-    event = EventFactory(workspace=acme.workspace, tool_name="shell.exec", verdict="deny", reason_code="rule_deny", args_summary='{"command":"ls"}', cost_micro_usd=None)
+    event = EventFactory(
+        workspace=acme.workspace, tool_name="shell.exec", verdict="deny", reason_code="rule_deny", args_summary='{"command":"ls"}', cost_micro_usd=None
+    )
 
     shown = api.get(EVENTS).json()["results"][0]
 
@@ -35,7 +37,19 @@ def test_an_event_says_all_that_a_replay_needs(acme, api):
     assert datetime.fromisoformat(shown["occurred_at"]) == event.occurred_at
     assert (shown["tool_name"], shown["verdict"], shown["reason_code"], shown["args_summary"]) == ("shell.exec", "deny", "rule_deny", '{"command":"ls"}')
     assert shown["cost_micro_usd"] is None
-    assert set(shown) >= {"source", "surface", "factors", "risk_score", "policy_version", "rule_id", "agent_run_id", "run_source", "shadow", "gap", "quarantine"}
+    assert set(shown) >= {
+        "source",
+        "surface",
+        "factors",
+        "risk_score",
+        "policy_version",
+        "rule_id",
+        "agent_run_id",
+        "run_source",
+        "shadow",
+        "gap",
+        "quarantine",
+    }
 
 
 def some_event(chance: random.Random, workspace) -> Event:

@@ -17,6 +17,8 @@ class Start:
     has_policy: bool
     policy_in_force: bool
     observes: bool
+    #: A model that the provider has.
+    model: str
 
     @property
     def done(self) -> int:
@@ -30,8 +32,11 @@ def has_calls(workspace: Workspace) -> bool:
 
 def start_of(workspace: Workspace, *, observes: bool) -> Start:
     judging = workspace.policies.filter(Q(is_default=True) | Q(api_keys__isnull=False), enabled=True)
+    provider = workspace.providers.filter(enabled=True).first()
+    model = provider.models.first() if provider else None
     return Start(
-        provider=workspace.providers.filter(enabled=True).first(),
+        provider=provider,
+        model=model.name if model else "gpt-4o-mini",
         key=workspace.api_keys.filter(is_disabled=False).order_by("pk").first(),
         has_policy=workspace.policies.exists(),
         policy_in_force=judging.exists(),

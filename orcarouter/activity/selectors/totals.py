@@ -129,7 +129,7 @@ def verdicts_in(workspace: Workspace, stretch: Stretch, environment: str | None 
 def top_tools(workspace: Workspace, stretch: Stretch, environment: str | None = None) -> list[Tool]:
     """The tools that agents called most, with their calls over time."""
     called = _events(workspace, stretch, environment).filter(surface__in=CALLED, tool_name__isnull=False)
-    most = called.values("tool_name").order_by().annotate(count=Count("*"), denied=Count("*", filter=Q(verdict="deny"))).order_by("-count", "tool_name")[:TOP]
+    most = called.values("tool_name").order_by().annotate(count=Count("*"), denied=Count("pk", filter=Q(verdict="deny"))).order_by("-count", "tool_name")[:TOP]
     tools = {row["tool_name"]: Tool(row["tool_name"], row["count"], row["denied"], [0] * len(stretch.starts)) for row in most}
     places = {at: place for place, at in enumerate(stretch.starts)}
     over_time = called.filter(tool_name__in=list(tools)).annotate(bucket=_bucket(stretch)).values("tool_name", "bucket").order_by().annotate(count=Count("*"))
@@ -157,7 +157,11 @@ def _usage(workspace: Workspace, stretch: Stretch, environment: str | None) -> Q
         .values("bucket")
         .order_by()
         .annotate(
-            calls=Count("*"), unpriced=Count("*", filter=UNPRICED), cost=Sum("cost_micro_usd"), prompt=Sum("prompt_tokens"), completion=Sum("completion_tokens")
+            calls=Count("*"),
+            unpriced=Count("pk", filter=UNPRICED),
+            cost=Sum("cost_micro_usd"),
+            prompt=Sum("prompt_tokens"),
+            completion=Sum("completion_tokens"),
         )
     )
 
