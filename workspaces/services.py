@@ -12,7 +12,7 @@ from functools import partial
 import redis
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from workspaces import audit, selectors, tenancy, tokens, valkey, vault
@@ -222,15 +222,21 @@ def accept_invitation(token: str, *, at: datetime, user: User | None = None, nam
 
 
 def _new_person(email: str, *, name: str, password: str, at: datetime) -> User:
+    known = AuthenticationRequired("You have an account already. Sign in to accept.")
     if selectors.person_by_email(email):
-        raise AuthenticationRequired("You have an account already. Sign in to accept.")
+        raise known
     user = User(email=email, name=name.strip(), created_at=at)
     try:
         validate_password(password, user)
     except ValidationError as error:
         raise ValidationFailed(" ".join(error.messages), param="password") from error
     user.set_password(password)
-    user.save(force_insert=True)
+    try:
+        with transaction.atomic():
+            user.save(force_insert=True)
+    except IntegrityError as error:
+        # Made meanwhile, by another workspace's invitation of the same address.
+        raise known from error
     return user
 
 

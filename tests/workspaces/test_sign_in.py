@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 import time_machine
+from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
@@ -47,6 +48,14 @@ def test_an_address_is_throttled_even_for_the_right_password_with_valkey_away(ac
         )
     assert not is_in(sign_in("owner@acme.example", PASSWORD, REMOTE_ADDR="198.51.100.77", HTTP_HOST="127.0.0.1:1"))
     assert is_in(sign_in("admin@acme.example", PASSWORD, REMOTE_ADDR="198.51.100.77"))
+
+
+def test_attempts_at_many_addresses_do_not_push_the_count_of_one_out(acme):
+    for _ in range(5):
+        sign_in("owner@acme.example", "wrong")
+    for n in range(400):
+        cache.set(f"allauth:rl:somebody{n}", [0.0], 300)
+    assert not is_in(sign_in("owner@acme.example", PASSWORD, REMOTE_ADDR="198.51.100.77"))
 
 
 def test_a_source_is_throttled_whatever_it_says_of_itself(acme, valkey_away):
