@@ -8,6 +8,7 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from orcarouter import static_files
 from orcarouter.supervision import StartRefused
 from orcarouter.supervision.listening import refuse_taken
 
@@ -27,6 +28,8 @@ class Command(BaseCommand):
             refuse_taken(settings.HOST, settings.PORT)
         except StartRefused as refused:
             raise CommandError(str(refused)) from refused
+        if role != "gateway":
+            static_files.gather()
         # Read when orcarouter.asgi is imported.
         os.environ["ORCA_ROLE"] = role
         uvicorn.run(
