@@ -7,7 +7,9 @@ loop leaves in one write.
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import hiredis
@@ -16,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds a reply may take before Valkey counts as away.
 REPLY_SECONDS = 0.5
+#: One look at the oldest command serves all: a deadline of its own would cost a call more than the round trip does.
+LOOK_SECONDS = 0.1
 CONNECT_SECONDS = 1.0
 #: Seconds between attempts to connect again.
 RETRY_SECONDS = 0.2
@@ -32,7 +36,9 @@ class Link(asyncio.Protocol):
         self._url = url
         self._transport: asyncio.WriteTransport | None = None
         self._reader = hiredis.Reader()
-        self._waiting: deque[asyncio.Future | None] = deque()
+        #: Who waits for each reply, None for a hint, and since when.
+        self._waiting: deque[tuple[asyncio.Future | None, float]] = deque()
+        self._looker: asyncio.TimerHandle | None = None
         self._unsent: list[bytes] = []
         self._keeper: asyncio.Task | None = None
         self._lost = asyncio.Event()
@@ -74,7 +80,7 @@ class Link(asyncio.Protocol):
             if parts.scheme == "unix":
                 await loop.create_unix_connection(lambda: self, unquote(parts.path))
             else:
-                await loop.create_connection(lambda: self, parts.hostname, parts.port or 6379, ssl=parts.scheme == "rediss" or None)
+                await loop.create_connection(lambda: self, parts.hostname or "127.0.0.1", parts.port or 6379, ssl=parts.scheme == "rediss" or None)
         with contextlib.suppress(Away):
             if parts.password:
                 await self.call("AUTH", *([unquote(parts.username)] if parts.username else []), unquote(parts.password))
@@ -83,19 +89,13 @@ class Link(asyncio.Protocol):
                 await self.call("SELECT", database)
 
     # --- Use ---
-    async def call(self, *command: str | bytes | int) -> object:
+    async def call(self, *command: str | bytes | int) -> Any:
         """The reply to one command. Raises ``Away``, or ``hiredis.ReplyError`` for an error that Valkey answers."""
         if self._transport is None:
             raise Away("Valkey is away")
         future = asyncio.get_running_loop().create_future()
         self._send(command, future)
-        try:
-            async with asyncio.timeout(REPLY_SECONDS):
-                reply = await future
-        except TimeoutError:
-            # Replies come in order: one that hangs holds up all that follow. Start afresh.
-            self._drop()
-            raise Away("Valkey does not answer") from None
+        reply = await future
         if isinstance(reply, hiredis.ReplyError):
             raise reply
         return reply
@@ -109,12 +109,27 @@ class Link(asyncio.Protocol):
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._flush)
         self._unsent.append(hiredis.pack_command(command))
-        self._waiting.append(future)
+        self._waiting.append((future, time.monotonic()))
+        if self._looker is None:
+            self._look_again()
 
     def _flush(self) -> None:
         packed, self._unsent = b"".join(self._unsent), []
         if self._transport is not None:
             self._transport.write(packed)
+
+    def _look_again(self) -> None:
+        self._looker = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._looker = None
+        if not self._waiting:
+            return
+        if time.monotonic() - self._waiting[0][1] > REPLY_SECONDS:
+            # Replies come in order: one that hangs holds up all that follow. Start afresh.
+            self._drop()
+        else:
+            self._look_again()
 
     def _drop(self) -> None:
         if self._transport is not None:
@@ -129,7 +144,7 @@ class Link(asyncio.Protocol):
     def data_received(self, chunk: bytes) -> None:
         self._reader.feed(chunk)
         while (reply := self._reader.gets()) is not False:
-            future = self._waiting.popleft()
+            future, _ = self._waiting.popleft()
             if future is not None and not future.done():
                 future.set_result(reply)
 
@@ -139,9 +154,9 @@ class Link(asyncio.Protocol):
         self._transport = None
         self._unsent = []
         waiting, self._waiting = self._waiting, deque()
-        for future in waiting:
+        for future, _ in waiting:
             if future is not None and not future.done():
-                future.set_exception(Away("the connection to Valkey was lost"))
+                future.set_exception(Away("Valkey does not answer"))
         if not (self._keeper and self._keeper.done()):  # after `stop` it is no loss
             logger.warning("valkey_lost")
         self._lost.set()

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import NoReturn
 
 import orjson
 from django.conf import settings
@@ -32,7 +33,6 @@ from workspaces.ids import uuid7
 logger = logging.getLogger(__name__)
 
 _PEPPER = settings.KEY_PEPPER.encode()
-_TRUSTED = tuple(map(client_address.parse_network, settings.TRUSTED_PROXIES))
 TOO_LARGE = Decision(Verdict.DENY, "the tool call is larger than the gateway will hold", ReasonCode.RESPONSE_TOO_LARGE, risk_score=80)
 
 
@@ -66,7 +66,7 @@ def require(request: Request, grant: Grant | None, model: str | None) -> None:
 
 
 def _scope_refusal(request: Request, grant: Grant, model: str | None) -> scope.Refusal | None:
-    address = client_address.client_address(request.peer, request.forwarded_for, _TRUSTED) if grant.scope.networks else None
+    address = client_address.client_address(request.peer, request.forwarded_for, settings.TRUSTED_PROXIES) if grant.scope.networks else None
     return scope.admits(grant.scope, model=model, address=address, at=datetime.now(UTC))
 
 
@@ -117,40 +117,40 @@ class Relay:
         self.observes = call.grant.observe_mode
         self.judges = self.policy is not None or self.observes
         self.notices = self.policy.block_notice if self.policy else True
+        self.recording: asyncio.Future | None = None
         self.blocked = 0
         self.is_settled = False
 
     async def run(self) -> None:
         events = await self._judge_request()
         # --- 5: the record and the provider, at the same time
-        recording = asyncio.ensure_future(self.state.record(self.call.grant, events, [])) if events else None
+        if events:
+            self.recording = self.state.submit(self.call.grant, events, [])
         provided: ProviderAnswer | None = None
         try:
             provided = await self.upstream.ask(self.call.grant.models[self.call.exchange.model], self._outbound)
             self.call.route, self.call.first_byte_ms = provided.route, provided.first_byte_ms
-            if recording is not None:
-                await recording
             await (self._stream(provided) if provided.is_stream else self._answer(provided))
         except errors.OrcaError as error:
-            if recording is not None:
-                await recording
+            await self._inbound_stands()
             await self._fail(error)
         except asyncio.CancelledError:
-            await asyncio.shield(self._hung_up(recording))
+            await asyncio.shield(self._hung_up())
             raise
         finally:
             if provided is not None:
                 provided.close()
 
+    async def _inbound_stands(self) -> None:
+        if self.recording is not None:
+            await self.state.stands(self.recording)
+
     # --- 3, 4: inbound --------------------------------------------------------------------------------------------------
     async def _judge_request(self) -> list[dict]:
         """The events of the advertised tools. Raises ``FirewallBlocked`` or ``UnknownField``, recorded, if one may not be."""
         exchange, policy = self.call.exchange, self.policy
-        if policy and policy.refuse_unknown_fields and policy.default_verdict is Verdict.DENY and not policy.shadow_mode:
-            if unknown := openai.unknown_fields(exchange):
-                error = errors.UnknownField(f"The policy {policy.name!r} lets no unknown field through: {unknown[0]}", param=unknown[0])
-                await self._settle("blocked", error.status, record.NOTHING, UsageSource.NONE, error_code=error.code)
-                raise error
+        if policy and self._refuses_unknown_fields(policy) and (unknown := openai.unknown_fields(exchange)):
+            await self._block(errors.UnknownField(f"The policy {policy.name!r} lets no unknown field through: {unknown[0]}", param=unknown[0]))
         decisions = advertised.decide_advertised(policy, exchange.tools, self.run_state, observe_mode=self.observes)
         events = record.advertised(self.call, advertised.rows(exchange.tools, decisions), datetime.now(UTC))
         refused = advertised.named_refusal(policy, exchange.tools, decisions)
@@ -163,6 +163,13 @@ class Relay:
             factors=list(decision.factors),
             risk_score=decision.risk_score,
         )
+        await self._block(error, events)
+
+    @staticmethod
+    def _refuses_unknown_fields(policy: Policy) -> bool:
+        return policy.refuse_unknown_fields and policy.default_verdict is Verdict.DENY and not policy.shadow_mode
+
+    async def _block(self, error: errors.OrcaError, events: Sequence[dict] = ()) -> NoReturn:
         await self._settle("blocked", error.status, record.NOTHING, UsageSource.NONE, error_code=error.code, events=events)
         raise error
 
@@ -191,7 +198,9 @@ class Relay:
         events, refusals = self._judge(read.calls) if self.judges else ([], [None] * len(read.calls))
         body = answer.release(read, refusals, notices=self.notices)
         used, source = self._used(read.usage, read.text_bytes)
+        # The usage joins the inbound events in one group commit if they have not left yet; both stand before the answer.
         await self._settle("completed", 200, used, source, events=events)
+        await self._inbound_stands()
         await self.request.answer(200, body, self._headers())
 
     async def _stream(self, provided: ProviderAnswer) -> None:
@@ -200,6 +209,7 @@ class Relay:
             raise errors.UpstreamError("The provider answered with a stream that nobody asked for.")
         relayed = gate.Gate(judges=self.judges, withholds_usage=not self.call.exchange.wants_usage, notices=self.notices)
         self.gate = relayed
+        await self._inbound_stands()
         try:
             async for chunk in provided.chunks():
                 await self._pass_on(relayed, relayed.feed(chunk))
@@ -264,11 +274,10 @@ class Relay:
             await self._settle("failed", error.status, record.NOTHING, UsageSource.NONE, error_code=error.code)
         raise error
 
-    async def _hung_up(self, recording: asyncio.Future | None) -> None:
+    async def _hung_up(self) -> None:
         """The client is gone: the provider's call ends with it, and what was used is recorded."""
         try:
-            if recording is not None:
-                await recording
+            await self._inbound_stands()
             if not self.is_settled:
                 relayed = getattr(self, "gate", None)
                 used, source = self._used(relayed and relayed.usage, relayed.text_bytes if relayed else 0)

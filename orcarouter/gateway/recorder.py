@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import chain
 
 import orjson
 import psycopg
@@ -19,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 #: A caller waits this long for its rows to stand before it is told that the store is away.
 WAIT_SECONDS = 5.0
+#: One look at the oldest serves all callers: a deadline each would cost more than the write.
+LOOK_SECONDS = 0.25
 #: A statement that takes longer means a stalled PostgreSQL: the connection is given up and made anew.
 STATEMENT_SECONDS = 4.0
 #: Rows nobody waits for any more are still tried this long.
@@ -77,7 +80,7 @@ class Entry:
 
 
 class Recorder:
-    """``await write(events, usage)`` returns when the rows are committed. One instance a process."""
+    """``await submit(events, usage)`` returns when the rows are committed. One instance a process."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -89,6 +92,7 @@ class Recorder:
         self._wake = asyncio.Event()
         self._answered: asyncio.Future | None = None
         self._task: asyncio.Task | None = None
+        self._looker: asyncio.TimerHandle | None = None
 
     # --- Life ---
     async def start(self) -> None:
@@ -114,27 +118,32 @@ class Recorder:
 
     # --- Use ---
     def submit(self, events: list[dict], usage: list[dict]) -> asyncio.Future:
-        """Queue rows; the future is done when they stand, or raises ``NotRecorded``."""
+        """Queue rows; the future is done when they stand, or raises ``NotRecorded`` after ``WAIT_SECONDS``.
+
+        Whoever gives up waiting changes nothing for the rows: they are tried on, and may still come to stand later.
+        """
         done = asyncio.get_running_loop().create_future()
         # Encoded at once: a bad value fails its own caller here and never a batch.
         entry = Entry(orjson.dumps(events)[1:-1], orjson.dumps(usage)[1:-1], len(events) + len(usage), done)
         if self._buffered_bytes + entry.size > MAX_BUFFER_BYTES:
             done.set_exception(NotRecorded("the buffer is full"))
-        else:
-            self._buffer.append(entry)
-            self._buffered_bytes += entry.size
-            self._wake.set()
+            return done
+        self._buffer.append(entry)
+        self._buffered_bytes += entry.size
+        self._wake.set()
+        if self._looker is None:
+            self._looker = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
         return done
 
-    async def write(self, events: list[dict], usage: list[dict]) -> None:
-        """Record rows. Raises ``NotRecorded`` after ``WAIT_SECONDS``; the rows may still come to stand later."""
-        done = self.submit(events, usage)
-        try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                await asyncio.shield(done)
-        except TimeoutError:
-            done.add_done_callback(lambda future: future.cancelled() or future.exception())
-            raise NotRecorded("PostgreSQL does not answer") from None
+    def _look(self) -> None:
+        """Tell callers that have waited long enough."""
+        now = time.monotonic()
+        for entry in chain(self._in_flight, self._buffer):
+            if now - entry.since < WAIT_SECONDS:
+                break
+            self._finish([entry], NotRecorded("PostgreSQL does not answer"))
+        is_needed = self._in_flight or self._buffer
+        self._looker = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look) if is_needed else None
 
     # --- The writer ---
     async def _run(self) -> None:
@@ -160,26 +169,39 @@ class Recorder:
     async def _write_batch(self, batch: list[Entry]) -> None:
         self._in_flight = batch
         try:
+            await self._try(batch)
+        finally:
+            self._in_flight = []
+
+    async def _try(self, batch: list[Entry]) -> None:
+        try:
             await self._execute(batch)
         except psycopg.OperationalError as error:
             # Whether it was committed is unknown; writing it again is harmless.
             logger.warning("recorder_lost_connection", extra={"error": str(error).strip()[:200]})
             self._close()
-            self._buffer.extendleft(reversed(batch))
-            self._buffered_bytes += sum(entry.size for entry in batch)
+            self._put_back(batch)
             self._forget_the_old()
         except psycopg.DataError as error:
             if len(batch) > 1:
-                # One caller's value is refused: let each stand or fall alone.
-                for entry in batch:
-                    await self._write_batch([entry])
+                await self._try_each(batch)
             else:
                 logger.error("recorder_row_refused", extra={"error": str(error).strip()[:200]})
                 self._finish(batch, NotRecorded("PostgreSQL refused the row"))
         else:
             self._finish(batch, None)
-        finally:
-            self._in_flight = []
+
+    async def _try_each(self, batch: list[Entry]) -> None:
+        """One caller's value is refused: let each stand or fall alone."""
+        for position, entry in enumerate(batch):
+            if self._pg is None:
+                self._put_back(batch[position:])
+                return
+            await self._try([entry])
+
+    def _put_back(self, batch: list[Entry]) -> None:
+        self._buffer.extendleft(reversed(batch))
+        self._buffered_bytes += sum(entry.size for entry in batch)
 
     @staticmethod
     def _finish(batch: list[Entry], error: Exception | None) -> None:
@@ -189,6 +211,7 @@ class Recorder:
                     entry.done.set_result(None)
                 else:
                     entry.done.set_exception(error)
+                    entry.done.exception()  # heard, should the caller be gone
 
     def _forget_the_old(self) -> None:
         now = time.monotonic()
@@ -196,7 +219,6 @@ class Recorder:
             entry = self._buffer.popleft()
             self._buffered_bytes -= entry.size
             self._finish([entry], NotRecorded("PostgreSQL stayed away"))
-            entry.done.exception()
             logger.error("recorder_gave_up", extra={"rows": entry.rows})
 
     # --- libpq ---

@@ -31,8 +31,8 @@ class Request:
         self.status = 0
 
     @property
-    def forwarded_for(self) -> list[str]:
-        return [value.decode("latin-1") for name, value in self._raw_headers if name == b"x-forwarded-for"]
+    def forwarded_for(self) -> str:
+        return ",".join(value.decode("latin-1") for name, value in self._raw_headers if name == b"x-forwarded-for")
 
     def refuse_large_headers(self) -> None:
         if sum(len(name) + len(value) for name, value in self._raw_headers) > MAX_HEADER_BYTES:

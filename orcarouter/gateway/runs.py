@@ -116,7 +116,17 @@ def run_key(workspace_id: int, key_id: int, run_id: str) -> str:
 
 def arguments(version: int, lineage: Lineage, *, is_confirmed: bool, key_id: int, now_ms: int, gap_seconds: int) -> list[str | int]:
     """ARGV of ``ADMIT``."""
-    fixed = [version, int(is_confirmed), key_id, now_ms, gap_seconds * 1000, RUN_TTL_SECONDS, lineage.run_id or "", lineage.candidate, lineage.fingerprint]
+    fixed: list[str | int] = [
+        version,
+        int(is_confirmed),
+        key_id,
+        now_ms,
+        gap_seconds * 1000,
+        RUN_TTL_SECONDS,
+        lineage.run_id or "",
+        lineage.candidate,
+        lineage.fingerprint,
+    ]
     return [*fixed, len(lineage.digests), *lineage.digests]
 
 

@@ -9,6 +9,8 @@ import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from functools import partial
 
 import hiredis
 from django.conf import settings
@@ -169,7 +171,17 @@ class State:
         gap_ms = grant.run_gap_seconds * 1000
         for run in await self._recent_runs(grant, lineage):
             last_ms = int(run.last_at.timestamp() * 1000)
-            seed = [grant.key_id, gap_ms, runs.RUN_TTL_SECONDS, run.run_id, run.calls, run.cost_micro_usd, last_ms, run.context_digest, run.fingerprint]
+            seed: list[str | int] = [
+                grant.key_id,
+                gap_ms,
+                runs.RUN_TTL_SECONDS,
+                run.run_id,
+                run.calls,
+                run.cost_micro_usd,
+                last_ms,
+                run.context_digest,
+                run.fingerprint,
+            ]
             await self._script(runs.SEED, version_key, *seed)
         if lineage.run_id is not None:
             # A run nobody has heard of begins at zero.
@@ -199,7 +211,7 @@ class State:
         except (DatabaseError, TimeoutError) as error:
             raise StoreUnavailable("The run cannot be read just now.") from error
 
-    async def _script(self, source: str, *keys_and_arguments: str | int) -> object:
+    async def _script(self, source: str, *keys_and_arguments: str | int) -> Any:
         digest = self._scripts.get(source)
         if digest is None:
             digest = self._scripts[source] = await self.link.call("SCRIPT", "LOAD", source)
@@ -212,14 +224,29 @@ class State:
             return await self.link.call("EVAL", source, 1, *keys_and_arguments)
 
     # --- The record ---------------------------------------------------------------------------------------------------
-    async def record(self, grant: Grant, events: list[dict], usage: list[dict]) -> None:
+    def submit(self, grant: Grant, events: list[dict], usage: list[dict]) -> asyncio.Future:
+        """Begin to record rows; they come to stand whether or not anybody waits for it. See ``stands``."""
+        recording = self.recorder.submit(events, usage)
+        recording.add_done_callback(partial(self._tell, grant, bool(events), usage))
+        return recording
+
+    async def stands(self, recording: asyncio.Future) -> None:
         """Return when the rows stand. PostgreSQL away: ``StoreUnavailable``, and what they decided is not answered."""
         try:
-            await self.recorder.write(events, usage)
+            # A caller that goes away takes its waiting along, not the record.
+            await asyncio.shield(recording)
         except NotRecorded as error:
             metrics.NOT_RECORDED.inc()
             raise StoreUnavailable("The call cannot be recorded just now, so it is not answered.") from error
-        if events:
+
+    async def record(self, grant: Grant, events: list[dict], usage: list[dict]) -> None:
+        """Record rows and return when they stand; fails as ``stands`` does."""
+        await self.stands(self.submit(grant, events, usage))
+
+    def _tell(self, grant: Grant, has_events: bool, usage: list[dict], recording: asyncio.Future) -> None:
+        if recording.cancelled() or recording.exception() is not None:
+            return
+        if has_events:
             # Observation: the feed polls as well, so a lost hint costs it a second.
             self.link.hint("PUBLISH", valkey.feed_channel(grant.workspace_id), 1)
         for row in usage:

@@ -77,13 +77,11 @@ class Upstream:
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def start(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.UPSTREAM_CONNECT_SECONDS)
-        options = {"timeout": timeout, "trust_env": False, "cookie_jar": aiohttp.DummyCookieJar(), "auto_decompress": True}
         self._resolver = net.PinnedResolver()
         vetted = aiohttp.TCPConnector(resolver=self._resolver, limit=0, ttl_dns_cache=30, keepalive_timeout=30)
-        self._sessions[False] = aiohttp.ClientSession(connector=vetted, **options)
+        self._sessions[False] = _session(vetted)
         if settings.DEMO_PROVIDER_SOCKET:
-            self._sessions[True] = aiohttp.ClientSession(connector=aiohttp.UnixConnector(settings.DEMO_PROVIDER_SOCKET, limit=0), **options)
+            self._sessions[True] = _session(aiohttp.UnixConnector(settings.DEMO_PROVIDER_SOCKET, limit=0))
 
     async def stop(self) -> None:
         for session in self._sessions.values():
@@ -160,6 +158,12 @@ class Upstream:
         if status in _PASSING and not text:
             raise _Retry(error)
         raise error
+
+
+def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+    """No proxies, no cookies; the phases have their own times, but for connecting."""
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.UPSTREAM_CONNECT_SECONDS)
+    return aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False, cookie_jar=aiohttp.DummyCookieJar())
 
 
 class _Retry(Exception):

@@ -41,7 +41,6 @@ class Command(BaseCommand):
 
 def bootstrap(kept: Path, *, email: str, at: datetime) -> dict:
     """The credentials of the bootstrap workspace: those in ``kept``, else new ones. Never two workspaces."""
-    base_url = f"http://{settings.HOST if settings.HOST not in ('0.0.0.0', '::') else '127.0.0.1'}:{settings.PORT}"
     with transaction.atomic():
         with connection.cursor() as cursor:
             # Two bootstraps at once make one workspace.
@@ -49,9 +48,9 @@ def bootstrap(kept: Path, *, email: str, at: datetime) -> dict:
             cursor.execute("SELECT min(id) FROM orca_workspace_ids() AS id")
             workspace_id = cursor.fetchone()[0]
         if workspace_id is not None and kept.exists():
-            return json.loads(kept.read_text()) | {"base_url": base_url}
+            return json.loads(kept.read_text()) | {"base_url": settings.BASE_URL}
         found = _first(email, at) if workspace_id is None else _replacements(workspace_id, at)
-        found = {"base_url": base_url} | found
+        found = {"base_url": settings.BASE_URL} | found
         # Before the commit: credentials that nobody was told would be lost; a file without rows is simply written again.
         _write(kept, found)
     return found

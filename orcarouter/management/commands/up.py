@@ -43,7 +43,7 @@ class Up:
         self.relay = Relay(as_json=settings.LOGGING["json"], level=settings.LOG_LEVEL)
         self.supervisor = Supervisor(self.data_dir / "children.json")
         self.embedded = Embedded(self.data_dir, postgres=settings.EMBEDDED_DATABASE, valkey=settings.EMBEDDED_VALKEY, on_line=self.relay)
-        self.address = f"http://{_reachable(settings.HOST)}:{settings.PORT}"
+        self.address = settings.BASE_URL
 
     def run(self) -> int:
         """Start everything, watch it until told to stop, stop it. The exit status: 1 where the start was refused."""
@@ -127,7 +127,7 @@ class Up:
         return Child(name, python(*arguments), env=environment, cwd=settings.BASE_DIR, **{"on_line": self.relay} | options)
 
     def _web_answers(self) -> bool:
-        connection = http.client.HTTPConnection(_reachable(settings.HOST).strip("[]"), settings.PORT, timeout=5)
+        connection = http.client.HTTPConnection(settings.BASE_URL.removeprefix("http://"), timeout=5)
         try:
             connection.request("GET", "/healthz")
             return connection.getresponse().status < 500
@@ -173,10 +173,3 @@ def _curl(address: str, key: str) -> list[str]:
         "    -H 'Content-Type: application/json' \\",
         f"    -d {shlex.quote(body)}",
     ]
-
-
-def _reachable(host: str) -> str:
-    """Where a person on this machine finds what listens on ``host``."""
-    if host in {"0.0.0.0", "::", ""}:  # noqa: S104 - compared, not listened on
-        return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host
