@@ -88,10 +88,15 @@ class RunFilter:
 GROUPS = {"run": "agent_run_id", "conversation": "conversation_id"}
 
 
-def run_page(workspace: Workspace, wanted: RunFilter, *, limit: int, by: str = "run", before: UUID | None = None) -> tuple[list[Run], UUID | None]:
-    """Runs by their newest row, newest first, and where the next page begins (None: there is none)."""
+def run_page(
+    workspace: Workspace, wanted: RunFilter, *, limit: int, by: str = "run", before: UUID | None = None, batch: int = BATCH
+) -> tuple[list[Run], UUID | None]:
+    """Runs by their newest row, newest first, and where the next page begins (None: there is none).
+
+    ``batch`` rows are read at once; a page that finds too few runs in what it may read is short, or empty, and goes on.
+    """
     column = GROUPS[by]
-    found, older = _newest_rows(workspace, wanted, column, limit, before)
+    found, older = _newest_rows(_sources(workspace, wanted, column), column, limit=limit, before=before, size=batch)
     runs = [Run(id=name, key_id=key_id, newest=newest) for (key_id, name), newest in found.items()]
     _fill(workspace, runs, column)
     return runs, older
@@ -113,15 +118,17 @@ def runs_named(workspace: Workspace, run_id: str, key_id: int | None = None, *, 
 Key = tuple[int | None, str]
 
 
-def _newest_rows(workspace: Workspace, wanted: RunFilter, column: str, limit: int, before: UUID | None) -> tuple[dict[Key, UUID], UUID | None]:
+def _sources(workspace: Workspace, wanted: RunFilter, column: str) -> list[QuerySet]:
+    # A verdict is said by events alone.
+    return [_rows(rows.all(), wanted, column) for rows in ([workspace.events] if wanted.verdict else [workspace.events, workspace.usage])]
+
+
+def _newest_rows(sources: list[QuerySet], column: str, *, limit: int, before: UUID | None, size: int) -> tuple[dict[Key, UUID], UUID | None]:
     """The first ``limit`` runs met on the way back in time, each with its newest row."""
-    sources = [_rows(workspace.events.all(), wanted, column)]
-    if not wanted.verdict:
-        sources.append(_rows(workspace.usage.all(), wanted, column))
     found: dict[Key, UUID] = {}
     place = before
     for _ in range(MOST_BATCHES):
-        batch = _batch(sources, place)
+        batch = _batch(sources, place, size)
         fresh: dict[Key, UUID] = {}
         for row_id, key_id, name in batch:
             if (key_id, name) not in found:
@@ -134,7 +141,7 @@ def _newest_rows(workspace: Workspace, wanted: RunFilter, column: str, limit: in
         if len(found) > limit:
             kept = dict(list(found.items())[:limit])
             return kept, list(kept.values())[-1]
-        if len(batch) < BATCH:
+        if len(batch) < size:
             return found, None
         place = batch[-1][0]
     return found, place
@@ -153,12 +160,11 @@ def _rows(rows: QuerySet, wanted: RunFilter, column: str) -> QuerySet:
     return rows.values_list("id", "key_id", column)
 
 
-def _batch(sources: list[QuerySet], before: UUID | None) -> list[tuple[UUID, int | None, str]]:
+def _batch(sources: list[QuerySet], before: UUID | None, size: int) -> list[tuple[UUID, int | None, str]]:
     """The newest rows of all sources; a row that a source was not asked for yet may be newer than what follows, so cut there."""
-    batches = [list((rows.filter(pk__lt=before) if before else rows).order_by("-pk")[:BATCH]) for rows in sources]
-    known_to = max((batch[-1][0] for batch in batches if len(batch) == BATCH), default=None)
-    merged = sorted((row for batch in batches for row in batch if known_to is None or row[0] >= known_to), key=lambda row: row[0], reverse=True)
-    return merged
+    batches = [list((rows.filter(pk__lt=before) if before else rows).order_by("-pk")[:size]) for rows in sources]
+    known_to = max((batch[-1][0] for batch in batches if len(batch) == size), default=None)
+    return sorted((row for batch in batches for row in batch if known_to is None or row[0] >= known_to), key=lambda row: row[0], reverse=True)
 
 
 def _with_rows_from(sources: list[QuerySet], column: str, runs: Iterable[Key], start: UUID) -> set[Key]:

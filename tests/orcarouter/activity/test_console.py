@@ -1,0 +1,132 @@
+"""Overview, runs, timeline and search as pages."""
+
+import random
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from orcarouter.activity.selectors import totals
+from tests.factories.activity import UsageFactory
+from tests.factories.firewall import EventFactory, make_policy
+from workspaces import tenancy
+from workspaces.permissions import Role
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def browser(acme):
+    return acme.client(Role.DEVELOPER)
+
+
+def page(answer, status=200):
+    assert answer.status_code == status, answer.content[:2000]
+    return re.sub(r"\s+", " ", answer.content.decode())
+
+
+def test_a_new_workspace_is_led_to_its_first_call(acme, browser):
+    assert "No policy in force" in page(browser.get("/"))
+    assert browser.get("/?waiting=1", headers={"HX-Request": "true"}).status_code == 204
+
+    make_policy(acme.workspace, acme.person(Role.DEVELOPER), is_default=True)
+    assert "A policy judges calls." in page(browser.get("/"))
+
+    UsageFactory(workspace=acme.workspace)
+    assert browser.get("/?waiting=1", headers={"HX-Request": "true"}).headers["HX-Redirect"] == "/"
+    assert "Top tools" in page(browser.get("/"))
+
+
+@pytest.mark.parametrize("chosen", list(totals.RANGES))
+def test_figures_are_the_sums_of_their_rows(acme, rival, browser, chosen):
+    chance = random.Random(5)
+    length, step = totals.RANGES[chosen]
+    stretch = totals.Stretch.ending(NOW, length, step)
+    rows = [NOW - timedelta(seconds=chance.randrange(int(length.total_seconds() * 1.2))) for _ in range(60)]
+    costs = [chance.choice([None, 0, 2_000]) for _ in rows]
+    for at, cost in zip(rows, costs, strict=True):
+        UsageFactory(workspace=acme.workspace, at=at, cost_micro_usd=cost)
+        EventFactory(workspace=acme.workspace, at=at, verdict="deny", tool_name="a.b")
+        EventFactory(workspace=acme.workspace, at=at, verdict="allow", surface="inbound", tool_name=None, tools=["a", "b", "c"])
+    UsageFactory(workspace=rival.workspace)
+
+    with tenancy.scope(acme.workspace.pk):
+        found = totals.totals(acme.workspace, stretch)
+        tools = totals.top_tools(acme.workspace, stretch)
+
+    inside = [(at, cost) for at, cost in zip(rows, costs, strict=True) if stretch.since <= at < stretch.until]
+    assert found.calls == len(inside)
+    assert found.cost_micro_usd == sum(cost or 0 for _, cost in inside)
+    assert found.unpriced_calls == sum(cost is None for _, cost in inside)
+    assert found.verdicts == {"deny": len(inside), "allow": 3 * len(inside)}
+    assert [bucket.calls for bucket in found.buckets] == [sum(start <= at < start + step for at, _ in inside) for start in stretch.starts]
+    assert [(tool.name, tool.count, tool.denied) for tool in tools] == [("a.b", len(inside), len(inside))]
+    assert tools[0].per_bucket == [bucket.calls for bucket in found.buckets]
+    assert f"{len(inside)}" in page(browser.get("/", {"range": chosen}))
+
+
+def test_an_unknown_price_is_never_a_zero(acme, browser):
+    UsageFactory(workspace=acme.workspace, agent_run_id="dear", cost_micro_usd=None)
+
+    assert "<dd>unknown</dd>" in page(browser.get("/"))
+    for path in ("/runs/", "/runs/1/dear/"):
+        shown = page(browser.get(path))
+        assert "unknown" in shown
+        assert "$0" not in shown
+
+
+def test_a_run_is_listed_and_opens_as_a_timeline(acme, browser):
+    call = UsageFactory(workspace=acme.workspace, agent_run_id="trip", at=NOW - timedelta(minutes=2), cost_micro_usd=12_345, latency_ms=2_500)
+    shared = {"workspace": acme.workspace, "agent_run_id": "trip", "request_id": call.request_id, "at": NOW - timedelta(minutes=2)}
+    EventFactory(**shared, surface="inbound", tool_name=None, tools=["web.search", "kb.read"])
+    denied = EventFactory(**shared, tool_name="shell.exec", verdict="deny", args_summary='{"command": "rm -rf /"}')
+
+    listed, opened = page(browser.get("/runs/?verdict=deny")), page(browser.get("/runs/1/trip/"))
+
+    assert "/runs/1/trip/" in listed
+    for words in ("2 tools offered", "web.search, kb.read", "shell.exec", "rm -rf /", "$0.0123", "2.5 s", "120", f"/events/{denied.pk}/"):
+        assert words in opened, words
+
+
+def test_overview_is_for_members_and_runs_for_developers(acme):
+    UsageFactory(workspace=acme.workspace, agent_run_id="trip")
+    member = acme.client(Role.MEMBER)
+
+    shown = page(member.get("/"))
+    assert 'href="/events/' not in shown
+    assert [member.get(path).status_code for path in ("/runs/", "/runs/1/trip/")] == [403, 403]
+
+
+def test_another_workspaces_run_is_missing(rival, browser):
+    UsageFactory(workspace=rival.workspace, agent_run_id="theirs")
+
+    assert browser.get("/runs/1/theirs/").status_code == 404
+    assert "theirs" not in page(browser.get("/runs/"))
+
+
+def test_search_finds_by_name_part_and_id_what_the_role_may_read(acme, rival, browser):
+    make_policy(acme.workspace, acme.person(Role.DEVELOPER), {"verdict": "deny", "tool_name_glob": "needle.*"}, name="needle policy")
+    make_policy(rival.workspace, rival.person(Role.OWNER), name="needle elsewhere")
+    event = EventFactory(workspace=acme.workspace, tool_name="needle.cut", agent_run_id="needle-run")
+    UsageFactory(workspace=acme.workspace, agent_run_id="needle-run")
+
+    found = page(browser.get("/search/", {"q": "needle"}))
+    assert all(words in found for words in ("needle policy", "needle.*", "needle.cut", "/runs/1/needle-run/"))
+    assert "elsewhere" not in found
+    assert f"request_id={event.request_id}" in page(browser.get("/search/", {"q": event.request_id}))
+
+    member = page(acme.client(Role.MEMBER).get("/search/", {"q": "needle"}))
+    assert "needle policy" in member
+    assert "needle.cut" not in member
+    assert "needle-run" not in member
+
+
+@pytest.mark.parametrize("path", ["/?range=1y", "/?environment=%00", "/runs/?verdict=maybe", "/runs/?key_id=x", "/runs/?cursor=x", "/runs/?environment=%00"])
+def test_a_parameter_that_says_nothing_usable_is_a_bad_request(acme, browser, path):
+    UsageFactory(workspace=acme.workspace)
+    assert browser.get(path).status_code == 400
+
+
+@pytest.mark.parametrize("q", ["", "\x00", "%", "****", "sk-orca-a1b2****yz90", "x" * 5000, "\u202e"])
+def test_any_text_can_be_searched_for(browser, q):
+    assert browser.get("/search/", {"q": q}).status_code == 200
