@@ -19,7 +19,8 @@ from tests.test_routes import ROUTES
 from workspaces.permissions import Role
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-EXAMPLES = 500 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 20
+#: Of each kind: such that fit the document, and such that do not.
+EXAMPLES = 250 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 10
 
 
 DOCUMENT = schemathesis.openapi.from_dict(SchemaGenerator().get_schema(public=True))
