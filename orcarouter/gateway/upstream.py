@@ -37,6 +37,9 @@ class ProviderAnswer:
     route: Route
     first_byte_ms: int
     deadline: float
+    _loop: asyncio.AbstractEventLoop
+    _waits_since: float | None = None
+    _looker: asyncio.TimerHandle | None = None
 
     @property
     def is_stream(self) -> bool:
@@ -45,16 +48,18 @@ class ProviderAnswer:
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes, within the time between two bytes and the time of the whole call."""
         content, total = self.response.content, 0
+        self._look()
         while True:
+            self._waits_since = self._loop.time()
             try:
-                async with asyncio.timeout_at(min(asyncio.get_running_loop().time() + settings.UPSTREAM_IDLE_SECONDS, self.deadline)):
-                    chunk = await content.readany()
+                chunk = await content.readany()
             except TimeoutError:
                 metrics.UPSTREAM_FAILURES.labels("idle").inc()
                 raise UpstreamTimeout("The provider stopped sending.") from None
             except aiohttp.ClientError as error:
                 metrics.UPSTREAM_FAILURES.labels("cut").inc()
                 raise UpstreamError("The provider's answer broke off.") from error
+            self._waits_since = None
             if not chunk:
                 return
             total += len(chunk)
@@ -62,11 +67,22 @@ class ProviderAnswer:
                 raise UpstreamError(f"The provider's answer is larger than {MAX_ANSWER_BYTES} bytes.")
             yield chunk
 
+    def _look(self) -> None:
+        """End a wait that has become too long. One timer an answer: one for each chunk would cost more than the chunk."""
+        now = self._loop.time()
+        due = min((self._waits_since or now) + settings.UPSTREAM_IDLE_SECONDS, self.deadline)
+        if now < due:
+            self._looker = self._loop.call_at(due, self._look)
+        else:
+            self.response.content.set_exception(TimeoutError())
+
     async def body(self) -> bytes:
         return b"".join([chunk async for chunk in self.chunks()])
 
     def close(self) -> None:
         """Give the connection back, or drop it when the answer was not read to its end."""
+        if self._looker is not None:
+            self._looker.cancel()
         self.response.release()
 
 
@@ -132,7 +148,7 @@ class Upstream:
             raise _Retry(UpstreamError("The provider could not be reached.")) from error
         first_byte_ms = round((time.monotonic() - started) * 1000)
         metrics.UPSTREAM_SECONDS.observe(first_byte_ms / 1000)
-        answer = ProviderAnswer(response, route, first_byte_ms, loop.time() + settings.UPSTREAM_TOTAL_SECONDS)
+        answer = ProviderAnswer(response, route, first_byte_ms, loop.time() + settings.UPSTREAM_TOTAL_SECONDS, loop)
         if response.status != 200:
             await self._refuse(answer)
         return answer
