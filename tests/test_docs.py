@@ -229,7 +229,7 @@ def test_a_production_installation_can_be_made_as_written(tmp_path):
     servers = embedded.start(tmp_path / "elsewhere")
     try:
         sockets = str(servers.urls.sockets)
-        sections = {block.language: [] for block in blocks(OPERATION)}
+        sections: dict[str, list[str]] = {block.language: [] for block in blocks(OPERATION)}
         for block in blocks(OPERATION):
             sections[block.language].append(block.text)
         with psycopg.connect(host=sockets, user="postgres", dbname="postgres", autocommit=True) as superuser:
