@@ -191,8 +191,9 @@ SESSION_IDLE_SECONDS = 12 * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "workspaces.errors_views.csrf_failure"
-EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
-vars().update(EMAIL_CONFIG)
+#: Without a mail server nothing is sent, and what needs mail (a forgotten password) is not offered.
+SENDS_MAIL = bool(env.str("EMAIL_URL", default=""))
+vars().update(env.email_url("EMAIL_URL", default="dummymail://"))
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="orcarouter@localhost")
 
 # --- API ----------------------------------------------------------------------------------------------------------

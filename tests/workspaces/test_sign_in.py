@@ -111,3 +111,10 @@ def test_a_session_without_the_csrf_token_writes_nothing(acme):
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "permission_denied")
     page = client.post("/members/invite/", {"email": "a@example.com", "role": "1"})
     assert (page.status_code, "<html" in page.content.decode()) == (403, True)
+
+
+def test_without_a_mail_server_no_reset_is_offered_and_none_can_be_asked_for(acme):
+    assert "password/reset" not in Client().get(LOGIN).content.decode()
+    for path in ("/account/password/reset/", "/account/password/reset/done/", "/account/password/reset/key/1-x/"):
+        assert Client().get(path).status_code == 404
+        assert Client().post(path, {"email": "owner@acme.example"}).status_code == 404

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import template
+from django.conf import settings
 from django.forms import BoundField, CheckboxInput
 from django.template.context import Context
 from django.utils import timezone
@@ -288,3 +289,9 @@ def widget(field: BoundField, extra: str = "") -> SafeString:
 def is_checkbox(field: BoundField) -> bool:
     """One box on its own, not a group of choices."""
     return isinstance(field.field.widget, CheckboxInput)
+
+
+@register.simple_tag
+def sends_mail() -> bool:
+    """Whether this installation has a mail server: without one, nothing that needs mail is offered."""
+    return settings.SENDS_MAIL
