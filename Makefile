@@ -29,13 +29,12 @@ lint: ready-dev ## Check style, types, templates and the direction of imports
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy .
-	$(PY) -m djlint templates --lint --check --quiet
+	$(PY) -m djlint templates --lint --quiet
 	.venv/bin/lint-imports
 
 format: ready-dev ## Put the code into the house's form
 	$(PY) -m ruff check --fix --quiet .
 	$(PY) -m ruff format .
-	$(PY) -m djlint templates --reformat --quiet
 
 lock: ## Lock the newest allowed libraries, with hashes (needs uv)
 	@command -v uv >/dev/null || { echo "Locking needs uv: pip install uv" >&2; exit 1; }
