@@ -1,6 +1,7 @@
 """The console's forms over keys and providers. They read what was typed; what is allowed, the services say."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 from django import forms
 from django.db.models import QuerySet
@@ -57,10 +58,10 @@ class KeyForm(forms.Form):
         label="May use the firewall's own routes", required=False, help_text="Evaluate, approvals and MCP under /api/v1/firewall. Needs the role Admin."
     )
 
-    def __init__(self, *args: object, policies: QuerySet[Policy], at: datetime, may_make_gateway: bool, **kwargs: object) -> None:
+    def __init__(self, *args: Any, policies: QuerySet[Policy], at: datetime, may_make_gateway: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.at = at
-        self.fields["policy"].queryset = policies
+        cast("forms.ModelChoiceField[Policy]", self.fields["policy"]).queryset = policies
         if not may_make_gateway:
             del self.fields["is_firewall_gateway"]
 
@@ -71,7 +72,7 @@ class KeyForm(forms.Form):
         return _cleaned(limits.networks, self.cleaned_data["addresses"])
 
     def clean(self) -> dict:
-        typed = super().clean()
+        typed = super().clean() or self.cleaned_data
         if typed.get("expires") == "at" and not typed.get("expires_on") and "expires_on" not in self.errors:
             self.add_error("expires_on", "Give the date.")
         if typed.get("models_listed") == "listed" and typed.get("models") == []:
@@ -79,9 +80,9 @@ class KeyForm(forms.Form):
         return typed
 
     @property
-    def stored(self) -> dict[str, object]:
+    def stored(self) -> dict[str, Any]:
         typed = self.cleaned_data
-        fields = {
+        fields: dict[str, Any] = {
             "name": typed["name"],
             "environment": limits.environment(typed["environment"]),
             "firewall_policy": typed["policy"],
@@ -150,7 +151,7 @@ class ProviderForm(forms.Form):
         return [ModelSpec(line.name, line.upstream, _micro(line.input_usd), _micro(line.output_usd)) for line in lines]
 
     @property
-    def stored(self) -> dict[str, object]:
+    def stored(self) -> dict[str, Any]:
         typed = {name: self.cleaned_data[name] for name in ("name", "base_url", "models", "order", "enabled")}
         if self.cleaned_data["secret"]:
             return typed | {"secret": self.cleaned_data["secret"]}

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
@@ -74,7 +75,7 @@ def create_demo_provider(workspace: Workspace, *, models: Sequence[ModelSpec], a
 
 
 @transaction.atomic
-def change_provider(provider: ProviderCredential, *, changes: Mapping[str, object], actor: User | None, at: datetime) -> None:
+def change_provider(provider: ProviderCredential, *, changes: Mapping[str, Any], actor: User | None, at: datetime) -> None:
     """Change the named ones of ``name base_url secret models enabled order kind``; in force on the next call.
 
     A stored secret stays with its address: who points a provider elsewhere gives the
@@ -90,7 +91,7 @@ def change_provider(provider: ProviderCredential, *, changes: Mapping[str, objec
         changed["base_url"] = vetted_base_url(changed["base_url"])
         if provider.secret_sealed and "secret" not in changes and _origin(changed["base_url"]) != _origin(provider.base_url):
             raise errors.ValidationFailed("Give the secret again: the stored one belongs to the old address.", param="secret")
-    payload = {name: {"from": getattr(provider, name), "to": value} for name, value in changed.items()}
+    payload: dict[str, object] = {name: {"from": getattr(provider, name), "to": value} for name, value in changed.items()}
     for name, value in (changed | {"updated_at": at}).items():
         setattr(provider, name, value)
     provider.save(update_fields=[*changed, "updated_at"])
@@ -134,7 +135,9 @@ def count_test(workspace: Workspace) -> None:
     counter = f"orca:{{{workspace.pk}}}:provider-tests:{int(time.time() // 60)}"
     try:
         with valkey.client().pipeline(transaction=False) as pipeline:
-            count, _ = pipeline.incr(counter).expire(counter, 120).execute()
+            pipeline.incr(counter)
+            pipeline.expire(counter, 120)
+            count, _ = pipeline.execute()
     except valkey.Unavailable:
         return
     if count > TESTS_A_MINUTE:

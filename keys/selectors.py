@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -96,7 +96,10 @@ def run_traces(workspace_id: int, key_id: int, run_id: str | None, since: dateti
             )
             .order_by("-last_at")
         )
-        return [RunTrace(row["agent_run_id"], row["calls"], row["cost"], row["last_at"], row["digests"][0] or "", row["fingerprints"][0] or "") for row in rows]
+        return [
+            RunTrace(row["agent_run_id"] or "", row["calls"], row["cost"], row["last_at"], row["digests"][0] or "", row["fingerprints"][0] or "")
+            for row in rows
+        ]
 
 
 def scope_of(key: ApiKey) -> Scope:
@@ -152,7 +155,7 @@ def provider_secret(provider: ProviderCredential) -> str:
     """The secret in clear; empty where the provider asks for none. Raises ``vault.SealBroken``."""
     if provider.secret_sealed is None:
         return ""
-    return vault.unseal(provider.secret_sealed, workspace_id=provider.workspace_id, purpose=provider_seal(provider.pk))
+    return vault.unseal(bytes(provider.secret_sealed), workspace_id=provider.workspace_id, purpose=provider_seal(provider.pk))
 
 
 def provider_seal(provider_id: int) -> str:
@@ -205,12 +208,12 @@ def uses_of(workspace: Workspace, keys: Iterable[ApiKey], *, since: datetime | N
     usage = workspace.usage.filter(key_id__in=[key.pk for key in keys])
     if since is not None:
         usage = usage.filter(pk__gte=ids.lowest_at(since))
-    rows = {row["key_id"]: row for row in usage.values("key_id").annotate(calls=Count("pk"), cost=Sum("cost_micro_usd"), last=Max("occurred_at"))}
+    totals = usage.values("key_id").annotate(calls=Count("pk"), cost=Coalesce(Sum("cost_micro_usd"), 0), last=Max("occurred_at"))
+    known = {key_id: KeyUse(calls, cost, last) for key_id, calls, cost, last in totals.values_list("key_id", "calls", "cost", "last")}
     found = {}
     for key in keys:
-        row = rows.get(key.pk, {"calls": 0, "cost": 0, "last": None})
-        moments = [moment for moment in (key.accessed_at, row["last"]) if moment]
-        found[key.pk] = KeyUse(row["calls"], row["cost"] or 0, max(moments, default=None))
+        use = known.get(key.pk, KeyUse())
+        found[key.pk] = replace(use, last_used_at=max(filter(None, (key.accessed_at, use.last_used_at)), default=None))
     return found
 
 

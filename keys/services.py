@@ -92,7 +92,7 @@ def reveal_key(key: ApiKey, *, actor: User, at: datetime) -> str:
     if not settings.KEEP_SEALED_KEYS or key.token_sealed is None:
         raise errors.Conflict("No copy of this key is kept. Make a new one instead.")
     try:
-        plaintext = vault.unseal(key.token_sealed, workspace_id=key.workspace_id, purpose=_seal(key.token_hash))
+        plaintext = vault.unseal(bytes(key.token_sealed), workspace_id=key.workspace_id, purpose=_seal(key.token_hash))
     except vault.SealBroken as error:
         raise errors.Conflict("The copy of this key cannot be opened. Make a new one instead.") from error
     audit.record(workspace=key.workspace, actor=actor, action="key_reveal", target=key, at=at, payload={"key": masked(key)})

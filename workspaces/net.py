@@ -84,10 +84,8 @@ class PinnedResolver(AbstractResolver):
             _refuse_if(endpoint, _unique(rows))
         except AddressRefused as refusal:
             raise OSError(None, refusal.message) from refusal
-        return [
-            ResolveResult(hostname=host, host=row[4][0], port=row[4][1], family=row[0], proto=row[2], flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV)
-            for row in rows
-        ]
+        flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        return [ResolveResult(hostname=host, host=str(place[0]), port=port, family=kind, proto=proto, flags=flags) for kind, _, proto, _, place in rows]
 
     async def close(self) -> None:
         """Nothing is held open."""

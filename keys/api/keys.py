@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
 from rest_framework import serializers
-from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys import selectors, services
@@ -14,7 +13,7 @@ from keys.engine.scope import Status
 from keys.models import ApiKey
 from workspaces import errors
 from workspaces.api import PAGING, a_page_of
-from workspaces.api_base import WorkspaceViewSet, row_id
+from workspaces.api_base import ApiRequest, WorkspaceViewSet, row_id
 from workspaces.authentication import signed_in_lately
 
 FILTERS = {"q", "keyword", "status", "environment", "firewall_policy_id"}
@@ -48,7 +47,7 @@ class Keys(WorkspaceViewSet):
     filters = {"list": FILTERS}
 
     @extend_schema(responses=a_page_of(KeyBody), parameters=_QUERY)
-    def list(self, request: Request) -> Response:
+    def list(self, request: ApiRequest) -> Response:
         asked = request.query_params
         policy = asked.get("firewall_policy_id")
         found = selectors.find_keys(
@@ -61,35 +60,35 @@ class Keys(WorkspaceViewSet):
         )
         return self.keyset(found, self._shown)
 
-    def retrieve(self, request: Request, pk: str) -> Response:
+    def retrieve(self, request: ApiRequest, pk: str) -> Response:
         return Response(self._shown([self.get_object()])[0])
 
     @extend_schema(responses={201: KeyBody})
-    def create(self, request: Request) -> Response:
+    def create(self, request: ApiRequest) -> Response:
         body = self._body(request.data)
         fields = body.as_fields(self.workspace)
         self._may_set(fields, key=None)
         key, plaintext = services.create_key(self.workspace, fields=fields, actor=request.user, at=timezone.now())
         return Response(with_plaintext(self._shown([key])[0], plaintext), status=201, headers=NO_STORE)
 
-    def update(self, request: Request, pk: str) -> Response:
+    def update(self, request: ApiRequest, pk: str) -> Response:
         return self._change(self.get_object(), request.data)
 
-    def partial_update(self, request: Request, pk: str) -> Response:
+    def partial_update(self, request: ApiRequest, pk: str) -> Response:
         return self._change(self.get_object(), request.data)
 
     @extend_schema(description="The documented form: the id is in the body.")
-    def change_named(self, request: Request) -> Response:
+    def change_named(self, request: ApiRequest) -> Response:
         self.kwargs["pk"] = row_id(request.data.get("id", "") if isinstance(request.data, dict) else "")
         return self._change(self.get_object(), request.data)
 
     @extend_schema(responses={204: None})
-    def destroy(self, request: Request, pk: str) -> Response:
+    def destroy(self, request: ApiRequest, pk: str) -> Response:
         services.delete_keys(self.workspace, keys=[self.get_object()], actor=request.user, at=timezone.now())
         return Response(status=204)
 
     @extend_schema(request=BatchBody, responses=inline_serializer("Deleted", {"deleted": serializers.IntegerField()}), description="Delete many: all or none.")
-    def batch(self, request: Request) -> Response:
+    def batch(self, request: ApiRequest) -> Response:
         body = BatchBody(data=request.data)
         body.is_valid(raise_exception=True)
         wanted = set(body.validated_data["ids"])
@@ -104,7 +103,7 @@ class Keys(WorkspaceViewSet):
         responses=inline_serializer("Revealed", {"id": serializers.IntegerField(), "key": serializers.CharField()}),
         description="The plaintext once more: a sign-in of the last 15 minutes or a token with the scope `reveal`, ten an hour a person.",
     )
-    def reveal(self, request: Request, pk: str) -> Response:
+    def reveal(self, request: ApiRequest, pk: str) -> Response:
         key, at = self.get_object(), timezone.now()
         if key.is_firewall_gateway:
             self.require("keys.reveal_gateway_key")

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from decimal import Decimal
+from typing import Any
 
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
-from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys import probe, provider_services
@@ -15,7 +15,7 @@ from keys.models import ProviderCredential, ProviderModel
 from keys.provider_services import ModelSpec
 from workspaces import errors, money
 from workspaces.api import PAGING, a_page_of
-from workspaces.api_base import Body, WorkspaceViewSet
+from workspaces.api_base import ApiRequest, Body, WorkspaceViewSet
 
 
 # --- Bodies ---------------------------------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ class ProviderBody(Body):
     created_at = serializers.DateTimeField(read_only=True)
     updated_at = serializers.DateTimeField(read_only=True)
 
-    def as_fields(self) -> dict[str, object]:
+    def as_fields(self) -> dict[str, Any]:
         """What was sent, as ``provider_services`` takes it."""
         fields = dict(self.validated_data)
         if "model_rows" in fields:
@@ -124,31 +124,31 @@ class Providers(WorkspaceViewSet):
     }
 
     @extend_schema(responses=a_page_of(ProviderBody), parameters=PAGING)
-    def list(self, request: Request) -> Response:
+    def list(self, request: ApiRequest) -> Response:
         return self.keyset(self.get_queryset().prefetch_related("models"), _shown)
 
-    def retrieve(self, request: Request, pk: str) -> Response:
+    def retrieve(self, request: ApiRequest, pk: str) -> Response:
         return Response(_shown([self.get_object()])[0])
 
     @extend_schema(responses={201: ProviderBody})
-    def create(self, request: Request) -> Response:
+    def create(self, request: ApiRequest) -> Response:
         fields = _body(request.data).as_fields()
         fields["secret"] = fields.get("secret") or ""
         provider = provider_services.create_provider(self.workspace, **fields, actor=request.user, at=timezone.now())
         return Response(_shown([provider])[0], status=201)
 
-    def update(self, request: Request, pk: str) -> Response:
+    def update(self, request: ApiRequest, pk: str) -> Response:
         return self._change(request)
 
-    def partial_update(self, request: Request, pk: str) -> Response:
+    def partial_update(self, request: ApiRequest, pk: str) -> Response:
         return self._change(request)
 
     @extend_schema(responses={204: None})
-    def destroy(self, request: Request, pk: str) -> Response:
+    def destroy(self, request: ApiRequest, pk: str) -> Response:
         provider_services.delete_provider(self.get_object(), actor=request.user, at=timezone.now())
         return Response(status=204)
 
-    def _change(self, request: Request) -> Response:
+    def _change(self, request: ApiRequest) -> Response:
         provider = self.get_object()
         changes = _body(request.data, partial=True).as_fields()
         provider_services.change_provider(provider, changes=changes, actor=request.user, at=timezone.now())
@@ -171,7 +171,7 @@ class ProviderTest(WorkspaceViewSet):
         return response
 
     @extend_schema(request=None, responses=TestOutcome, description="Asks the provider for its models, once, with the stored secret.")
-    def create(self, request: Request, pk: str) -> Response:
+    def create(self, request: ApiRequest, pk: str) -> Response:
         provider_services.count_test(self.workspace)
         self.asked = probe.question(self.get_object())
         return Response({})

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from django.contrib import messages
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -24,7 +24,7 @@ from keys.models import ApiKey
 from workspaces import errors
 from workspaces.api_base import row_id
 from workspaces.authentication import signed_in_lately
-from workspaces.console_base import page
+from workspaces.console_base import ConsoleRequest, page
 from workspaces.engine.client_address import parse_network
 from workspaces.paging import page_of
 from workspaces.permissions import allowed
@@ -63,7 +63,7 @@ class Row:
 # --- The list -------------------------------------------------------------------------------------------------------
 @require_GET
 @page("keys.view_key")
-def keys(request: HttpRequest) -> HttpResponse:
+def keys(request: ConsoleRequest) -> HttpResponse:
     at = timezone.now()
     asked = {name: request.GET.get(name, "").strip()[:200].replace("\x00", "") for name in ("q", "state", "environment", "policy")}
     found = selectors.find_keys(
@@ -90,7 +90,7 @@ def keys(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "keys/keys.html", context)
 
 
-def _rows(request: HttpRequest, found: list[ApiKey], at: datetime) -> list[Row]:
+def _rows(request: ConsoleRequest, found: list[ApiKey], at: datetime) -> list[Row]:
     uses, weeks = selectors.uses_of(request.workspace, found), selectors.uses_of(request.workspace, found, since=at - timedelta(days=7))
     default = _default_policy(request)
     rows = []
@@ -103,7 +103,7 @@ def _rows(request: HttpRequest, found: list[ApiKey], at: datetime) -> list[Row]:
 
 @require_POST
 @page("keys.change_key")
-def bulk(request: HttpRequest) -> HttpResponse:
+def bulk(request: ConsoleRequest) -> HttpResponse:
     """Disable at once; ask before deleting, on a page of its own that works without JavaScript."""
     ids = [row_id(value, "ids") for value in request.POST.getlist("ids")[:MAX_BULK]]
     found, at = list(request.workspace.api_keys.filter(pk__in=ids)), timezone.now()
@@ -127,7 +127,7 @@ def _counted(found: list[ApiKey]) -> str:
 # --- The editor -----------------------------------------------------------------------------------------------------
 @require_http_methods(["GET", "POST"])
 @page("keys.change_key")
-def key_new(request: HttpRequest) -> HttpResponse:
+def key_new(request: ConsoleRequest) -> HttpResponse:
     """Make a key; ``?from=id`` begins with the scope of another, to replace it."""
     at = timezone.now()
     if request.method == "GET":
@@ -143,7 +143,7 @@ def key_new(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @page("keys.change_key")
-def key_edit(request: HttpRequest, pk: str) -> HttpResponse:
+def key_edit(request: ConsoleRequest, pk: str) -> HttpResponse:
     """Change a key. What loosens it is asked about first: the form comes back with what it would open."""
     key, at = _key(request, pk), timezone.now()
     form = _form(request, request.POST or None, at=at, initial=KeyForm.initial_of(key))
@@ -159,20 +159,20 @@ def key_edit(request: HttpRequest, pk: str) -> HttpResponse:
 
 @require_GET
 @page("keys.change_key")
-def key_effect(request: HttpRequest) -> HttpResponse:
+def key_effect(request: ConsoleRequest) -> HttpResponse:
     """The sentence beside the editor, for what is typed so far."""
     at = timezone.now()
     form = _form(request, request.GET, at=at)
     return TemplateResponse(request, "keys/_effect.html", {"sentence": _sentence(request, form, at)})
 
 
-def _form(request: HttpRequest, *args: object, at: datetime, initial: dict | None = None) -> KeyForm:
+def _form(request: ConsoleRequest, *args: object, at: datetime, initial: dict | None = None) -> KeyForm:
     # Who may not make a gateway key does not see the switch; a key that is one keeps it.
     may_make_gateway = allowed(request.membership, "keys.change_gateway_key")
     return KeyForm(*args, policies=request.workspace.policies.all(), at=at, may_make_gateway=may_make_gateway, initial=initial)
 
 
-def _editor(request: HttpRequest, form: KeyForm, *, at: datetime, key: ApiKey | None = None, opened: Sequence[str] = (), status: int = 200) -> HttpResponse:
+def _editor(request: ConsoleRequest, form: KeyForm, *, at: datetime, key: ApiKey | None = None, opened: Sequence[str] = (), status: int = 200) -> HttpResponse:
     if form.is_bound or key is None:
         sentence = _sentence(request, form, at)
     else:
@@ -180,7 +180,7 @@ def _editor(request: HttpRequest, form: KeyForm, *, at: datetime, key: ApiKey | 
     return TemplateResponse(request, "keys/edit.html", {"form": form, "key": key, "opened": opened, "sentence": sentence}, status=status)
 
 
-def _sentence(request: HttpRequest, form: KeyForm, at: datetime) -> str:
+def _sentence(request: ConsoleRequest, form: KeyForm, at: datetime) -> str:
     """What the typed limits come to; empty while they cannot be read. Without a name there is no key yet, but its limits can be told."""
     if not form.is_bound or set(form.errors) - {"name", "environment"}:
         return ""
@@ -189,7 +189,8 @@ def _sentence(request: HttpRequest, form: KeyForm, at: datetime) -> str:
 
 
 def _openness_of(key: ApiKey) -> words.Openness:
-    return words.Openness(selectors.scope_of(key), key.firewall_policy and key.firewall_policy.name, key.is_firewall_gateway)
+    policy = key.firewall_policy
+    return words.Openness(selectors.scope_of(key), policy.name if policy else None, key.is_firewall_gateway)
 
 
 def _openness(stored: dict, key: ApiKey | None) -> words.Openness:
@@ -199,19 +200,19 @@ def _openness(stored: dict, key: ApiKey | None) -> words.Openness:
         models=ModelList(tuple(stored["model_limits"])) if stored["model_limits_enabled"] else None,
     )
     policy = stored["firewall_policy"]
-    return words.Openness(scope, policy and policy.name, stored.get("is_firewall_gateway", bool(key and key.is_firewall_gateway)))
+    return words.Openness(scope, policy.name if policy else None, stored.get("is_firewall_gateway", bool(key and key.is_firewall_gateway)))
 
 
 # --- One key --------------------------------------------------------------------------------------------------------
 @require_GET
 @page("keys.view_key")
-def key(request: HttpRequest, pk: str) -> HttpResponse:
+def key(request: ConsoleRequest, pk: str) -> HttpResponse:
     return _detail(request, _key(request, pk), at=timezone.now())
 
 
 @require_POST
 @page("keys.change_key")
-def key_switch(request: HttpRequest, pk: str) -> HttpResponse:
+def key_switch(request: ConsoleRequest, pk: str) -> HttpResponse:
     """``action``: disable, enable, freeze, unfreeze."""
     found, at = _key(request, pk), timezone.now()
     try:
@@ -225,7 +226,7 @@ def key_switch(request: HttpRequest, pk: str) -> HttpResponse:
 
 @require_POST
 @page("keys.change_key")
-def key_delete(request: HttpRequest, pk: str) -> HttpResponse:
+def key_delete(request: ConsoleRequest, pk: str) -> HttpResponse:
     found = _key(request, pk)
     services.delete_keys(request.workspace, keys=[found], actor=request.user, at=timezone.now())
     messages.success(request, f"{found.name} is deleted.")
@@ -234,7 +235,7 @@ def key_delete(request: HttpRequest, pk: str) -> HttpResponse:
 
 @require_POST
 @page("keys.reveal_key")
-def key_reveal(request: HttpRequest, pk: str) -> HttpResponse:
+def key_reveal(request: ConsoleRequest, pk: str) -> HttpResponse:
     """Show the plaintext once more, after a sign-in of the last 15 minutes."""
     found, at = _key(request, pk), timezone.now()
     if found.is_firewall_gateway and not allowed(request.membership, "keys.reveal_gateway_key"):
@@ -251,7 +252,7 @@ def key_reveal(request: HttpRequest, pk: str) -> HttpResponse:
     return _detail(request, found, at=at, plaintext=plaintext)
 
 
-def _detail(request: HttpRequest, key: ApiKey, *, at: datetime, plaintext: str = "", is_new: bool = False) -> HttpResponse:
+def _detail(request: ConsoleRequest, key: ApiKey, *, at: datetime, plaintext: str = "", is_new: bool = False) -> HttpResponse:
     scope, policy = selectors.scope_of(key), resolve(key.firewall_policy, _default_policy(request))
     context = {
         "row": _rows(request, [key], at)[0],
@@ -270,12 +271,12 @@ def _detail(request: HttpRequest, key: ApiKey, *, at: datetime, plaintext: str =
 
 
 # --- Helpers --------------------------------------------------------------------------------------------------------
-def _key(request: HttpRequest, pk: str) -> ApiKey:
+def _key(request: ConsoleRequest, pk: str) -> ApiKey:
     found = request.workspace.api_keys.select_related("firewall_policy", "created_by").filter(pk=row_id(pk)).first()
     if found is None:
         raise errors.NotFound("Not found.")
     return found
 
 
-def _default_policy(request: HttpRequest) -> Policy | None:
+def _default_policy(request: ConsoleRequest) -> Policy | None:
     return request.workspace.policies.filter(is_default=True).first()

@@ -2,7 +2,7 @@
 
 from django.contrib import messages
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -13,7 +13,7 @@ from keys.forms import ProviderForm
 from keys.models import ProviderCredential
 from workspaces import errors
 from workspaces.api_base import row_id
-from workspaces.console_base import page
+from workspaces.console_base import ConsoleRequest, page
 
 
 class _Prepared(HttpResponse):
@@ -26,17 +26,17 @@ class _Prepared(HttpResponse):
 
 @require_GET
 @page("keys.view_provider")
-def providers(request: HttpRequest) -> HttpResponse:
+def providers(request: ConsoleRequest) -> HttpResponse:
     return _list(request)
 
 
-def _list(request: HttpRequest, **shown: object) -> HttpResponse:
+def _list(request: ConsoleRequest, **shown: object) -> HttpResponse:
     return TemplateResponse(request, "keys/providers.html", {"providers": list(selectors.providers(request.workspace)), **shown})
 
 
 @require_http_methods(["GET", "POST"])
 @page("keys.change_provider")
-def provider_new(request: HttpRequest) -> HttpResponse:
+def provider_new(request: ConsoleRequest) -> HttpResponse:
     form = ProviderForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         fields = {"secret": ""} | form.stored
@@ -48,7 +48,7 @@ def provider_new(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @page("keys.change_provider")
-def provider_edit(request: HttpRequest, pk: str) -> HttpResponse:
+def provider_edit(request: ConsoleRequest, pk: str) -> HttpResponse:
     provider = _provider(request, pk)
     form = ProviderForm(request.POST or None, initial=ProviderForm.initial_of(provider))
     if provider.is_demo:
@@ -65,7 +65,7 @@ def provider_edit(request: HttpRequest, pk: str) -> HttpResponse:
 
 @require_POST
 @page("keys.change_provider")
-def provider_delete(request: HttpRequest, pk: str) -> HttpResponse:
+def provider_delete(request: ConsoleRequest, pk: str) -> HttpResponse:
     provider = _provider(request, pk)
     provider_services.delete_provider(provider, actor=request.user, at=timezone.now())
     messages.success(request, f"{provider.name} is deleted.")
@@ -74,38 +74,38 @@ def provider_delete(request: HttpRequest, pk: str) -> HttpResponse:
 
 @require_POST
 @page("keys.change_provider")
-def provider_move(request: HttpRequest, pk: str) -> HttpResponse:
+def provider_move(request: ConsoleRequest, pk: str) -> HttpResponse:
     """``to``: up or down, in the order in which providers are asked."""
     provider_services.move_provider(_provider(request, pk), up=request.POST.get("to") == "up", actor=request.user, at=timezone.now())
     return redirect("console:providers")
 
 
 @require_POST
-def provider_test(request: HttpRequest, pk: str) -> HttpResponse:
+def provider_test(request: ConsoleRequest, pk: str) -> HttpResponse:
     """Ask a provider for its models, between two transactions: nothing remote happens inside one."""
     prepared = _prepare_test(request, pk)
     return _show_test(request, pk, outcome=probe.ask(prepared.question)) if isinstance(prepared, _Prepared) else prepared
 
 
 @page("keys.change_provider")
-def _prepare_test(request: HttpRequest, pk: str) -> HttpResponse:
+def _prepare_test(request: ConsoleRequest, pk: str) -> HttpResponse:
     provider = _provider(request, pk)
     provider_services.count_test(request.workspace)
     return _Prepared(probe.question(provider))
 
 
 @page("keys.change_provider")
-def _show_test(request: HttpRequest, pk: str, *, outcome: probe.Outcome) -> HttpResponse:
+def _show_test(request: ConsoleRequest, pk: str, *, outcome: probe.Outcome) -> HttpResponse:
     tested = _provider(request, pk)
-    if request.htmx:
+    if request.headers.get("HX-Request"):
         return TemplateResponse(request, "keys/_outcome.html", {"outcome": outcome, "tested": tested})
     return _list(request, outcome=outcome, tested=tested)
 
 
-provider_test.permission = "keys.change_provider"
+provider_test.permission = "keys.change_provider"  # type: ignore[attr-defined]
 
 
-def _provider(request: HttpRequest, pk: str) -> ProviderCredential:
+def _provider(request: ConsoleRequest, pk: str) -> ProviderCredential:
     found = selectors.providers(request.workspace).filter(pk=row_id(pk)).first()
     if found is None:
         raise errors.NotFound("Not found.")
