@@ -7,6 +7,7 @@ only insert. A row is written at most once, however often its batch is tried: it
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ MAX_BATCH_ROWS, MAX_BATCH_BYTES = 2_000, 4 * 1024 * 1024
 #: Above this much waiting, new calls are refused at admission.
 MAX_BUFFER_BYTES = 64 * 1024 * 1024
 RETRY_SECONDS = 0.2
+#: A peer that vanished without a word is noticed by the kernel.
+LIVENESS = {"tcp_user_timeout": 5_000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 
 EVENT_COLUMNS = {
     "id": "uuid", "workspace_id": "bigint", "occurred_at": "timestamptz", "source": "text", "surface": "text", "verdict": "text",
@@ -89,6 +92,7 @@ class Recorder:
         self._in_flight: list[Entry] = []
         self._connection: psycopg.Connection | None = None
         self._pg: pq.PGconn | None = None
+        self._watched: int | None = None
         self._wake = asyncio.Event()
         self._answered: asyncio.Future | None = None
         self._task: asyncio.Task | None = None
@@ -151,11 +155,16 @@ class Recorder:
             await self._wake.wait()
             self._wake.clear()
             while self._buffer:
-                if self._pg is None and not await self._connect():
-                    self._forget_the_old()
-                    await asyncio.sleep(RETRY_SECONDS)
-                    continue
-                await self._write_batch(self._take())
+                try:
+                    if self._pg is not None or await self._connect():
+                        await self._write_batch(self._take())
+                        continue
+                except Exception:
+                    # A recorder that ends refuses every call from then on, so it never does.
+                    logger.exception("recorder_bug")
+                    self._close()
+                self._forget_the_old()
+                await asyncio.sleep(RETRY_SECONDS)
 
     def _take(self) -> list[Entry]:
         batch, rows, size = [], 0, 0
@@ -170,6 +179,9 @@ class Recorder:
         self._in_flight = batch
         try:
             await self._try(batch)
+        except Exception:
+            self._put_back([entry for entry in batch if not entry.done.done()])
+            raise
         finally:
             self._in_flight = []
 
@@ -226,17 +238,22 @@ class Recorder:
         try:
             self._connection = await asyncio.to_thread(self._open)
         except psycopg.Error as error:
-            logger.warning("recorder_cannot_connect", extra={"error": str(error).strip()[:200]})
+            # An address that cannot be read is quoted in its error, password and all.
+            said = str(error).strip()[:200] if isinstance(error, psycopg.OperationalError) else type(error).__name__
+            logger.warning("recorder_cannot_connect", extra={"error": said})
             return False
         self._pg = self._connection.pgconn
         self._pg.nonblocking = 1
-        asyncio.get_running_loop().add_reader(self._pg.socket, self._readable)
+        # A copy of the descriptor: libpq closes its own the moment the connection is lost, and a number that is closed
+        # before it is unwatched is soon somebody else's.
+        self._watched = os.dup(self._pg.socket)
+        asyncio.get_running_loop().add_reader(self._watched, self._readable)
         return True
 
     def _open(self) -> psycopg.Connection:
         milliseconds = int(STATEMENT_SECONDS * 1000)
         options = f"-c statement_timeout={milliseconds} -c timezone=UTC"
-        connection = psycopg.connect(self._url, autocommit=True, connect_timeout=3, options=options, application_name="orca-recorder")
+        connection = psycopg.connect(self._url, autocommit=True, connect_timeout=3, options=options, application_name="orca-recorder", **LIVENESS)
         prepared = connection.pgconn.prepare(b"record", STATEMENT)
         if prepared.status != pq.ExecStatus.COMMAND_OK:
             message = prepared.error_message.decode(errors="replace")
@@ -245,23 +262,24 @@ class Recorder:
         return connection
 
     def _close(self) -> None:
-        if self._pg is not None:
-            with contextlib.suppress(Exception):
-                asyncio.get_running_loop().remove_reader(self._pg.socket)
+        if self._watched is not None:
+            asyncio.get_running_loop().remove_reader(self._watched)
+            os.close(self._watched)
         if self._connection is not None:
             with contextlib.suppress(psycopg.Error):
                 self._connection.close()
-        self._connection = self._pg = None
+        self._connection = self._pg = self._watched = None
 
     async def _execute(self, batch: list[Entry]) -> None:
-        assert self._pg is not None
+        pg = self._pg
+        assert pg is not None
         events = b"[" + b",".join(entry.events for entry in batch if entry.events) + b"]"
         usage = b"[" + b",".join(entry.usage for entry in batch if entry.usage) + b"]"
         self._answered = asyncio.get_running_loop().create_future()
-        self._pg.send_query_prepared(b"record", [events, usage])
+        pg.send_query_prepared(b"record", [events, usage])
         try:
             async with asyncio.timeout(STATEMENT_SECONDS + 1):
-                while self._pg.flush():
+                while pg.flush():
                     # The socket's buffer is full: rows of this size are rare, and PostgreSQL drains it in a moment.
                     await asyncio.sleep(0.001)
                 status, sqlstate, message = await self._answered
@@ -286,10 +304,8 @@ class Recorder:
                 pass
         except psycopg.OperationalError as error:
             outcome = (pq.ExecStatus.FATAL_ERROR, b"08006", str(error).encode())
-            asyncio.get_running_loop().remove_reader(pg.socket)
-            if answered is None or answered.done():
-                # Lost between two batches: the next one connects anew.
-                self._close()
+            # Between two batches nobody else would notice; the next one connects anew.
+            self._close()
         if answered is not None and not answered.done():
             answered.set_result(outcome)
 
@@ -297,6 +313,6 @@ class Recorder:
 def _as_error(sqlstate: bytes | None, message: bytes) -> psycopg.Error:
     """What a failure means: a value of the batch that PostgreSQL will never take, or a store that is away for now."""
     text = message.decode(errors="replace")
-    if (sqlstate or b"").startswith((b"22", b"23")):
+    if (sqlstate or b"").startswith((b"22", b"23", b"54")):  # data, constraint, limit
         return psycopg.DataError(text)
     return psycopg.OperationalError(text)

@@ -1,0 +1,193 @@
+"""The recorder against a real PostgreSQL: what it says stands does, and nothing that happens to it is for ever."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from itertools import count
+
+import pytest
+import uvloop
+
+from orcarouter.gateway import recorder
+from orcarouter.gateway.recorder import NotRecorded, Recorder
+from tests.environment import DATA_DIR
+from tests.factories.workspaces import make_tenant
+from workspaces import tenancy
+from workspaces.ids import uuid7
+
+_numbers = count()
+
+
+@pytest.fixture
+def workspace(committed):
+    return make_tenant(f"recorder{next(_numbers)}").workspace
+
+
+@pytest.fixture
+def url(settings) -> str:
+    return settings.DATABASE_RECORDER_URL
+
+
+def usage(workspace_id: int, **fields) -> dict:
+    blank = dict.fromkeys(recorder.USAGE_COLUMNS)
+    known = {"request_id": "req_1", "key_id": 1, "token_name": "t", "environment": "", "status": 200, "outcome": "completed", "streamed": False}
+    counts = {"prompt_tokens": 1, "completion_tokens": 1, "cached_tokens": 0, "reasoning_tokens": 0, "usage_source": "provider", "latency_ms": 1}
+    digests = {"context_digest": "", "fingerprint": ""}
+    return blank | known | counts | digests | {"id": uuid7(), "workspace_id": workspace_id, "occurred_at": datetime.now(UTC)} | fields
+
+
+@asynccontextmanager
+async def running(url: str):
+    made = Recorder(url)
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.stop()
+
+
+async def stored(workspace) -> list:
+    def read():
+        with tenancy.scope(workspace.pk):
+            return sorted(workspace.usage.values_list("pk", flat=True))
+
+    return await asyncio.to_thread(read)
+
+
+def kill_backend(made: Recorder) -> None:
+    """End the recorder's connection from the other side, as an operator or a fail-over does."""
+    if made._pg is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(made._pg.backend_pid, signal.SIGTERM)
+
+
+async def test_what_is_said_to_stand_is_committed_once_however_often_it_is_sent(workspace, url):
+    row = usage(workspace.pk)
+    async with running(url) as made:
+        await asyncio.gather(*(made.submit([], [row]) for _ in range(20)), made.submit([], [usage(workspace.pk)]))
+    found = await stored(workspace)
+    assert len(found) == 2
+    assert row["id"] in found
+
+
+@pytest.mark.parametrize("bad", [{"token_name": "a\x00b"}, {"prompt_tokens": 2**40}, {"outcome": None}, {"token_name": "x" * 20_000, "request_id": None}])
+async def test_a_value_that_postgresql_refuses_fails_its_own_caller_alone(workspace, url, bad):
+    rows = [usage(workspace.pk) for _ in range(6)]
+    rows[3] |= bad
+    async with running(url) as made:
+        told = await asyncio.gather(*(made.submit([], [row]) for row in rows), return_exceptions=True)
+    assert [type(answer) for answer in told] == [type(None)] * 3 + [NotRecorded] + [type(None)] * 2
+    assert await stored(workspace) == sorted(row["id"] for row in rows if row is not rows[3])
+
+
+@pytest.mark.parametrize("bad", ["\ud800", 2**70])
+async def test_what_cannot_be_written_as_json_fails_its_caller_before_the_batch(workspace, url, bad):
+    async with running(url) as made:
+        good = made.submit([], [usage(workspace.pk)])
+        with pytest.raises(TypeError):
+            made.submit([], [usage(workspace.pk, token_name=bad)])
+        await good
+    assert len(await stored(workspace)) == 1
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_connection_lost_between_two_batches_costs_the_next_one_nothing(workspace, url, new_loop):
+    async def lose_it() -> list:
+        rows = [usage(workspace.pk) for _ in range(5)]
+        async with running(url) as made:
+            for row in rows:
+                await made.submit([], [row])
+                kill_backend(made)
+                # Numbers that libpq's closed descriptor left free are taken at once by others.
+                others = [socket.socket() for _ in range(8)]
+                async with asyncio.timeout(5):
+                    while made._pg is not None:
+                        await asyncio.sleep(0.01)
+                for other in others:
+                    other.close()
+            before = asyncio.get_running_loop().time()
+            await made.submit([], [usage(workspace.pk)])
+            assert asyncio.get_running_loop().time() - before < recorder.WAIT_SECONDS - 1
+        return rows
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        rows = runner.run(lose_it())
+        found = runner.run(stored(workspace))
+    assert {row["id"] for row in rows} <= set(found)
+    assert len(found) == 6
+
+
+async def test_backends_killed_under_load_lose_and_double_nothing(workspace, url):
+    rows = [usage(workspace.pk) for _ in range(3_000)]
+    async with running(url) as made:
+        waiting = []
+        for number, row in enumerate(rows):
+            waiting.append(made.submit([], [row]))
+            if number % 500 == 250:
+                await asyncio.sleep(0.01)
+                kill_backend(made)
+        await asyncio.gather(*waiting)
+    assert await stored(workspace) == sorted(row["id"] for row in rows)
+
+
+async def test_a_stalled_postgresql_is_told_in_time_and_its_rows_stand_afterwards(workspace, url, monkeypatch):
+    monkeypatch.setattr(recorder, "WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(recorder, "STATEMENT_SECONDS", 1.0)
+    late = usage(workspace.pk)
+    async with running(url) as made:
+        await made.submit([], [usage(workspace.pk)])
+        backend = made._pg.backend_pid
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            with pytest.raises(NotRecorded):
+                await made.submit([], [late])
+        finally:
+            os.kill(backend, signal.SIGCONT)
+        monkeypatch.setattr(recorder, "WAIT_SECONDS", 20)
+        await made.submit([], [usage(workspace.pk)])
+        assert made._buffered_bytes == 0
+    assert late["id"] in await stored(workspace)
+
+
+async def test_a_postgresql_that_only_reads_is_left_for_a_connection_that_writes(workspace, url):
+    async with running(url) as made:
+        await made.submit([], [usage(workspace.pk)])
+        made._pg.exec_(b"SET default_transaction_read_only = on")
+        row = usage(workspace.pk)
+        await made.submit([], [row])
+    assert row["id"] in await stored(workspace)
+
+
+async def test_a_full_buffer_admits_no_call_and_refuses_rows(workspace, monkeypatch):
+    monkeypatch.setattr(recorder, "MAX_BUFFER_BYTES", 10_000)
+    monkeypatch.setattr(recorder, "WAIT_SECONDS", 0.3)
+    monkeypatch.setattr(recorder, "STATEMENT_SECONDS", 0.1)
+    nowhere = f"postgresql:///none?host={DATA_DIR}/nowhere"
+    async with running(nowhere) as made:
+        assert made.accepts
+        waiting = [made.submit([], [usage(workspace.pk)]) for _ in range(40)]
+        assert all(isinstance(told, NotRecorded) for told in await asyncio.gather(*waiting, return_exceptions=True))
+        assert made._buffered_bytes <= 10_000
+        await asyncio.sleep(1)
+        assert not made.accepts
+
+
+async def test_an_address_that_cannot_be_read_is_not_quoted_in_the_log(workspace, monkeypatch, caplog):
+    monkeypatch.setattr(recorder, "WAIT_SECONDS", 0.3)
+    monkeypatch.setattr(recorder, "STATEMENT_SECONDS", 0.1)
+    async with running("postgres//orca:hunter2@db/orca") as made:
+        with pytest.raises(NotRecorded):
+            await made.submit([], [usage(workspace.pk)])
+    assert "recorder_cannot_connect" in caplog.text
+    assert all("hunter2" not in str(vars(record)) for record in caplog.records)
+
+
+async def test_a_batch_larger_than_the_sockets_buffer_is_written(workspace, url):
+    rows = [usage(workspace.pk, token_name="x" * 1_500) for _ in range(4_000)]
+    async with running(url) as made:
+        await asyncio.gather(*(made.submit([], [row]) for row in rows))
+    assert len(await stored(workspace)) == len(rows)
