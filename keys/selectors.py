@@ -96,10 +96,12 @@ def run_traces(workspace_id: int, key_id: int, run_id: str | None, since: dateti
             )
             .order_by("-last_at")
         )
-        return [
-            RunTrace(row["agent_run_id"] or "", row["calls"], row["cost"], row["last_at"], row["digests"][0] or "", row["fingerprints"][0] or "")
-            for row in rows
-        ]
+        return [_run_trace(row) for row in rows]
+
+
+def _run_trace(row: dict) -> RunTrace:
+    last = {name: row[name][0] or "" for name in ("digests", "fingerprints")}
+    return RunTrace(row["agent_run_id"] or "", row["calls"], row["cost"], row["last_at"], last["digests"], last["fingerprints"])
 
 
 def scope_of(key: ApiKey) -> Scope:
