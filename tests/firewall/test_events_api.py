@@ -2,12 +2,15 @@
 
 import random
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
+from django.db import connection
 
 from firewall.engine.glob import parse
 from firewall.models import Event
 from tests.factories.firewall import EventFactory
+from workspaces import tenancy
 from workspaces.permissions import Role
 
 EVENTS = "/api/workspace/firewall/events"
@@ -116,6 +119,20 @@ def test_every_filter_finds_what_a_reader_of_all_events_would(acme, rival, api):
         expected = [str(event.pk) for event in events if fits(event, wanted)]
         assert ids(page) == expected[:limit], wanted
         assert (page.json()["next"] is not None) == (len(expected) > limit), wanted
+
+
+def test_grouped_events_are_the_same_whether_walked_to_or_looked_up(acme):
+    chance = random.Random(11)
+    events = sorted((some_event(chance, acme.workspace) for _ in range(80)), key=lambda event: event.pk, reverse=True)
+    grouped = [event.pk for event in events if {"kb.read", "exec"} & set(event.tools)]
+    call = "SELECT orca_grouped_events(%s, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, %s, %s, %s, %s, %s)"
+
+    with tenancy.scope(acme.workspace.pk), connection.cursor() as cursor:
+        for near in (0, 1, 5, 20, 1000):
+            for newest_first, expected in ((True, grouped), (False, grouped[::-1])):
+                for at_most in (0, 1, 4, 100):
+                    cursor.execute(call, [["kb.read", "exec"], UUID(int=0), UUID(int=2**128 - 1), newest_first, at_most, near])
+                    assert [row[0] for row in cursor.fetchall()] == expected[:at_most], (near, newest_first, at_most)
 
 
 @pytest.mark.parametrize("wanted", [{}, {"tool_name": "kb.read"}, {"tool_name": "*.exec"}])

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from django.db.models import Count, DateTimeField, Func, Q, QuerySet, Sum, Value
+from django.db.models.functions import Greatest
 
 from orcarouter.activity.selectors.runs import DECISIONS, UNPRICED
 from workspaces import money
@@ -176,12 +177,5 @@ def _ids(stretch: Stretch) -> dict:
 
 
 def _bucket(stretch: Stretch) -> Func:
-    """The start of a row's bucket, by its id: what selects the row also places it."""
-    return Func(Value(stretch.step), _MadeAt("id"), Value(stretch.since), function="date_bin", output_field=DateTimeField())
-
-
-class _MadeAt(Func):
-    """When an id was made: its first 48 bits, in milliseconds (``uuid_extract_timestamp`` needs PostgreSQL 18 for this version)."""
-
-    template = "to_timestamp(('x0000' || left(replace(%(expressions)s::text, '-', ''), 12))::bit(64)::bigint / 1000.0)"
-    output_field = DateTimeField()
+    """The start of a row's bucket. A call that began before the stretch and ended in it counts in its first one."""
+    return Func(Value(stretch.step), Greatest("occurred_at", Value(stretch.since)), Value(stretch.since), function="date_bin", output_field=DateTimeField())
