@@ -1,6 +1,6 @@
 """UUIDv7 (RFC 9562, 5.7): ids that sort by time, so one index serves the primary key, paging and time filters."""
 
-import secrets
+import os
 import threading
 import time
 from datetime import UTC, datetime
@@ -13,10 +13,14 @@ _last = 0
 def uuid7() -> UUID:
     """A new id, greater than every one made before it in this process."""
     global _last
-    stamp = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(74)
+    now_ms = time.time_ns() // 1_000_000
     with _lock:
-        # Several ids in one millisecond, or a clock set back: continue from the last one, so that order is kept.
-        _last = stamp = stamp if stamp > _last else _last + 1 + secrets.randbits(32)
+        if now_ms > _last >> 80:
+            _last = now_ms << 80 | int.from_bytes(os.urandom(9)) << 2
+        else:
+            # Several ids in one millisecond, or a clock set back: continue from the last one, so that order is kept.
+            _last += 1 + int.from_bytes(os.urandom(4))
+        stamp = _last
     time_ms, tail = stamp >> 80, stamp & ((1 << 74) - 1)
     return UUID(int=time_ms << 80 | 0x7 << 76 | (tail >> 62) << 64 | 0b10 << 62 | tail & ((1 << 62) - 1))
 

@@ -131,10 +131,10 @@ class Site:
             for kind in KINDS:
                 address = f"http://127.0.0.1:{self.ports.provider}/{kind}/v1"
                 models = [ModelSpec(kind, input_per_million_micro_usd=150_000, output_per_million_micro_usd=600_000)]
-                fields = {"name": kind, "base_url": address, "secret": "sk-bench"}
-                provider_services.create_provider(workspace, **fields, models=models, actor=owner, at=at)
+                secret = f"sk-{kind}"
+                provider_services.create_provider(workspace, name=kind, base_url=address, secret=secret, models=models, actor=owner, at=at)
             policy = firewall.services.create_policy(workspace, fields={"name": "bench", "default_verdict": "deny"}, rules=RULES, actor=owner, at=at)
-            fields = {"name": "governed", "firewall_policy": policy}
+            fields: dict[str, object] = {"name": "governed", "firewall_policy": policy}
             self.governed = keys.services.create_key(workspace, fields=fields, actor=owner, at=at)[1]
             self.bare = keys.services.create_key(workspace, fields={"name": "bare"}, actor=owner, at=at)[1]
 

@@ -48,8 +48,8 @@ class Gateway:
             self._open -= 1
             metrics.OPEN_STREAMS.dec()
             request.close()
-            metrics.CALLS.labels(route, request.status or 499).inc()
-            metrics.LATENCY.labels(route).observe(time.monotonic() - started)
+            metrics.calls_of(route, request.status or 499).inc()
+            metrics.latency_of(route).observe(time.monotonic() - started)
 
     async def _serve(self, request: Request, handler, argument: str) -> None:
         try:

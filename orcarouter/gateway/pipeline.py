@@ -28,7 +28,6 @@ from orcarouter.gateway.state import State
 from orcarouter.gateway.upstream import ProviderAnswer, Upstream
 from workspaces import errors, vault
 from workspaces.engine import client_address
-from workspaces.ids import uuid7
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +88,7 @@ async def chat_completions(state: State, upstream: Upstream, request: Request) -
     token_hash, grant = await authenticate(state, request)
     correlation = correlate.read(request.headers)
     exchange = _parse(await request.read_body())
-    lineage = _lineage(grant, exchange, correlation, started_at)
+    lineage = _lineage(request, grant, exchange, correlation, started_at)
     current, admission = await state.admit(token_hash, grant, lineage)
     require(request, current, exchange.model)
     assert current is not None
@@ -100,12 +99,14 @@ async def chat_completions(state: State, upstream: Upstream, request: Request) -
     await Relay(state, upstream, request, call, RunState(admission.calls, admission.cost_micro_usd)).run()
 
 
-def _lineage(grant: Grant, exchange: Exchange, correlation: correlate.Correlation, at: datetime) -> runs.Lineage:
+def _lineage(request: Request, grant: Grant, exchange: Exchange, correlation: correlate.Correlation, at: datetime) -> runs.Lineage:
     digests = tuple(digest.hex() for digest in message_digests(exchange, secret=_PEPPER)[-runs.MAX_PREFIXES :][::-1])
     run_id = correlation.agent_run_id
     if run_id is None and grant.one_run_an_hour:
         run_id = f"key-{grant.key_id}-{at:%Y%m%d%H}"
-    return runs.Lineage(run_id, f"run_{uuid7().hex}", fingerprint(grant.key_id, exchange, secret=_PEPPER).hex(), digests)
+    # A run that begins with this call has the call's own id.
+    candidate = f"run_{request.id.removeprefix('req_')}"
+    return runs.Lineage(run_id, candidate, fingerprint(grant.key_id, exchange, secret=_PEPPER).hex(), digests)
 
 
 class Relay:

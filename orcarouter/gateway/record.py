@@ -35,10 +35,11 @@ class Call:
     fingerprint: str
     route: Route | None = field(default=None)
     first_byte_ms: int | None = None
+    #: The columns that events and usage share.
+    shared: dict = field(init=False, repr=False)
 
-    def lineage(self) -> dict:
-        """The columns that events and usage share."""
-        return {
+    def __post_init__(self) -> None:
+        self.shared = {
             "workspace_id": self.grant.workspace_id,
             "request_id": self.request_id,
             "key_id": self.grant.key_id,
@@ -72,9 +73,10 @@ def emitted(call: Call, calls: Sequence[EmittedCall], decisions: Sequence[Decisi
 
 
 def _event(call: Call, decision: Decision, surface: Surface, at: datetime, tools: Sequence[str]) -> dict:
-    metrics.DECISIONS.labels(surface, decision.verdict).inc(len(tools))
+    metrics.decisions_of(surface, decision.verdict).inc(len(tools))
     names = [shown(name) for name in tools]
-    return call.lineage() | {
+    return {
+        **call.shared,
         "id": uuid7(),
         "occurred_at": at,
         "source": "relay",
@@ -99,7 +101,8 @@ def _event(call: Call, decision: Decision, surface: Surface, at: datetime, tools
 
 def usage(call: Call, *, outcome: str, status: int, used: Usage, source: UsageSource, latency_ms: int, error_code: str | None = None) -> dict:
     """The one row a finished call leaves; ``cost_micro_usd`` None is an unknown price."""
-    return call.lineage() | {
+    return {
+        **call.shared,
         "id": uuid7(),
         "occurred_at": call.started_at,
         "provider_id": call.route and call.route.provider_id,

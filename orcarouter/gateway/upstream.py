@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import aiohttp
 import orjson
@@ -94,6 +95,8 @@ class Upstream:
 
     async def start(self) -> None:
         self._resolver = net.PinnedResolver()
+        # What it says of a URL follows from the URL and the settings alone.
+        self._permit = lru_cache(1024)(self._resolver.permit)
         vetted = aiohttp.TCPConnector(resolver=self._resolver, limit=0, ttl_dns_cache=30, keepalive_timeout=30)
         self._sessions[False] = _session(vetted)
         if settings.DEMO_PROVIDER_SOCKET:
@@ -132,7 +135,7 @@ class Upstream:
             raise UpstreamError("The demo provider is not part of this installation.")
         try:
             if not route.is_demo:
-                self._resolver.permit(route.base_url)
+                self._permit(route.base_url)
             async with asyncio.timeout(settings.UPSTREAM_FIRST_BYTE_SECONDS):
                 response = await session.post(f"{route.base_url}/chat/completions", data=body, headers=headers, allow_redirects=False)
         except TimeoutError as error:
