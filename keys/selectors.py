@@ -1,11 +1,12 @@
 """Reads of keys, providers and usage. ``load_grant`` comes before a workspace is known and finds it by the key's hash."""
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.db import connection
@@ -99,7 +100,7 @@ def run_traces(workspace_id: int, key_id: int, run_id: str | None, since: dateti
         return [_run_trace(row) for row in rows]
 
 
-def _run_trace(row: dict) -> RunTrace:
+def _run_trace(row: Mapping[str, Any]) -> RunTrace:
     last = {name: row[name][0] or "" for name in ("digests", "fingerprints")}
     return RunTrace(row["agent_run_id"] or "", row["calls"], row["cost"], row["last_at"], last["digests"], last["fingerprints"])
 
