@@ -47,7 +47,10 @@ class PolicyForm(Based):
 class RuleForm(Based):
     label = forms.CharField(label="Name", required=False, max_length=120, widget=forms.TextInput(attrs={"autocomplete": "off"}))
     tool_name_glob = forms.CharField(
-        label="Tool", required=False, max_length=128, widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"})
+        label="Tool",
+        required=False,
+        max_length=128,
+        widget=forms.TextInput(attrs={"placeholder": "every tool", "autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}),
     )
     stage = forms.ChoiceField(label="Surface", choices=SURFACES, required=False)
     verdict = forms.ChoiceField(label="Then", choices=RuleVerdict.choices, initial=RuleVerdict.DENY)

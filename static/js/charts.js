@@ -76,7 +76,7 @@ function draw(figure) {
   };
   plot.replaceChildren();
   const chart = new window.uPlot({
-    width: plot.clientWidth, height: plot.clientHeight, legend: { show: false }, padding: [8, 8, 0, 0],
+    width: plot.clientWidth, height: plot.clientHeight, legend: { show: false }, padding: [8, 20, 0, 0],
     cursor: { y: false, points: { size: 7, show: !stack }, drag: { x: false, y: false } },
     scales: { x: { range: (_, low, high) => (stack && xs.length > 1 ? [low - (xs[1] - xs[0]) / 2, high + (xs[1] - xs[0]) / 2] : low === high ? [low - 1, high + 1] : [low, high]) },
       y: { range: (_, low, high) => [0, (high || 1) * 1.06] } },
