@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.contrib import messages
 from django.db import transaction
 from django.http import HttpResponse
@@ -264,6 +265,7 @@ def _detail(request: ConsoleRequest, key: ApiKey, *, at: datetime, plaintext: st
         "plaintext": plaintext,
         "is_new": is_new,
         "may_reveal": allowed(request.membership, "keys.reveal_gateway_key" if key.is_firewall_gateway else "keys.reveal_key"),
+        "sends_mail": settings.SENDS_MAIL,
         "base_url": request.build_absolute_uri("/v1"),
         "model": next(iter(key.model_limits), "") or selectors.first_model(request.workspace),
     }
