@@ -11,6 +11,8 @@ MAX_BODY_BYTES = 20 * 1024 * 1024
 MAX_HEADER_BYTES = 64 * 1024
 #: Seconds a client may take to send its body.
 BODY_SECONDS = 60.0
+#: A call that is answered sooner than this many seconds is not watched: nobody would gain by its end.
+WATCH_AFTER_SECONDS = 0.05
 
 
 class Request:
@@ -24,7 +26,7 @@ class Request:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self._raw_headers = scope["headers"]
         self._receive, self._send = receive, send
-        self._watch: asyncio.Task | None = None
+        self._watch: asyncio.TimerHandle | asyncio.Task | None = None
         self.is_answering = False
         self.is_ended = False
         self.hung_up = False
@@ -65,17 +67,17 @@ class Request:
                 raise errors.PayloadTooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes.")
             pieces.append(piece)
             if not message.get("more_body"):
-                self._watch_for_hang_up()
+                loop, call = asyncio.get_running_loop(), asyncio.current_task()
+                assert call is not None
+                self._watch = loop.call_later(WATCH_AFTER_SECONDS, self._watch_for_hang_up, call)
                 return b"".join(pieces)
 
-    def _watch_for_hang_up(self) -> None:
+    def _watch_for_hang_up(self, call: asyncio.Task) -> None:
         # uvicorn does not cancel the application when a client goes away: it says so to whoever asks.
-        call = asyncio.current_task()
-
         async def watch() -> None:
             while (await self._receive())["type"] != "http.disconnect":
                 pass
-            if not self.is_ended and call is not None:
+            if not self.is_ended:
                 self.hung_up = True
                 call.cancel("the client hung up")
 

@@ -9,8 +9,8 @@ import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from functools import partial
+from typing import Any
 
 import hiredis
 from django.conf import settings
@@ -234,7 +234,7 @@ class State:
         """Return when the rows stand. PostgreSQL away: ``StoreUnavailable``, and what they decided is not answered."""
         try:
             # A caller that goes away takes its waiting along, not the record.
-            await asyncio.shield(recording)
+            await (recording if recording.done() else asyncio.shield(recording))
         except NotRecorded as error:
             metrics.NOT_RECORDED.inc()
             raise StoreUnavailable("The call cannot be recorded just now, so it is not answered.") from error
