@@ -42,6 +42,8 @@ class Link(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self._keeper: asyncio.Task | None = None
         self._lost = asyncio.Event()
+        self._is_greeted = False
+        self._refusal = ""
 
     # --- Life ---
     async def start(self) -> None:
@@ -59,11 +61,11 @@ class Link(asyncio.Protocol):
 
     @property
     def is_up(self) -> bool:
-        return self._transport is not None
+        return self._is_greeted
 
     async def _keep_connected(self) -> None:
         while True:
-            if self._transport is None:
+            if not self._is_greeted:
                 try:
                     await self._connect()
                     logger.info("valkey_connected")
@@ -76,21 +78,44 @@ class Link(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         parts = urlsplit(self._url)
         self._lost.clear()
-        async with asyncio.timeout(CONNECT_SECONDS):
-            if parts.scheme == "unix":
-                await loop.create_unix_connection(lambda: self, unquote(parts.path))
-            else:
-                await loop.create_connection(lambda: self, parts.hostname or "127.0.0.1", parts.port or 6379, ssl=parts.scheme == "rediss" or None)
-        with contextlib.suppress(Away):
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                if parts.scheme == "unix":
+                    await loop.create_unix_connection(lambda: self, unquote(parts.path))
+                else:
+                    await loop.create_connection(lambda: self, parts.hostname or "127.0.0.1", parts.port or 6379, ssl=parts.scheme == "rediss" or None)
+                await self._greet()
+        except BaseException:
+            self._drop()
+            raise
+
+    async def _greet(self) -> None:
+        """Sign in and hear an answer: until then nobody else's command may go out, and one that only listens is not up."""
+        parts = urlsplit(self._url)
+        database = parse_qs(parts.query).get("db", [parts.path.strip("/") if parts.scheme != "unix" else ""])[0]
+        try:
             if parts.password:
-                await self.call("AUTH", *([unquote(parts.username)] if parts.username else []), unquote(parts.password))
-            database = parse_qs(parts.query).get("db", [parts.path.strip("/") if parts.scheme != "unix" else ""])[0]
+                await self._ask("AUTH", *([unquote(parts.username)] if parts.username else []), unquote(parts.password))
             if database not in ("", "0"):
-                await self.call("SELECT", database)
+                await self._ask("SELECT", database)
+            await self._ask("PING")
+        except (Away, hiredis.ReplyError) as error:
+            # The first word says it (WRONGPASS, NOAUTH, LOADING); the rest may quote what was sent.
+            refusal = str(error).partition(" ")[0]
+            if refusal != self._refusal:
+                logger.warning("valkey_refuses", extra={"error": refusal})
+            self._refusal = refusal
+            raise ConnectionRefusedError(refusal) from None
+        self._is_greeted, self._refusal = True, ""
 
     # --- Use ---
     async def call(self, *command: str | bytes | int) -> Any:
         """The reply to one command. Raises ``Away``, or ``hiredis.ReplyError`` for an error that Valkey answers."""
+        if not self._is_greeted:
+            raise Away("Valkey is away")
+        return await self._ask(*command)
+
+    async def _ask(self, *command: str | bytes | int) -> Any:
         if self._transport is None:
             raise Away("Valkey is away")
         future = asyncio.get_running_loop().create_future()
@@ -102,7 +127,7 @@ class Link(asyncio.Protocol):
 
     def hint(self, *command: str | bytes | int) -> None:
         """Send a command whose loss is harmless; its reply is dropped."""
-        if self._transport is not None:
+        if self._is_greeted:
             self._send(command, None)
 
     def _send(self, command: tuple, future: asyncio.Future | None) -> None:
@@ -157,6 +182,7 @@ class Link(asyncio.Protocol):
         for future, _ in waiting:
             if future is not None and not future.done():
                 future.set_exception(Away("Valkey does not answer"))
-        if not (self._keeper and self._keeper.done()):  # after `stop` it is no loss
+        if self._is_greeted and not (self._keeper and self._keeper.done()):  # after `stop` it is no loss
             logger.warning("valkey_lost")
+        self._is_greeted = False
         self._lost.set()

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 import orjson
 import psycopg
@@ -32,7 +33,7 @@ MAX_BATCH_ROWS, MAX_BATCH_BYTES = 2_000, 4 * 1024 * 1024
 MAX_BUFFER_BYTES = 64 * 1024 * 1024
 RETRY_SECONDS = 0.2
 #: A peer that vanished without a word is noticed by the kernel.
-LIVENESS = {"tcp_user_timeout": 5_000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+LIVENESS: dict[str, Any] = {"tcp_user_timeout": 5_000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 
 EVENT_COLUMNS = {
     "id": "uuid", "workspace_id": "bigint", "occurred_at": "timestamptz", "source": "text", "surface": "text", "verdict": "text",

@@ -105,7 +105,7 @@ def test_a_connection_lost_between_two_batches_costs_the_next_one_nothing(worksp
                 # Numbers that libpq's closed descriptor left free are taken at once by others.
                 others = [socket.socket() for _ in range(8)]
                 async with asyncio.timeout(5):
-                    while made._pg is not None:
+                    while made._pg is not None:  # noqa: ASYNC110 - nothing announces it
                         await asyncio.sleep(0.01)
                 for other in others:
                     other.close()
