@@ -20,8 +20,13 @@ class Based(forms.Form):
 
     def refuse(self, error: OrcaError) -> None:
         """Say a service's refusal at the fields that it names."""
-        for problem in error.metadata.get("errors") or [{"param": error.param, "message": error.message}]:
-            self.add_error(problem["param"] if problem["param"] in self.fields and problem["param"] != "version" else None, problem["message"])
+        found = error.metadata.get("errors")
+        for problem in found if isinstance(found, list) else [{"param": error.param, "message": error.message}]:
+            name, message = problem["param"], str(problem["message"])
+            if name in self.fields and name != "version":
+                self.add_error(str(name), message)
+            else:
+                self.add_error(None, message)
 
 
 class PolicyForm(Based):
@@ -45,7 +50,7 @@ class PolicyForm(Based):
 
 
 class RuleForm(Based):
-    label = forms.CharField(label="Name", required=False, max_length=120, widget=forms.TextInput(attrs={"autocomplete": "off"}))
+    label = forms.CharField(label="Name", required=False, max_length=120, widget=forms.TextInput(attrs={"autocomplete": "off", "autofocus": True}))
     tool_name_glob = forms.CharField(
         label="Tool",
         required=False,

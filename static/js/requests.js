@@ -44,3 +44,25 @@ document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
   // A refused form: to its summary, which links to the fields.
   if (ctx.response?.status === 422) document.querySelector(".error-summary")?.focus();
 });
+
+// A swap takes what had the focus with it. It goes to what stands in its place: the same element, by its id, the menu's
+// button, the row's handle, or else the nearest of its surroundings that can have it.
+let trail = [];
+const named = (element) => {
+  if (element.dataset.grip !== undefined) return `#${CSS.escape(element.closest("[data-row]").id)} [data-grip]`;
+  const menu = element.getAttribute("popovertarget") || (element.matches("[popover]") && element.id);
+  return menu ? `[popovertarget="${CSS.escape(menu)}"]` : element.id && `#${CSS.escape(element.id)}`;
+};
+
+document.addEventListener("htmx:before:swap", () => {
+  trail = [];
+  for (let at = document.activeElement; at && at !== document.body; at = at.parentElement) trail.push(named(at));
+});
+
+document.addEventListener("htmx:after:swap", () => {
+  if (document.activeElement !== document.body) return;
+  for (const selector of trail.filter(Boolean)) {
+    document.querySelector(selector)?.focus({ preventScroll: true });
+    if (document.activeElement !== document.body) return;
+  }
+});

@@ -55,7 +55,7 @@ OTHERS = [
     "/account/logout/",
     "/api/docs/",
 ]
-FOR_STRANGERS = ["/account/login/", "/account/password/reset/", "/account/login/?next=/keys/"]
+FOR_STRANGERS = ["/account/login/", "/account/login/?next=/keys/"]
 
 
 def look_over(page, path: str) -> list[str]:
