@@ -195,7 +195,7 @@ def environment(stack: Stack, committed, monkeypatch) -> dict[str, str]:
     """The shell of somebody who follows the pages: a token, and a key that is bound to the demo's policy."""
     call_command("bootstrap", stdout=StringIO())
     monkeypatch.setenv("PORT", str(stack.port))
-    monkeypatch.setattr(settings, "PORT", stack.port)
+    monkeypatch.setattr(settings, "BASE_URL", stack.url)
     installation = Installation.found(settings.DATA_DIR)
     key = installation.key(installation.policy(), settings.DATA_DIR / "demo-key")["key"]
     token = json.loads((settings.DATA_DIR / "bootstrap.json").read_text())["access_token"]

@@ -43,7 +43,7 @@ class Installation:
             raise NotReady(f"Nothing has run in {data_dir} yet. Start OrcaRouter in another terminal: make run")
         made = json.loads(kept.read_text())
         moved = any(os.environ.get(name) for name in ("HOST", "PORT"))
-        installation = cls(f"http://{settings.HOST}:{settings.PORT}" if moved else made["base_url"], made["access_token"])
+        installation = cls(settings.BASE_URL if moved else made["base_url"], made["access_token"])
         try:
             installation.ask("GET", "workspace/")
         except Refused as refused:

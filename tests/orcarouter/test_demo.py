@@ -34,7 +34,7 @@ def installation(stack: Stack, committed, monkeypatch) -> Installation:
     """The running stack, with its first workspace."""
     call_command("bootstrap", stdout=StringIO())
     monkeypatch.setenv("PORT", str(stack.port))
-    monkeypatch.setattr(settings, "PORT", stack.port)
+    monkeypatch.setattr(settings, "BASE_URL", stack.url)
     return Installation.found(settings.DATA_DIR)
 
 
