@@ -91,7 +91,8 @@ def _policy_fields(fields: Mapping[str, object], *, known: Mapping[str, object],
 
 
 def _demote_default(workspace: Workspace, *, but: Policy | None, actor: User, at: datetime) -> None:
-    for former in workspace.policies.filter(is_default=True).exclude(pk=but and but.pk):
+    others = workspace.policies.filter(is_default=True)
+    for former in others.exclude(pk=but.pk) if but else others:
         _revise(former, expected_version=None, actor=actor, at=at, is_default=False)
         _settle_policy("firewall_policy_update", former, actor=actor, at=at)
 

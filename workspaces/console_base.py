@@ -8,6 +8,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.template.response import SimpleTemplateResponse
 from django.views.decorators.cache import never_cache
+from django_htmx.middleware import HtmxDetails
 
 from workspaces import errors, tenancy
 from workspaces.authentication import Credential, chosen_membership
@@ -21,6 +22,8 @@ class ConsoleRequest(HttpRequest):
     user: User
     workspace: Workspace
     membership: Membership
+    #: Truthy when htmx asks for a part of the page.
+    htmx: HtmxDetails
 
 
 #: Console pages by view name, for the test that walks roles and routes.

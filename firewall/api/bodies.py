@@ -4,11 +4,10 @@ from collections.abc import Mapping
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.request import Request
 
 from firewall.models import DefaultVerdict, Event, Policy, Rule, RuleVerdict, Settings, Stage
 from firewall.services import SETTINGS_TO_COME
-from workspaces.api_base import Body
+from workspaces.api_base import ApiRequest, Body
 from workspaces.errors import ValidationFailed
 
 
@@ -30,7 +29,7 @@ class Named(Body):
 class RuleFields(Named):
     verdict = serializers.ChoiceField(RuleVerdict.choices)
     priority = serializers.IntegerField(required=False, default=100, min_value=0, max_value=1_000_000, help_text="Lower is judged first; ties by id.")
-    label = serializers.CharField(required=False, allow_blank=True, max_length=120)
+    label = serializers.CharField(required=False, allow_blank=True, max_length=120)  # type: ignore[assignment]  # documented name
     notes = serializers.CharField(required=False, allow_blank=True, max_length=2000)
     stage = serializers.ChoiceField(Stage.choices, required=False, allow_blank=True, help_text="Empty: every surface.")
     tool_name_glob = serializers.CharField(
@@ -96,14 +95,14 @@ class SettingsChange(Named):
     also_known = SETTINGS_TO_COME
 
 
-def read(body: type[Named], request: Request) -> dict:
+def read(body: type[Named], request: ApiRequest) -> dict:
     """The request's body under this description. Raises DRF's ``ValidationError`` for a name that is not known."""
     found = body(data=request.data)
     found.is_valid(raise_exception=True)
     return found.validated_data
 
 
-def expected_version(fields: dict, request: Request) -> int | None:
+def expected_version(fields: dict, request: ApiRequest) -> int | None:
     """Take the version a change is based on out of the body, or out of ``If-Match``; None where neither says."""
     version = fields.pop("version", None)
     if version is None:
@@ -144,7 +143,7 @@ class PolicyWithRules(PolicyOut):
     rules = RuleOut(many=True)
 
     class Meta(PolicyOut.Meta):
-        fields = (*PolicyOut.Meta.fields, "rules")
+        fields = (*PolicyOut.Meta.fields, "rules")  # type: ignore[assignment]
 
 
 class SettingsOut(serializers.ModelSerializer):

@@ -2,13 +2,11 @@
 
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework.request import Request
 from rest_framework.response import Response
 
 from firewall import selectors
 from firewall.api.bodies import EventOut, page_of
-from firewall.models import Event
-from workspaces.api_base import WorkspaceViewSet, page_size, read_cursor
+from workspaces.api_base import ApiRequest, WorkspaceViewSet, page_size
 from workspaces.errors import NotFound
 
 FILTERS = [
@@ -35,16 +33,17 @@ class EventViewSet(WorkspaceViewSet):
     filters = {"list": frozenset(selectors.PARAMS)}
 
     @extend_schema(parameters=FILTERS, responses=page_of(EventOut, "EventPage"))
-    def list(self, request: Request) -> Response:
+    def list(self, request: ApiRequest) -> Response:
         """Events, newest first. Tools of one request that were plainly let through share an event: ``tools`` has them."""
         wanted = selectors.event_filter(request.query_params)
-        position, backwards = read_cursor(request.query_params.get("cursor"), Event)
-        place = {"after" if backwards else "before": position}
-        found, more = selectors.event_page(self.workspace, wanted, at=timezone.now(), limit=page_size(request), **place)
+        position, backwards = selectors.event_place(request.query_params.get("cursor"))
+        found, more = selectors.event_page(
+            self.workspace, wanted, at=timezone.now(), limit=page_size(request), before=None if backwards else position, after=position if backwards else None
+        )
         return Response({"results": EventOut(found, many=True).data} | self._links(found, position, backwards, more))
 
     @extend_schema(responses=page_of(EventOut, "EventsOfRequest"))
-    def of_request(self, request: Request, request_id: str) -> Response:
+    def of_request(self, request: ApiRequest, request_id: str) -> Response:
         """All events of one request, in the order in which they were decided."""
         found = list(selectors.events_of_request(self.workspace, request_id)[: selectors.MOST_OF_A_REQUEST]) if "\x00" not in request_id else []
         if not found:

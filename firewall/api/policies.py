@@ -3,7 +3,6 @@
 from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework.request import Request
 from rest_framework.response import Response
 
 from firewall import selectors, services
@@ -25,7 +24,7 @@ from firewall.api.bodies import (
     read,
 )
 from firewall.models import Policy, Rule
-from workspaces.api_base import WorkspaceViewSet, row_id
+from workspaces.api_base import ApiRequest, WorkspaceViewSet, row_id
 from workspaces.errors import NotFound, ValidationFailed
 
 PAGING = [OpenApiParameter("limit", int, description="1 to 200, 50 unless given."), OpenApiParameter("cursor", str)]
@@ -50,42 +49,42 @@ class PolicyViewSet(WorkspaceViewSet):
         return selectors.policies(self.workspace)
 
     @extend_schema(parameters=PAGING, responses=page_of(PolicyOut, "PolicyPage"))
-    def list(self, request: Request) -> Response:
+    def list(self, request: ApiRequest) -> Response:
         return self.keyset(self.get_queryset(), lambda found: PolicyOut(found, many=True).data)
 
     @extend_schema(request=NewPolicy, responses={201: PolicyWithRules})
-    def create(self, request: Request) -> Response:
+    def create(self, request: ApiRequest) -> Response:
         fields = read(NewPolicy, request)
         rules = fields.pop("rules", [])
         policy = services.create_policy(self.workspace, fields=fields, rules=rules, actor=request.user, at=timezone.now())
         return self._whole(policy.pk, status=201)
 
     @extend_schema(responses=PolicyWithRules)
-    def retrieve(self, request: Request, pk: str) -> Response:
+    def retrieve(self, request: ApiRequest, pk: str) -> Response:
         return self._whole(self.get_object().pk)
 
     @extend_schema(request=NamedPolicyChange, responses=PolicyWithRules)
-    def change_named(self, request: Request) -> Response:
+    def change_named(self, request: ApiRequest) -> Response:
         """Change the fields that are named; ``id`` says of which policy."""
         fields = read(NamedPolicyChange, request)
         self.kwargs["pk"] = fields.pop("id", None)
         return self._change(request, fields)
 
     @extend_schema(request=PolicyChange, responses=PolicyWithRules)
-    def update(self, request: Request, pk: str) -> Response:
+    def update(self, request: ApiRequest, pk: str) -> Response:
         return self._change(request, read(PolicyChange, request))
 
     @extend_schema(request=PolicyChange, responses=PolicyWithRules)
-    def partial_update(self, request: Request, pk: str) -> Response:
+    def partial_update(self, request: ApiRequest, pk: str) -> Response:
         return self._change(request, read(PolicyChange, request))
 
     @extend_schema(responses={204: None})
-    def destroy(self, request: Request, pk: str) -> Response:
+    def destroy(self, request: ApiRequest, pk: str) -> Response:
         services.delete_policy(self.get_object(), expected_version=expected_version({}, request), actor=request.user, at=timezone.now())
         return Response(status=204)
 
     @extend_schema(request=Order, responses=PolicyWithRules)
-    def order(self, request: Request, pk: str) -> Response:
+    def order(self, request: ApiRequest, pk: str) -> Response:
         """Put all rules in a new order; their priorities become 10, 20, 30, ..."""
         policy, fields = self.get_object(), read(Order, request)
         version, ids = expected_version(fields, request), fields.get("rule_ids")
@@ -95,7 +94,7 @@ class PolicyViewSet(WorkspaceViewSet):
         services.order_rules(policy, rule_ids=ids, expected_version=version, actor=request.user, at=timezone.now())
         return self._whole(policy.pk)
 
-    def _change(self, request: Request, fields: dict) -> Response:
+    def _change(self, request: ApiRequest, fields: dict) -> Response:
         policy, version = self.get_object(), expected_version(fields, request)
         services.change_policy(policy, changes=fields, expected_version=version, actor=request.user, at=timezone.now())
         return self._whole(policy.pk)
@@ -124,7 +123,7 @@ class RuleViewSet(WorkspaceViewSet):
         return self.workspace.rules.select_related("policy")
 
     @extend_schema(parameters=[OpenApiParameter("policy_id", int), *PAGING], responses=page_of(RuleOut, "RulePage"))
-    def list(self, request: Request) -> Response:
+    def list(self, request: ApiRequest) -> Response:
         """Rules by descending id; a policy's own page has them in the order in which they are judged."""
         found = self.get_queryset()
         if (policy_id := request.query_params.get("policy_id")) is not None:
@@ -132,37 +131,37 @@ class RuleViewSet(WorkspaceViewSet):
         return self.keyset(found, lambda rules: RuleOut(rules, many=True).data)
 
     @extend_schema(request=NewRule, responses={201: RuleOut})
-    def create(self, request: Request) -> Response:
+    def create(self, request: ApiRequest) -> Response:
         fields = read(NewRule, request)
         policy, version = self._policy(fields.pop("policy_id", None)), expected_version(fields, request)
         rule = services.add_rule(policy, fields=fields, expected_version=version, actor=request.user, at=timezone.now())
         return self._shown(rule, status=201)
 
     @extend_schema(responses=RuleOut)
-    def retrieve(self, request: Request, pk: str) -> Response:
+    def retrieve(self, request: ApiRequest, pk: str) -> Response:
         return self._shown(self.get_object())
 
     @extend_schema(request=NamedRuleChange, responses=RuleOut)
-    def change_named(self, request: Request) -> Response:
+    def change_named(self, request: ApiRequest) -> Response:
         """Change the fields that are named; ``id`` says of which rule."""
         fields = read(NamedRuleChange, request)
         self.kwargs["pk"] = fields.pop("id", None)
         return self._change(request, fields)
 
     @extend_schema(request=RuleChange, responses=RuleOut)
-    def update(self, request: Request, pk: str) -> Response:
+    def update(self, request: ApiRequest, pk: str) -> Response:
         return self._change(request, read(RuleChange, request))
 
     @extend_schema(request=RuleChange, responses=RuleOut)
-    def partial_update(self, request: Request, pk: str) -> Response:
+    def partial_update(self, request: ApiRequest, pk: str) -> Response:
         return self._change(request, read(RuleChange, request))
 
     @extend_schema(responses={204: None})
-    def destroy(self, request: Request, pk: str) -> Response:
+    def destroy(self, request: ApiRequest, pk: str) -> Response:
         services.delete_rule(self.get_object(), expected_version=expected_version({}, request), actor=request.user, at=timezone.now())
         return Response(status=204)
 
-    def _change(self, request: Request, fields: dict) -> Response:
+    def _change(self, request: ApiRequest, fields: dict) -> Response:
         rule, version = self.get_object(), expected_version(fields, request)
         if "policy_id" in fields and self._policy(fields.pop("policy_id")).pk != rule.policy_id:
             raise ValidationFailed("A rule stays in its policy. Add it to the other one and delete it here.", param="policy_id")
@@ -185,11 +184,11 @@ class SettingsViewSet(WorkspaceViewSet):
     permissions = {"retrieve": "firewall.view_settings", "update": "firewall.change_settings"}
 
     @extend_schema(responses=SettingsOut)
-    def retrieve(self, request: Request) -> Response:
+    def retrieve(self, request: ApiRequest) -> Response:
         return Response(SettingsOut(selectors.settings_of(self.workspace)).data)
 
     @extend_schema(request=SettingsChange, responses=SettingsOut)
-    def update(self, request: Request) -> Response:
+    def update(self, request: ApiRequest) -> Response:
         """Change the settings that are named and leave the rest."""
         changes = read(SettingsChange, request)
         settings = services.change_settings(self.workspace, changes=changes, actor=request.user, at=timezone.now())

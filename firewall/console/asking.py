@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db.models import Count
-from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
@@ -13,6 +12,7 @@ from firewall import selectors
 from firewall.engine.decide import resolve
 from firewall.engine.loosening import UNNAMED, let_through
 from firewall.models import Policy, Rule
+from workspaces.console_base import ConsoleRequest
 from workspaces.ids import lowest_at
 
 #: Tools of the last day that are tried by name.
@@ -60,7 +60,7 @@ def _compare(judging: Policy, before, after) -> list[Opening]:
     return [Opening("any tool that no rule names" if shown == UNNAMED else shown, counts.get(shown)) for shown in through]
 
 
-def ask_first(request: HttpRequest, policy: Policy, *, title: str, verb: str, found: Sequence[Opening], words: str = "") -> TemplateResponse | None:
+def ask_first(request: ConsoleRequest, policy: Policy, *, title: str, verb: str, found: Sequence[Opening], words: str = "") -> TemplateResponse | None:
     """The question, or None when there is nothing to ask or it was answered. The form in it sends all fields again.
 
     An htmx request gets the question as a dialog over its page, any other as a page of its own.

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -14,8 +14,8 @@ from firewall import selectors
 from firewall.console.words import event_in_words
 from firewall.models import Event
 from firewall.selectors import EventFilter
-from workspaces.api_base import PAGE_SIZE, read_cursor, write_cursor
-from workspaces.console_base import page
+from workspaces.api_base import PAGE_SIZE, write_cursor
+from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound
 
 #: Rows that one grouped event is unfolded into; what it has more is named in the last of them.
@@ -61,13 +61,13 @@ def unfold(events: Iterable[Event], wanted: EventFilter) -> list[Row]:
 
 @require_GET
 @page("firewall.view_events")
-def events(request: HttpRequest) -> HttpResponse:
+def events(request: ConsoleRequest) -> HttpResponse:
     return _list(request, None)
 
 
 @require_GET
 @page("firewall.view_events")
-def event(request: HttpRequest, pk: UUID, place: int = 0) -> HttpResponse:
+def event(request: ConsoleRequest, pk: UUID, place: int = 0) -> HttpResponse:
     """An event beside the list; for htmx the panel alone. ``place`` is the tool of an event that stands for several."""
     shown = request.workspace.events.filter(pk=pk).first()
     if shown is None or place >= max(len(shown.tools), 1):
@@ -78,7 +78,7 @@ def event(request: HttpRequest, pk: UUID, place: int = 0) -> HttpResponse:
     return _list(request, row)
 
 
-def panel(request: HttpRequest, row: Row) -> dict:
+def panel(request: ConsoleRequest, row: Row) -> dict:
     """What the panel says: the event, what its policy and rule are today, and what else its request did."""
     shown = row.event
     policy = request.workspace.policies.select_related("updated_by").filter(pk=shown.policy_id).first() if shown.policy_id else None
@@ -95,7 +95,7 @@ def panel(request: HttpRequest, row: Row) -> dict:
     }
 
 
-def _query(request: HttpRequest) -> str:
+def _query(request: ConsoleRequest) -> str:
     """The filters as a query string, for the links of rows."""
     kept = request.GET.copy()
     for name in ("cursor", "since"):
@@ -103,11 +103,13 @@ def _query(request: HttpRequest) -> str:
     return f"?{kept.urlencode()}" if kept else ""
 
 
-def _list(request: HttpRequest, shown: Row | None) -> HttpResponse:
+def _list(request: ConsoleRequest, shown: Row | None) -> HttpResponse:
     now = timezone.now()
     wanted = selectors.event_filter(request.GET)
-    position, backwards = read_cursor(request.GET.get("cursor"), Event)
-    found, more = selectors.event_page(request.workspace, wanted, at=now, limit=PAGE_SIZE, **{"after" if backwards else "before": position})
+    position, backwards = selectors.event_place(request.GET.get("cursor"))
+    found, more = selectors.event_page(
+        request.workspace, wanted, at=now, limit=PAGE_SIZE, before=None if backwards else position, after=position if backwards else None
+    )
     newer = found and (more if backwards else position is not None)
     older = found and (more or backwards)
     context = {
@@ -132,10 +134,10 @@ def _list(request: HttpRequest, shown: Row | None) -> HttpResponse:
     return TemplateResponse(request, "firewall/events.html", context)
 
 
-def _key_name(request: HttpRequest, key_id: int | None) -> str:
+def _key_name(request: ConsoleRequest, key_id: int | None) -> str:
     found = request.workspace.api_keys.filter(pk=key_id).values_list("name", flat=True).first() if key_id is not None else None
     return found or (str(key_id) if key_id is not None else "")
 
 
-def _environments(request: HttpRequest) -> list[str]:
+def _environments(request: ConsoleRequest) -> list[str]:
     return sorted(set(request.workspace.api_keys.exclude(environment="").order_by().values_list("environment", flat=True).distinct()[:30]))

@@ -20,7 +20,7 @@ import redis.asyncio
 from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
 from django.db import close_old_connections
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.views.decorators.http import require_GET
@@ -30,7 +30,7 @@ from firewall.console.events import unfold
 from firewall.models import Event
 from firewall.selectors import EventFilter
 from workspaces import tenancy, valkey
-from workspaces.console_base import page
+from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import RateLimited
 from workspaces.ids import lowest_at, moment_of
 from workspaces.models import Workspace
@@ -101,7 +101,7 @@ class Feed:
 
 @require_GET
 @page("firewall.view_events")
-def live(request: HttpRequest) -> HttpResponse:
+def live(request: ConsoleRequest) -> StreamingHttpResponse:
     """``since`` is the newest row of the page; what is newer, and what appears later, is sent. Ends after five minutes."""
     if _open >= MOST_STREAMS:
         raise RateLimited("Too many live pages are open. Reload to see newer events.")
@@ -113,7 +113,7 @@ def live(request: HttpRequest) -> HttpResponse:
         workspace_id=request.workspace.pk,
         wanted=selectors.event_filter(request.GET),
         query=f"?{query.urlencode()}" if query else "",
-        session_key=request.session.session_key,
+        session_key=request.session.session_key or "",
         since=since or lowest_at(timezone.now()),
     )
     return StreamingHttpResponse(stream(feed), content_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})

@@ -1,12 +1,15 @@
 """The list of policies, and a policy with all that belongs to it."""
 
+from collections.abc import Iterable
 from copy import copy
+from dataclasses import dataclass
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from firewall import selectors, services
@@ -17,7 +20,7 @@ from firewall.engine.types import Verdict
 from firewall.forms import PolicyForm, RuleForm
 from firewall.models import DefaultVerdict, Policy, Rule
 from workspaces.api_base import row_id
-from workspaces.console_base import page
+from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, OrcaError, PermissionRefused, PolicyAttached, ValidationFailed, VersionConflict
 from workspaces.permissions import allowed
 
@@ -38,21 +41,40 @@ ASKED = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyLine:
+    """A policy in the list. ``denied_per_day`` is empty where it denied nothing."""
+
+    policy: Policy
+    warnings: int
+    denied_per_day: list[int]
+
+    @property
+    def denied(self) -> int:
+        return sum(self.denied_per_day)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleLine:
+    """A rule in the editor, with what it matches in words and what may be wrong with it."""
+
+    rule: Rule
+    words: SafeString
+    warnings: list[Hint]
+
+
 @require_GET
 @page("firewall.view_policy")
-def policies(request: HttpRequest) -> HttpResponse:
+def policies(request: ConsoleRequest) -> HttpResponse:
     found = list(selectors.policies(request.workspace).prefetch_related("rules")[:500])
     denied = selectors.denied_per_day(request.workspace, at=timezone.now())
-    for each in found:
-        each.warning_count = len(warnings_of(each.rules.all()))
-        each.denied_per_day = denied.get(each.pk, [])
-        each.denied = sum(each.denied_per_day)
-    return TemplateResponse(request, "firewall/policies.html", {"policies": found, "days": selectors.DAYS_SHOWN})
+    lines = [PolicyLine(each, len(warnings_of(each.rules.all())), denied.get(each.pk, [])) for each in found]
+    return TemplateResponse(request, "firewall/policies.html", {"lines": lines, "days": selectors.DAYS_SHOWN})
 
 
 @require_http_methods(["GET", "POST"])
 @page("firewall.change_policy")
-def policy_new(request: HttpRequest) -> HttpResponse:
+def policy_new(request: ConsoleRequest) -> HttpResponse:
     form = PolicyForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
@@ -67,7 +89,7 @@ def policy_new(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @page("firewall.view_policy")
-def policy(request: HttpRequest, pk: str) -> HttpResponse:
+def policy(request: ConsoleRequest, pk: str) -> HttpResponse:
     """The editor. A POST saves the policy's own fields; its rules have addresses of their own."""
     shown = found_policy(request, pk)
     if request.method == "GET":
@@ -89,10 +111,10 @@ def policy(request: HttpRequest, pk: str) -> HttpResponse:
 
 @require_POST
 @page("firewall.change_policy")
-def policy_set(request: HttpRequest, pk: str) -> HttpResponse:
+def policy_set(request: ConsoleRequest, pk: str) -> HttpResponse:
     """One switch: ``enabled``, ``shadow_mode`` or ``is_default``, each ``on`` or ``off``; or ``default_verdict``."""
     shown = found_policy(request, pk)
-    changes = {name: request.POST[name] == "on" for name in ("enabled", "shadow_mode", "is_default") if name in request.POST}
+    changes: dict[str, object] = {name: request.POST[name] == "on" for name in ("enabled", "shadow_mode", "is_default") if name in request.POST}
     if "default_verdict" in request.POST:
         changes["default_verdict"] = request.POST["default_verdict"]
     if len(changes) != 1:
@@ -100,15 +122,15 @@ def policy_set(request: HttpRequest, pk: str) -> HttpResponse:
     if asked := _ask_about(request, shown, changes):
         return asked
     services.change_policy(shown, changes=changes, actor=request.user, at=timezone.now())
-    words = SAID.get(next(iter(changes.items())), "{name} is saved, and in force now.").format(name=shown.name)
+    words = SAID.get(next((name, value is True) for name, value in changes.items()), "{name} is saved, and in force now.").format(name=shown.name)
     return done(request, shown, words)
 
 
 @require_POST
 @page("firewall.change_policy")
-def policy_delete(request: HttpRequest, pk: str) -> HttpResponse:
+def policy_delete(request: ConsoleRequest, pk: str) -> HttpResponse:
     shown = found_policy(request, pk)
-    found = openings(shown, shown.rules.all(), after_policy=None, after=[])
+    found = openings(shown, list(shown.rules.all()), after_policy=None, after=[])
     if asked := ask_first(
         request, shown, title=f"Delete {shown.name}?", verb="Delete the policy", found=found, words="For good, with its rules. Events keep naming it."
     ):
@@ -122,7 +144,7 @@ def policy_delete(request: HttpRequest, pk: str) -> HttpResponse:
     return redirect("console:policies")
 
 
-def _ask_about(request: HttpRequest, shown: Policy, changes: dict) -> HttpResponse | None:
+def _ask_about(request: ConsoleRequest, shown: Policy, changes: dict) -> HttpResponse | None:
     """The question a change of the policy's own fields raises, if any."""
     if changes.get("default_verdict", DefaultVerdict.DENY) not in DefaultVerdict.values:
         raise ValidationFailed("There is no such verdict.", param="default_verdict")
@@ -139,7 +161,7 @@ def _ask_about(request: HttpRequest, shown: Policy, changes: dict) -> HttpRespon
 
 
 # --- The editor -------------------------------------------------------------------------------------------------------
-def found_policy(request: HttpRequest, pk: str) -> Policy:
+def found_policy(request: ConsoleRequest, pk: str) -> Policy:
     shown = selectors.policies(request.workspace).filter(pk=row_id(pk)).first()
     if shown is None:
         raise NotFound("There is no such policy.")
@@ -147,7 +169,7 @@ def found_policy(request: HttpRequest, pk: str) -> Policy:
 
 
 def editor(
-    request: HttpRequest, shown: Policy, *, form: PolicyForm | None = None, rule_form: RuleForm | None = None, editing: int | None = None, said: str = ""
+    request: ConsoleRequest, shown: Policy, *, form: PolicyForm | None = None, rule_form: RuleForm | None = None, editing: int | None = None, said: str = ""
 ) -> HttpResponse:
     """The policy's page, or its changing part for htmx. ``editing`` is the rule whose form is open, 0 a new one."""
     wanted = request.GET.get("edit", "")
@@ -157,13 +179,10 @@ def editor(
     edited = next((rule for rule in rules if rule.pk == editing), None)
     if rule_form is None and editing is not None:
         rule_form = RuleForm.over(edited) if edited else RuleForm(initial={"priority": next_priority(rules), "version": shown.version}, auto_id="rule-%s")
-    for rule in rules:
-        rule.words = glob_in_words(rule.tool_name_glob, rule.stage)
-        rule.warnings = warnings_of([rule])
     bad = bool((form and form.errors) or (rule_form and rule_form.errors))
     context = {
         "policy": shown,
-        "rules": rules,
+        "lines": [RuleLine(rule, glob_in_words(rule.tool_name_glob, rule.stage), warnings_of([rule])) for rule in rules],
         "form": form or PolicyForm.over(shown),
         "rule_form": rule_form,
         "editing": editing if rule_form else None,
@@ -175,7 +194,7 @@ def editor(
     return TemplateResponse(request, template, context, status=422 if bad else 200)
 
 
-def done(request: HttpRequest, shown: Policy, words: str) -> HttpResponse:
+def done(request: ConsoleRequest, shown: Policy, words: str) -> HttpResponse:
     """After a change: the page again. Without htmx by a redirect, so that reloading does not send it twice."""
     if request.htmx:
         return editor(request, found_policy(request, str(shown.pk)), said=words)
@@ -197,5 +216,5 @@ def next_priority(rules: list[Rule]) -> int:
     return min((last // services.PRIORITY_STEP + 1) * services.PRIORITY_STEP, 1_000_000)
 
 
-def warnings_of(rules: list[Rule]) -> list[Hint]:
+def warnings_of(rules: Iterable[Rule]) -> list[Hint]:
     return [hint for rule in rules for hint in hints(rule.tool_name_glob, Verdict(rule.verdict)) if hint.level != "info"]

@@ -1,6 +1,6 @@
 """Reads of policies, settings and events."""
 
-from firewall.selectors.events import MOST_OF_A_REQUEST, PARAMS, VERDICTS, EventFilter, event_filter, event_page, events_of_request
+from firewall.selectors.events import MOST_OF_A_REQUEST, PARAMS, VERDICTS, EventFilter, event_filter, event_page, event_place, events_of_request
 from firewall.selectors.policies import DAYS_SHOWN, compiled, denied_per_day, policies, settings_of, tools_seen, would_have_blocked
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "denied_per_day",
     "event_filter",
     "event_page",
+    "event_place",
     "events_of_request",
     "policies",
     "settings_of",

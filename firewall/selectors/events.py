@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import reduce
 from itertools import product
 from operator import or_
+from typing import cast
 from uuid import UUID
 
 from django.db import connection
@@ -14,6 +15,7 @@ from django.db.models import BooleanField, F, Func, Q, QuerySet, Value
 from firewall.engine.glob import Form, Glob, parse
 from firewall.engine.types import Surface, Verdict
 from firewall.models import Event
+from workspaces.api_base import read_cursor
 from workspaces.errors import ValidationFailed
 from workspaces.ids import lowest_at
 from workspaces.models import Workspace
@@ -80,6 +82,12 @@ def event_filter(params: Mapping[str, str]) -> EventFilter:
         since=_moment(given["from"], "from") if "from" in given else None,
         until=_moment(given["to"], "to") if "to" in given else None,
     )
+
+
+def event_place(cursor: str | None) -> tuple[UUID | None, bool]:
+    """Where a list of events goes on, and whether upwards. Raises ``ValidationFailed`` for a foreign cursor."""
+    place, backwards = read_cursor(cursor, Event)
+    return cast("UUID | None", place), backwards
 
 
 def event_page(

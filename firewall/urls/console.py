@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from firewall.console import events, live, policies, rules
+from firewall.console import edits, events, live, policies
 
 urlpatterns = [
     path("events/", events.events, name="events"),
@@ -11,12 +11,12 @@ urlpatterns = [
     path("events/<uuid:pk>/<int:place>/", events.event, name="event_tool"),
     path("policies/", policies.policies, name="policies"),
     path("policies/new/", policies.policy_new, name="policy_new"),
-    path("policies/rule-words/", rules.rule_words, name="rule_words"),
+    path("policies/rule-words/", edits.rule_words, name="rule_words"),
     path("policies/<str:pk>/", policies.policy, name="policy"),
     path("policies/<str:pk>/set/", policies.policy_set, name="policy_set"),
     path("policies/<str:pk>/delete/", policies.policy_delete, name="policy_delete"),
-    path("policies/<str:pk>/rules/", rules.rule_add, name="rule_add"),
-    path("policies/<str:pk>/rules/order/", rules.rules_order, name="rules_order"),
-    path("policies/<str:pk>/rules/<str:rule>/", rules.rule_change, name="rule_change"),
-    path("policies/<str:pk>/rules/<str:rule>/delete/", rules.rule_delete, name="rule_delete"),
+    path("policies/<str:pk>/rules/", edits.rule_add, name="rule_add"),
+    path("policies/<str:pk>/rules/order/", edits.rules_order, name="rules_order"),
+    path("policies/<str:pk>/rules/<str:rule>/", edits.rule_change, name="rule_change"),
+    path("policies/<str:pk>/rules/<str:rule>/delete/", edits.rule_delete, name="rule_delete"),
 ]

@@ -2,14 +2,14 @@
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
-from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
 from firewall.models import Event
+from firewall.selectors import event_place
 from orcarouter.activity.selectors.runs import GROUPS, Run, RunFilter, run_page, runs_named
 from orcarouter.activity.selectors.traces import Call, calls_of
-from workspaces.api_base import WorkspaceViewSet, page_size, read_cursor, row_id, write_cursor
+from workspaces.api_base import ApiRequest, WorkspaceViewSet, page_size, row_id, write_cursor
 from workspaces.errors import NotFound, ValidationFailed
 
 #: What a decision is about, by the surface on which it was taken.
@@ -85,12 +85,12 @@ class RunViewSet(WorkspaceViewSet):
         ],
         responses=RunPage,
     )
-    def aggregate(self, request: Request) -> Response:
+    def aggregate(self, request: ApiRequest) -> Response:
         """Runs, or conversations, by their latest call, newest first. A page may hold fewer than ``limit``: follow ``next``."""
         by = request.query_params.get("by", "run")
         if by not in GROUPS:
             raise ValidationFailed(f"One of {', '.join(GROUPS)}.", param="by")
-        before, backwards = read_cursor(request.query_params.get("cursor"), Event)
+        before, backwards = event_place(request.query_params.get("cursor"))
         if backwards:
             raise ValidationFailed("This cursor is not one of ours.", param="cursor")
         runs, older = run_page(self.workspace, RunFilter(key_id=self._key_id()), limit=page_size(request), by=by, before=before)
@@ -99,9 +99,9 @@ class RunViewSet(WorkspaceViewSet):
     @extend_schema(
         parameters=[OpenApiParameter("run_id", str, required=True), OpenApiParameter("key_id", int), OpenApiParameter("cursor", str)], responses=TraceOut
     )
-    def trace(self, request: Request) -> Response:
+    def trace(self, request: ApiRequest) -> Response:
         """A run's calls and what was decided in them, oldest first. A run belongs to a key: name it where two have the same id."""
-        after, backwards = read_cursor(request.query_params.get("cursor"), Event)
+        after, backwards = event_place(request.query_params.get("cursor"))
         if backwards:
             raise ValidationFailed("This cursor is not one of ours.", param="cursor")
         run = self._run()

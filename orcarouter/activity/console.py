@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db.models import Exists
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -13,12 +13,13 @@ from django.views.decorators.http import require_GET
 
 from firewall import selectors as firewall
 from firewall.models import Event
+from firewall.selectors import event_place
 from orcarouter.activity.selectors import start, totals
 from orcarouter.activity.selectors.finds import search as find
 from orcarouter.activity.selectors.runs import Run, RunFilter, run_page, runs_named
 from orcarouter.activity.selectors.traces import Call, calls_of, span_of
-from workspaces.api_base import PAGE_SIZE, read_cursor, row_id, write_cursor
-from workspaces.console_base import page
+from workspaces.api_base import PAGE_SIZE, row_id, write_cursor
+from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, ValidationFailed
 from workspaces.permissions import allowed
 
@@ -33,7 +34,7 @@ MOST_OF_A_GLIMPSE = 60
 # --- Overview ---------------------------------------------------------------------------------------------------------
 @require_GET
 @page("activity.view_totals")
-def overview(request: HttpRequest) -> HttpResponse:
+def overview(request: ConsoleRequest) -> HttpResponse:
     if not start.has_calls(request.workspace):
         settings = firewall.settings_of(request.workspace)
         context = {"start": start.start_of(request.workspace, observes=settings.observe_mode), "address": request.build_absolute_uri("/v1")}
@@ -67,14 +68,14 @@ def overview(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "activity/overview.html", context)
 
 
-def _environment(request: HttpRequest) -> str | None:
+def _environment(request: ConsoleRequest) -> str | None:
     asked = request.GET.get("environment") or None
     if asked and "\x00" in asked:
         raise ValidationFailed("This value is not usable.", param="environment")
     return asked
 
 
-def _keys_without_policy(request: HttpRequest) -> list:
+def _keys_without_policy(request: ConsoleRequest) -> list:
     """Keys whose calls no policy judges: none of their own, and no workspace default."""
     policies = request.workspace.policies.filter(enabled=True)
     keys = request.workspace.api_keys.filter(is_disabled=False).exclude(firewall_policy__enabled=True)
@@ -84,7 +85,7 @@ def _keys_without_policy(request: HttpRequest) -> list:
 # --- Runs -------------------------------------------------------------------------------------------------------------
 @require_GET
 @page("activity.view_runs")
-def runs(request: HttpRequest) -> HttpResponse:
+def runs(request: ConsoleRequest) -> HttpResponse:
     wanted = RunFilter(
         key_id=row_id(request.GET["key_id"], param="key_id") if request.GET.get("key_id") else None,
         environment=_environment(request),
@@ -92,7 +93,7 @@ def runs(request: HttpRequest) -> HttpResponse:
     )
     if wanted.verdict and wanted.verdict not in firewall.VERDICTS:
         raise ValidationFailed("There is no such verdict.", param="verdict")
-    before, _ = read_cursor(request.GET.get("cursor"), Event)
+    before, _ = event_place(request.GET.get("cursor"))
     found, older = run_page(request.workspace, wanted, limit=PAGE_SIZE, before=before)
     gap = timedelta(seconds=firewall.settings_of(request.workspace).run_gap_seconds)
     context = {
@@ -108,7 +109,7 @@ def runs(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "activity/runs.html", context)
 
 
-def _name_of(found: list[Run], request: HttpRequest, key_id: int | None) -> str:
+def _name_of(found: list[Run], request: ConsoleRequest, key_id: int | None) -> str:
     if key_id is None:
         return ""
     return request.workspace.api_keys.filter(pk=key_id).values_list("name", flat=True).first() or next((run.token_name for run in found), "") or str(key_id)
@@ -136,12 +137,12 @@ class Step:
 
 @require_GET
 @page("activity.view_runs")
-def run(request: HttpRequest, key_id: int, run_id: str) -> HttpResponse:
+def run(request: ConsoleRequest, key_id: int, run_id: str) -> HttpResponse:
     found = runs_named(request.workspace, run_id, key_id)
     if not found:
         raise NotFound("There is no such run.")
     shown = found[0]
-    after, _ = read_cursor(request.GET.get("cursor"), Event)
+    after, _ = event_place(request.GET.get("cursor"))
     calls, later = calls_of(request.workspace, shown, after=after)
     gap = timedelta(seconds=firewall.settings_of(request.workspace).run_gap_seconds)
     span = span_of(shown, calls)
@@ -149,7 +150,7 @@ def run(request: HttpRequest, key_id: int, run_id: str) -> HttpResponse:
         "run": shown,
         "steps": [step for call in calls for step in _steps(shown, call)],
         "span_ms": int(span.total_seconds() * 1000),
-        "is_open": timezone.now() - shown.last_seen_at < gap,
+        "is_open": shown.last_seen_at is not None and timezone.now() - shown.last_seen_at < gap,
         "later": write_cursor(later, backwards=False) if later else "",
         "is_first": after is None,
         "last_request": calls[-1].request_id if calls else "",
@@ -204,7 +205,7 @@ def _since(run: Run, row) -> int:
 # --- Search -----------------------------------------------------------------------------------------------------------
 @require_GET
 @page("activity.view_totals")
-def search(request: HttpRequest) -> HttpResponse:
+def search(request: ConsoleRequest) -> HttpResponse:
     text = request.GET.get("q", "").replace("\x00", "").strip()[:MOST_OF_QUERY]
     found = find(request.workspace, text, sees_runs=allowed(request.membership, "activity.view_runs")) if text else None
     return TemplateResponse(request, "activity/search.html", {"q": text, "found": found})

@@ -28,7 +28,7 @@ class Finds:
 
     @property
     def count(self) -> int:
-        return sum(map(len, (self.keys, self.policies, self.rules, self.tools, self.runs, self.requests)))
+        return len(self.keys) + len(self.policies) + len(self.rules) + len(self.tools) + len(self.runs) + len(self.requests)
 
 
 def search(workspace: Workspace, text: str, *, sees_runs: bool) -> Finds:
@@ -56,10 +56,10 @@ def _runs(workspace: Workspace, text: str) -> list[tuple[int, str]]:
     """By the whole id anywhere, by a part of it among the newest calls."""
     found: dict[tuple[int, str], None] = {}
     for rows in (workspace.usage, workspace.events):
-        named = rows.filter(agent_run_id=text, key_id__isnull=False).order_by().values_list("key_id", "agent_run_id").distinct()[:MOST]
-        found |= dict.fromkeys(named)
+        keys = rows.filter(agent_run_id=text, key_id__isnull=False).order_by().values_list("key_id", flat=True).distinct()[:MOST]
+        found |= {(key_id, text): None for key_id in keys if key_id is not None}
     newest = workspace.usage.filter(agent_run_id__isnull=False).order_by("-pk").values_list("key_id", "agent_run_id")[:RUNS_FROM]
-    found |= dict.fromkeys((key_id, run_id) for key_id, run_id in newest if text.lower() in run_id.lower())
+    found |= {(key_id, run_id): None for key_id, run_id in newest if run_id and text.lower() in run_id.lower()}
     return list(found)[:MOST]
 
 

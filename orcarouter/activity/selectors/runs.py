@@ -120,7 +120,8 @@ Key = tuple[int | None, str]
 
 def _sources(workspace: Workspace, wanted: RunFilter, column: str) -> list[QuerySet]:
     # A verdict is said by events alone.
-    return [_rows(rows.all(), wanted, column) for rows in ([workspace.events] if wanted.verdict else [workspace.events, workspace.usage])]
+    events = _rows(workspace.events.all(), wanted, column)
+    return [events] if wanted.verdict else [events, _rows(workspace.usage.all(), wanted, column)]
 
 
 def _newest_rows(sources: list[QuerySet], column: str, *, limit: int, before: UUID | None, size: int) -> tuple[dict[Key, UUID], UUID | None]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
@@ -16,7 +16,7 @@ from firewall.engine.types import Verdict
 from firewall.forms import RuleForm
 from firewall.models import Policy, Rule, RuleVerdict, Stage
 from workspaces.api_base import row_id
-from workspaces.console_base import page
+from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, OrcaError, ValidationFailed
 
 MOST_SEEN_SHOWN = 6
@@ -24,7 +24,7 @@ MOST_SEEN_SHOWN = 6
 
 @require_POST
 @page("firewall.change_policy")
-def rule_add(request: HttpRequest, pk: str) -> HttpResponse:
+def rule_add(request: ConsoleRequest, pk: str) -> HttpResponse:
     policy = found_policy(request, pk)
     form = RuleForm(request.POST, auto_id="rule-%s")
     if form.is_valid():
@@ -42,7 +42,7 @@ def rule_add(request: HttpRequest, pk: str) -> HttpResponse:
 
 @require_POST
 @page("firewall.change_policy")
-def rule_change(request: HttpRequest, pk: str, rule: str) -> HttpResponse:
+def rule_change(request: ConsoleRequest, pk: str, rule: str) -> HttpResponse:
     policy, own = _found(request, pk, rule)
     form = RuleForm(request.POST, auto_id="rule-%s")
     if form.is_valid():
@@ -61,7 +61,7 @@ def rule_change(request: HttpRequest, pk: str, rule: str) -> HttpResponse:
 
 @require_POST
 @page("firewall.change_policy")
-def rule_delete(request: HttpRequest, pk: str, rule: str) -> HttpResponse:
+def rule_delete(request: ConsoleRequest, pk: str, rule: str) -> HttpResponse:
     policy, own = _found(request, pk, rule)
     rules = list(policy.rules.all())
     words = "The rule is gone for good." if own.verdict == RuleVerdict.DENY else ""
@@ -75,7 +75,7 @@ def rule_delete(request: HttpRequest, pk: str, rule: str) -> HttpResponse:
 
 @require_POST
 @page("firewall.change_policy")
-def rules_order(request: HttpRequest, pk: str) -> HttpResponse:
+def rules_order(request: ConsoleRequest, pk: str) -> HttpResponse:
     """``order`` names every rule, in the new order; ``up`` or ``down`` instead names the one to move by a place."""
     policy = found_policy(request, pk)
     rules = list(policy.rules.all())
@@ -91,7 +91,7 @@ def rules_order(request: HttpRequest, pk: str) -> HttpResponse:
 
 @require_GET
 @page("firewall.view_policy")
-def rule_words(request: HttpRequest) -> HttpResponse:
+def rule_words(request: ConsoleRequest) -> HttpResponse:
     """What a rule would say, as it is typed: remarks on its glob, its meaning in words, and the tools seen here that it names."""
     glob, stage, verdict = (request.GET.get(name, "").strip() for name in ("tool_name_glob", "stage", "verdict"))
     if verdict not in RuleVerdict.values or stage not in Stage.values or "\x00" in glob:
@@ -108,12 +108,14 @@ def rule_words(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "firewall/_rule_words.html", context)
 
 
-def _ask(request: HttpRequest, policy: Policy, before: Sequence[Rule], after: Sequence[Rule], *, title: str, verb: str, words: str = "") -> HttpResponse | None:
+def _ask(
+    request: ConsoleRequest, policy: Policy, before: Sequence[Rule], after: Sequence[Rule], *, title: str, verb: str, words: str = ""
+) -> HttpResponse | None:
     found = openings(policy, before, after_policy=policy, after=after)
     return ask_first(request, policy, title=title, verb=verb, found=found, words=words)
 
 
-def _found(request: HttpRequest, pk: str, rule: str) -> tuple[Policy, Rule]:
+def _found(request: ConsoleRequest, pk: str, rule: str) -> tuple[Policy, Rule]:
     policy = found_policy(request, pk)
     own = policy.rules.select_related("policy").filter(pk=row_id(rule)).first()
     if own is None:
@@ -134,7 +136,7 @@ def _name(rule: Rule) -> str:
     return f"“{rule.label}”" if rule.label else f"the rule for {rule.tool_name_glob or 'every tool'}"
 
 
-def _order(request: HttpRequest, now: list[int]) -> list[int]:
+def _order(request: ConsoleRequest, now: list[int]) -> list[int]:
     for name, by in (("up", -1), ("down", 1)):
         if name in request.POST and (moved := row_id(request.POST[name])) in now:
             place = now.index(moved)
