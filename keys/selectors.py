@@ -1,16 +1,14 @@
 """Reads of keys, providers and usage. ``load_grant`` comes before a workspace is known and finds it by the key's hash."""
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
 
-from django.contrib.postgres.aggregates import ArrayAgg
 from django.db import connection
-from django.db.models import Count, Max, Q, QuerySet, Sum, Value
+from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, TruncHour
 
 from firewall.engine import types as firewall
@@ -70,39 +68,52 @@ def config_version(workspace_id: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class RunTrace:
-    """What the usage ledger knows of one run of a key; digest and fingerprint are those of its last call."""
+    """What the usage ledger knows of one run of a key."""
 
     run_id: str
     calls: int
     cost_micro_usd: int
     last_at: datetime
-    context_digest: str
-    fingerprint: str
 
 
-def run_traces(workspace_id: int, key_id: int, run_id: str | None, since: datetime) -> list[RunTrace]:
-    """The one run that is named, else the key's derived runs with a call since then: newest first, at most 500."""
-    wanted = Usage.objects.filter(workspace_id=workspace_id, key_id=key_id)
-    recent = wanted.filter(id__gte=ids.lowest_at(since), run_source="derived").values("agent_run_id").distinct()[:500]
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """A key's derived calls of late: each context digest and fingerprint with the run of its last call, and those runs."""
+
+    contexts: dict[str, str]
+    fingerprints: dict[str, str]
+    runs: dict[str, RunTrace]
+
+
+#: Calls that a trail goes back at most.
+MAX_TRAIL = 5_000
+
+
+def named_run(workspace_id: int, key_id: int, run_id: str) -> RunTrace | None:
+    """A run by its id, however old; None for one that made no call."""
     with tenancy.scope(workspace_id):
-        rows = (
-            (wanted.filter(agent_run_id=run_id) if run_id is not None else wanted.filter(agent_run_id__in=recent))
-            .values("agent_run_id")
-            .annotate(
-                calls=Count("id"),
-                cost=Coalesce(Sum("cost_micro_usd"), 0),
-                last_at=Max("occurred_at"),
-                digests=ArrayAgg("context_digest", order_by="-id", default=Value([])),
-                fingerprints=ArrayAgg("fingerprint", order_by="-id", default=Value([])),
-            )
-            .order_by("-last_at")
-        )
-        return [_run_trace(row) for row in rows]
+        return _run_traces(workspace_id, key_id, {run_id}).get(run_id)
 
 
-def _run_trace(row: Mapping[str, Any]) -> RunTrace:
-    last = {name: row[name][0] or "" for name in ("digests", "fingerprints")}
-    return RunTrace(row["agent_run_id"] or "", row["calls"], row["cost"], row["last_at"], last["digests"], last["fingerprints"])
+def trail(workspace_id: int, key_id: int, since: datetime, *, digests: Collection[str] | None = None, fingerprint: str | None = None) -> Trail:
+    """The derived calls since a moment; with ``digests`` and ``fingerprint`` only the calls that have one of them."""
+    calls = Usage.objects.filter(workspace_id=workspace_id, key_id=key_id, id__gte=ids.lowest_at(since), run_source="derived")
+    if digests is not None:
+        calls = calls.filter(Q(context_digest__in=digests) | Q(fingerprint=fingerprint))
+    contexts: dict[str, str] = {}
+    fingerprints: dict[str, str] = {}
+    with tenancy.scope(workspace_id):
+        for run_id, context, task in calls.order_by("-id").values_list("agent_run_id", "context_digest", "fingerprint")[:MAX_TRAIL]:
+            if run_id:
+                contexts.setdefault(context or "", run_id)
+                fingerprints.setdefault(task or "", run_id)
+        return Trail(contexts, fingerprints, _run_traces(workspace_id, key_id, {*contexts.values(), *fingerprints.values()}))
+
+
+def _run_traces(workspace_id: int, key_id: int, run_ids: Collection[str]) -> dict[str, RunTrace]:
+    calls = Usage.objects.filter(workspace_id=workspace_id, key_id=key_id, agent_run_id__in=run_ids)
+    totals = calls.values("agent_run_id").annotate(calls=Count("id"), cost=Coalesce(Sum("cost_micro_usd"), 0), last_at=Max("occurred_at"))
+    return {run_id: RunTrace(run_id, *rest) for run_id, *rest in totals.values_list("agent_run_id", "calls", "cost", "last_at") if run_id}
 
 
 def scope_of(key: ApiKey) -> Scope:

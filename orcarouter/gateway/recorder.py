@@ -92,7 +92,7 @@ class Recorder:
         self._buffered_bytes = 0
         self._in_flight: list[Entry] = []
         self._connection: psycopg.Connection | None = None
-        self._pg: pq.PGconn | None = None
+        self._pg: pq.abc.PGconn | None = None
         self._watched: int | None = None
         self._wake = asyncio.Event()
         self._answered: asyncio.Future | None = None

@@ -4,7 +4,7 @@ Valkey is a copy. A key it does not know of is ``cold`` and is rebuilt from the 
 ledger answers directly. All keys of a workspace share a hash tag, so the script touches one slot.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 #: Prefixes of the message list that are looked up, longest first: an agent adds a few messages a step.
@@ -20,10 +20,10 @@ ADMIT = """
 local space = string.sub(KEYS[1], 1, -8)
 local version = redis.call('HMGET', KEYS[1], 'v', 'dirty')
 if ARGV[2] ~= '1' then
-  if tonumber(version[2] or 0) > 0 or not version[1] or tonumber(version[1]) > tonumber(ARGV[1]) then
+  if tonumber(version[2] or 0) > 0 or not version[1] or tonumber(version[1]) ~= tonumber(ARGV[1]) then
     return {version[1], version[2], '', 'stale', 0, 0}
   end
-elseif not version[1] then
+elseif tonumber(version[1] or 0) < tonumber(ARGV[1]) then
   redis.call('HSET', KEYS[1], 'v', ARGV[1])
 end
 local key, now, gap, ttl = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -36,7 +36,7 @@ local function alive(run)
 end
 local run, state = given, 'known'
 if given ~= '' then
-  if redis.call('EXISTS', run_key(given)) == 0 then state = 'cold' end
+  if redis.call('HEXISTS', run_key(given), 'last') == 0 then state = 'cold' end
 else
   for i = 1, count do
     local found = redis.call('GET', space .. 'context:' .. key .. ':' .. ARGV[10 + i])
@@ -63,20 +63,26 @@ end
 return {version[1], version[2], run, state, tonumber(counters[1] or 0), tonumber(counters[2] or 0)}
 """
 
-# KEYS[1] as above. ARGV: key id, gap in ms, ttl in s, run, calls, cost, last in ms, context ('' for none), fingerprint ('' for none).
-# Seeds one run from the ledger; what a live call has written meanwhile wins.
+# KEYS[1] as above. ARGV: key id, gap in ms, ttl in s, whether that is all there is of this key's derived runs (1), number of
+# runs, then of each run: id, calls, cost, last in ms; then pairs of a context's or fingerprint's name and its run.
+# Seeds what the ledger knows; what a live call has written meanwhile wins.
 SEED = """
 local space = string.sub(KEYS[1], 1, -8)
-local key, gap, ttl, run = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local name = space .. 'run:' .. key .. ':' .. run
-if redis.call('HSETNX', name, 'last', ARGV[7]) == 1 then
-  redis.call('HSET', name, 'calls', ARGV[5], 'cost', ARGV[6])
-  redis.call('EXPIRE', name, ttl)
+local key, gap, ttl, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5])
+for i = 6, 5 + 4 * count, 4 do
+  local name = space .. 'run:' .. key .. ':' .. ARGV[i]
+  if redis.call('HSETNX', name, 'last', ARGV[i + 3]) == 1 then
+    redis.call('HSET', name, 'calls', ARGV[i + 1], 'cost', ARGV[i + 2])
+    redis.call('EXPIRE', name, ttl)
+  end
 end
-if ARGV[8] ~= '' then redis.call('SET', space .. 'context:' .. key .. ':' .. ARGV[8], run, 'PX', gap, 'NX') end
-if ARGV[9] ~= '' then redis.call('SET', space .. 'fingerprint:' .. key .. ':' .. ARGV[9], run, 'PX', gap, 'NX') end
+for i = 6 + 4 * count, #ARGV, 2 do redis.call('SET', space .. ARGV[i], ARGV[i + 1], 'PX', gap, 'NX') end
+if ARGV[4] == '1' then redis.call('SET', space .. 'warm:' .. key, 1, 'EX', ttl) end
 return 1
 """
+
+# KEYS[1] a run's counters, ARGV[1] the cost of a finished call. A run that Valkey has lost is counted by the ledger alone.
+SETTLE = "if redis.call('HEXISTS', KEYS[1], 'last') == 1 then redis.call('HINCRBY', KEYS[1], 'cost', ARGV[1]) end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,10 @@ class Admission:
     version: int | None = None
 
 
+#: A run's id, calls, cost in micro-USD, and last call in ms.
+Counted = tuple[str, int, int, int]
+
+
 def space(workspace_id: int) -> str:
     """The prefix of a workspace's keys, its hash tag included."""
     return f"orca:{{{workspace_id}}}:"
@@ -130,6 +140,16 @@ def arguments(version: int, lineage: Lineage, *, is_confirmed: bool, key_id: int
     return [*fixed, len(lineage.digests), *lineage.digests]
 
 
+def seeds(
+    key_id: int, gap_seconds: int, runs: Iterable[Counted], *, contexts: Mapping[str, str], fingerprints: Mapping[str, str], is_all: bool
+) -> list[str | int]:
+    """ARGV of ``SEED``; ``contexts`` and ``fingerprints`` give the run of each."""
+    told = [value for run in runs for value in run]
+    names = [value for digest, run_id in contexts.items() for value in (f"context:{key_id}:{digest}", run_id)]
+    names += [value for digest, run_id in fingerprints.items() for value in (f"fingerprint:{key_id}:{digest}", run_id)]
+    return [key_id, gap_seconds * 1000, RUN_TTL_SECONDS, int(is_all), len(told) // 4, *told, *names]
+
+
 def read(reply: Sequence) -> Admission:
     """The reply of ``ADMIT`` as values."""
     version, dirty, run_id, state, calls, cost = reply
@@ -144,4 +164,4 @@ def settled_version(version: bytes | None, dirty: bytes | None) -> int | None:
 
 def settled(workspace_id: int, key_id: int, run_id: str, cost_micro_usd: int) -> tuple:
     """The command that adds a finished call's cost to its run's counter."""
-    return ("HINCRBY", run_key(workspace_id, key_id, run_id), "cost", cost_micro_usd)
+    return ("EVAL", SETTLE, 1, run_key(workspace_id, key_id, run_id), cost_micro_usd)

@@ -7,10 +7,11 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import hiredis
 from django.conf import settings
@@ -25,6 +26,8 @@ from workspaces import valkey
 from workspaces.errors import PolicyUnavailable, StoreUnavailable
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Grants kept in memory, and guessed keys remembered as unknown.
 MAX_GRANTS, MAX_UNKNOWN = 20_000, 10_000
@@ -148,7 +151,8 @@ class State:
 
     async def _newest(self, token_hash: str, grant: Grant, version: int | None) -> Grant | None:
         """Reload if the version, Valkey's or else PostgreSQL's, is newer than the grant's."""
-        if version is None:
+        if version is None or version < grant.config_version:
+            # Valkey has none, or an old one from its own backup.
             version = await self._version_in_postgres(grant.workspace_id)
         if version is None or version <= grant.config_version:
             return grant
@@ -168,46 +172,44 @@ class State:
 
     async def _warm(self, grant: Grant, lineage: runs.Lineage, version_key: str) -> None:
         """Rebuild from the ledger what Valkey does not know of this key (it lost it, or the key is new)."""
-        gap_ms = grant.run_gap_seconds * 1000
-        for run in await self._recent_runs(grant, lineage):
-            last_ms = int(run.last_at.timestamp() * 1000)
-            seed: list[str | int] = [
-                grant.key_id,
-                gap_ms,
-                runs.RUN_TTL_SECONDS,
-                run.run_id,
-                run.calls,
-                run.cost_micro_usd,
-                last_ms,
-                run.context_digest,
-                run.fingerprint,
-            ]
-            await self._script(runs.SEED, version_key, *seed)
+        contexts: dict[str, str] = {}
+        fingerprints: dict[str, str] = {}
         if lineage.run_id is not None:
+            found = await self._named_run(grant, lineage.run_id)
             # A run nobody has heard of begins at zero.
-            await self._script(runs.SEED, version_key, grant.key_id, gap_ms, runs.RUN_TTL_SECONDS, lineage.run_id, 0, 0, 0, "", "")
+            counted = [_counted(found) if found else (lineage.run_id, 0, 0, 0)]
         else:
-            await self.link.call("SET", f"{runs.space(grant.workspace_id)}warm:{grant.key_id}", 1, "EX", runs.RUN_TTL_SECONDS)
+            trail = await self._trail(grant)
+            contexts, fingerprints, counted = trail.contexts, trail.fingerprints, [_counted(run) for run in trail.runs.values()]
+        is_all = lineage.run_id is None
+        seeds = runs.seeds(grant.key_id, grant.run_gap_seconds, counted, contexts=contexts, fingerprints=fingerprints, is_all=is_all)
+        await self._script(runs.SEED, version_key, *seeds)
 
     async def _ask_ledger(self, grant: Grant, lineage: runs.Lineage) -> runs.Admission:
         """What Valkey would have said, from PostgreSQL: the same rule over the same rows."""
-        found = await self._recent_runs(grant, lineage)
         if lineage.run_id is not None:
-            chosen = next((run for run in found if run.run_id == lineage.run_id), None)
+            chosen = await self._named_run(grant, lineage.run_id)
         else:
-            by_context = {run.context_digest: run for run in reversed(found)}
-            chosen = next((by_context[digest] for digest in lineage.digests if digest in by_context), None)
-            chosen = chosen or next((run for run in found if run.fingerprint == lineage.fingerprint), None)
+            trail = await self._trail(grant, digests=lineage.digests, fingerprint=lineage.fingerprint)
+            run_id = next((trail.contexts[digest] for digest in lineage.digests if digest in trail.contexts), None) or trail.fingerprints.get(
+                lineage.fingerprint
+            )
+            chosen = trail.runs.get(run_id) if run_id else None
         if chosen is None:
             return runs.Admission(lineage.run_id or lineage.candidate, 0, 0)
         return runs.Admission(chosen.run_id, chosen.calls, chosen.cost_micro_usd)
 
-    async def _recent_runs(self, grant: Grant, lineage: runs.Lineage) -> list[selectors.RunTrace]:
-        """The key's runs within the gap, newest first, or the one that is named. PostgreSQL away: ``StoreUnavailable``."""
+    async def _named_run(self, grant: Grant, run_id: str) -> selectors.RunTrace | None:
+        return await self._read_ledger(selectors.named_run, grant.workspace_id, grant.key_id, run_id)
+
+    async def _trail(self, grant: Grant, **only: Any) -> selectors.Trail:
         since = datetime.now(UTC) - timedelta(seconds=grant.run_gap_seconds)
-        read = self._in_thread(selectors.run_traces, grant.workspace_id, grant.key_id, lineage.run_id, since)
+        return await self._read_ledger(partial(selectors.trail, **only), grant.workspace_id, grant.key_id, since)
+
+    async def _read_ledger(self, function: Callable[..., T], *arguments: Any) -> T:
+        """PostgreSQL away: ``StoreUnavailable``."""
         try:
-            return await asyncio.wait_for(read, LOAD_SECONDS)
+            return await asyncio.wait_for(self._in_thread(function, *arguments), LOAD_SECONDS)
         except (DatabaseError, TimeoutError) as error:
             raise StoreUnavailable("The run cannot be read just now.") from error
 
@@ -252,6 +254,10 @@ class State:
         for row in usage:
             if row["agent_run_id"] and row["cost_micro_usd"]:
                 self.link.hint(*runs.settled(grant.workspace_id, grant.key_id, row["agent_run_id"], row["cost_micro_usd"]))
+
+
+def _counted(run: selectors.RunTrace) -> runs.Counted:
+    return run.run_id, run.calls, run.cost_micro_usd, int(run.last_at.timestamp() * 1000)
 
 
 def _remember(kept: OrderedDict, name: str, value: object, limit: int) -> None:
