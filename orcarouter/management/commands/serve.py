@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from orcarouter import static_files
+from orcarouter.database_roles import refuse_privileged
 from orcarouter.supervision import StartRefused
 from orcarouter.supervision.listening import refuse_taken
 
@@ -26,6 +27,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, role: str, **options: Any) -> None:
         try:
             refuse_taken(settings.HOST, settings.PORT)
+            refuse_privileged()
         except StartRefused as refused:
             raise CommandError(str(refused)) from refused
         if role != "gateway":
