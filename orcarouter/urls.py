@@ -1,6 +1,6 @@
 """Where everything is: pages at ``/``, the management API under ``/api/``. The gateway's own paths never reach Django."""
 
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 
 from orcarouter.openapi import docs_page, schema_view
 
@@ -17,7 +17,7 @@ _api = [
     path("schema/", schema_view, name="schema"),
     path("docs/", docs_page, name="docs"),
 ]
-_console = (
+_console: tuple[list[URLPattern | URLResolver], str] = (
     [
         path("", include("orcarouter.activity.urls.console")),
         path("", include("firewall.urls.console")),
