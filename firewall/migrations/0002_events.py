@@ -25,6 +25,8 @@ EVENTS = """
     CREATE INDEX event_run ON firewall_event (workspace_id, agent_run_id, id) WHERE agent_run_id IS NOT NULL;
     CREATE INDEX event_conversation ON firewall_event (workspace_id, conversation_id, id) WHERE conversation_id IS NOT NULL;
     CREATE INDEX event_key ON firewall_event (workspace_id, key_id, id);
+    CREATE INDEX event_surface ON firewall_event (workspace_id, surface, id);
+    CREATE INDEX event_environment ON firewall_event (workspace_id, environment, id);
     CREATE INDEX event_request ON firewall_event (workspace_id, request_id);
     CREATE INDEX event_tools ON firewall_event USING gin (tools) WITH (fastupdate = off);
     CREATE INDEX event_time ON firewall_event USING brin (occurred_at);
