@@ -25,7 +25,7 @@ from orcarouter.gateway.engine.calls import EmittedCall, Usage
 from orcarouter.gateway.engine.exchange import Exchange, Refusal, fingerprint, message_digests
 from orcarouter.gateway.request import Request
 from orcarouter.gateway.state import State
-from orcarouter.gateway.upstream import ProviderAnswer, Upstream
+from orcarouter.gateway.upstream import ProviderAnswer, Upstream, message_of
 from workspaces import errors, vault
 from workspaces.engine import client_address
 
@@ -123,6 +123,22 @@ class Relay:
         self.is_settled = False
 
     async def run(self) -> None:
+        try:
+            await self._run()
+        except asyncio.CancelledError:
+            await asyncio.shield(self._hung_up())
+            raise
+        except errors.OrcaError as error:
+            if not self.is_settled:
+                # The record is away; it may be back before its rows are given up.
+                self._submit_rest("failed", error.status, error.code)
+            raise
+        except Exception:
+            if not self.is_settled:
+                await self.state.stands(self._submit_rest("failed", errors.InternalError.status, errors.InternalError.code))
+            raise
+
+    async def _run(self) -> None:
         events = await self._judge_request()
         # --- 5: the record and the provider, at the same time
         if events:
@@ -135,9 +151,6 @@ class Relay:
         except errors.OrcaError as error:
             await self._inbound_stands()
             await self._fail(error)
-        except asyncio.CancelledError:
-            await asyncio.shield(self._hung_up())
-            raise
         finally:
             if provided is not None:
                 provided.close()
@@ -196,6 +209,8 @@ class Relay:
         read = answer.read(body)
         if read is None:
             raise errors.UpstreamError("The provider's answer is not a chat completion.")
+        if read.is_error:
+            raise errors.UpstreamError(f"The provider answered 200 with an error: {message_of(body, provided.route.secret)}", upstream_status=200)
         events, refusals = self._judge(read.calls) if self.judges else ([], [None] * len(read.calls))
         body = answer.release(read, refusals, notices=self.notices)
         used, source = self._used(read.usage, read.text_bytes)
@@ -223,7 +238,9 @@ class Relay:
         except errors.OrcaError as error:
             if not self.request.is_answering:
                 raise
-            if not self.is_settled and not isinstance(error, errors.StoreUnavailable):
+            if not self.is_settled and isinstance(error, errors.StoreUnavailable):
+                self._submit_rest("failed", 200, error.code)
+            elif not self.is_settled:
                 await self._settle_stream(relayed, "failed", error.code)
             await self.request.write(gate.error_event(orjson.dumps(error.body())) + gate.DONE)
         await self.request.end()
@@ -264,10 +281,21 @@ class Relay:
         await self._settle(outcome, 200, used, source, error_code=error_code)
 
     async def _settle(self, outcome: str, status: int, used: Usage, source: UsageSource, *, error_code: str | None = None, events: Sequence[dict] = ()) -> None:
+        await self.state.stands(self._submit(outcome, status, used, source, error_code=error_code, events=events))
+
+    def _submit(
+        self, outcome: str, status: int, used: Usage, source: UsageSource, *, error_code: str | None = None, events: Sequence[dict] = ()
+    ) -> asyncio.Future:
         self.is_settled = True
         latency_ms = round((time.monotonic() - self.call.started) * 1000)
         row = record.usage(self.call, outcome=outcome, status=status, used=used, source=source, latency_ms=latency_ms, error_code=error_code)
-        await self.state.record(self.call.grant, list(events), [row])
+        return self.state.submit(self.call.grant, list(events), [row])
+
+    def _submit_rest(self, outcome: str, status: int, error_code: str | None = None) -> asyncio.Future:
+        """Begin to record a call that ended before its time, with what it used as far as that is known."""
+        relayed = getattr(self, "gate", None)
+        used, source = self._used(relayed and relayed.usage, relayed.text_bytes if relayed else 0)
+        return self._submit(outcome, status, used, source, error_code=error_code)
 
     async def _fail(self, error: errors.OrcaError) -> None:
         """Record a call that ends with an error, and raise it. What cannot be recorded says so instead."""
@@ -280,8 +308,6 @@ class Relay:
         try:
             await self._inbound_stands()
             if not self.is_settled:
-                relayed = getattr(self, "gate", None)
-                used, source = self._used(relayed and relayed.usage, relayed.text_bytes if relayed else 0)
-                await self._settle("hung_up", 499, used, source)
+                await self.state.stands(self._submit_rest("hung_up", 499))
         except errors.OrcaError as error:
             logger.error("hung_up_call_not_recorded", extra={"request_id": self.request.id, "code": error.code})

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import aiohttp
 import orjson
+from aiohttp.http_exceptions import HttpProcessingError
 from django.conf import settings
 
 from keys.engine.grant import Route
@@ -57,7 +58,7 @@ class ProviderAnswer:
             except TimeoutError:
                 metrics.UPSTREAM_FAILURES.labels("idle").inc()
                 raise UpstreamTimeout("The provider stopped sending.") from None
-            except aiohttp.ClientError as error:
+            except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
                 metrics.UPSTREAM_FAILURES.labels("cut").inc()
                 raise UpstreamError("The provider's answer broke off.") from error
             self._waits_since = None
@@ -145,7 +146,7 @@ class Upstream:
             raise UpstreamTimeout("The provider did not answer in time.") from None
         except net.AddressRefused as error:
             raise UpstreamError("The provider's address is not one that may be called.") from error
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
             # The text of the error names addresses of our network: it stays in the log.
             logger.warning("upstream_unreachable", extra={"provider_id": route.provider_id, "error": type(error).__name__})
             raise _Retry(UpstreamError("The provider could not be reached.")) from error
@@ -162,14 +163,14 @@ class Upstream:
         try:
             async with asyncio.timeout(5):
                 text = await answer.response.content.read(MAX_ERROR_BYTES)
-        except (aiohttp.ClientError, TimeoutError):
+        except (aiohttp.ClientError, HttpProcessingError, OSError):
             text = b""
         finally:
             answer.response.close()
         metrics.UPSTREAM_FAILURES.labels("status").inc()
         error = UpstreamError(
-            f"The provider answered {status}: {message_of(text)}" if text else f"The provider answered {status}.",
-            status=status if status >= 400 and status not in (401, 403, 407) else 502,
+            f"The provider answered {status}: {message_of(text, answer.route.secret)}" if text else f"The provider answered {status}.",
+            status=status if 400 <= status < 600 and status not in (401, 403, 407) else 502,
             upstream_status=status,
         )
         if wait := answer.response.headers.get("Retry-After", ""):
@@ -193,12 +194,14 @@ class _Retry(Exception):
         self.failure = failure
 
 
-def message_of(text: bytes) -> str:
-    """A provider's own words out of its error body: at most 500 characters, anything like a secret taken out."""
+def message_of(text: bytes, secret: str) -> str:
+    """A provider's own words out of its error body: at most 500 characters, its ``secret`` and anything like one taken out."""
     try:
         found = orjson.loads(text)
         inner = found.get("error", found) if isinstance(found, dict) else found
         words = inner.get("message", "") if isinstance(inner, dict) else str(inner)
     except orjson.JSONDecodeError:
         words = text.decode(errors="replace")
+    if secret:
+        words = str(words).replace(secret, "[redacted]")
     return _SECRETS.sub("[redacted]", shown(str(words), MAX_ERROR_CHARACTERS))

@@ -10,7 +10,10 @@ from orcarouter.gateway.engine.calls import LEGACY, EmittedCall, Usage, notice, 
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One answer. ``calls`` of all choices, in order; ``text_bytes`` counts text, reasoning and arguments in UTF-8."""
+    """One answer. ``calls`` of all choices, in order; ``text_bytes`` counts text, reasoning and arguments in UTF-8.
+
+    ``is_error``: it holds an error in place of choices, as some providers answer with status 200.
+    """
 
     body: bytes
     calls: tuple[EmittedCall, ...]
@@ -18,6 +21,7 @@ class Answer(msgspec.Struct, frozen=True):
     model: str | None
     finish_reasons: dict[int, str]
     text_bytes: int
+    is_error: bool = False
 
 
 class _Unreadable(ValueError):
@@ -41,6 +45,7 @@ def read(body: bytes) -> Answer | None:
         model=model if isinstance(model, str) else None,
         finish_reasons=reasons,
         text_bytes=sum(_text_bytes(_message(choice)) for choice in choices) + sum(len(call.arguments.encode()) for call in calls),
+        is_error=bool(answer.get("error")) and not choices,
     )
 
 

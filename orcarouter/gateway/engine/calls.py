@@ -9,6 +9,7 @@ import orjson
 from orcarouter.gateway.engine.exchange import shown
 
 TOO_LARGE = "response_too_large"
+MAX_TOKENS = 2**31 - 1  # what a row can hold; no call comes near it
 LEGACY = "function_call"  # the one call a choice could make before there were tools
 
 
@@ -117,7 +118,7 @@ def read_usage(raw: bytes | msgspec.Raw) -> Usage | None:
     if usage.prompt_tokens is None and usage.completion_tokens is None:
         return None
     asked, told = usage.prompt_tokens_details or _NO_DETAILS, usage.completion_tokens_details or _NO_DETAILS
-    inputs, outputs = max(usage.prompt_tokens or 0, 0), max(usage.completion_tokens or 0, 0)
+    inputs, outputs = _part(usage.prompt_tokens, MAX_TOKENS), _part(usage.completion_tokens, MAX_TOKENS)
     cached = _part(asked.cached_tokens, inputs)
     return Usage(
         input_tokens=inputs,
