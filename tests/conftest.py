@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from io import StringIO
 
 import hypothesis
 import pytest
@@ -34,6 +35,8 @@ def django_db_setup(servers, django_db_blocker) -> None:
     """The product's own database, migrated by its owner: tests run under the role that the product runs under."""
     with django_db_blocker.unblock():
         call_command("migrate", database="owner", verbosity=0, interactive=False)
+        # The first workspace is the bootstrap's, as in every installation.
+        call_command("bootstrap", stdout=StringIO())
 
 
 @pytest.fixture
