@@ -15,6 +15,8 @@ from orcarouter.supervision.listening import refuse_taken
 
 #: Seconds that answers under way get when the process is told to stop.
 GRACE_SECONDS = 10
+#: Seconds that a connection without a call stays open.
+KEEP_ALIVE_SECONDS = 75
 
 
 class Command(BaseCommand):
@@ -39,7 +41,7 @@ class Command(BaseCommand):
             host=settings.HOST,
             port=settings.PORT,
             loop="uvloop",
-            http="httptools",
+            http="orcarouter.http_protocol:BoundedProtocol",
             ws="none",
             lifespan="on",
             interface="asgi3",
@@ -48,5 +50,7 @@ class Command(BaseCommand):
             server_header=False,
             access_log=False,
             log_config=None,
+            # Longer than clients keep theirs: who closes last loses no request on the way.
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
