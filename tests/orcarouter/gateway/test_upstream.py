@@ -40,11 +40,13 @@ async def a_provider(settings, *writes: bytes | float):
 
 
 async def read(upstream: Upstream, route: Route) -> bytes:
-    answer = await upstream.ask((route,), lambda _: b"{}")
-    try:
-        return await answer.body()
-    finally:
-        answer.close()
+    # Not a wait that is tested: it ends one that nobody ends.
+    async with asyncio.timeout(10):
+        answer = await upstream.ask((route,), lambda _: b"{}")
+        try:
+            return await answer.body()
+        finally:
+            answer.close()
 
 
 async def test_a_provider_may_take_its_time_as_long_as_it_goes_on(settings):
