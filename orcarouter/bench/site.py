@@ -22,6 +22,7 @@ from keys import provider_services
 from keys.provider_services import ModelSpec
 from orcarouter import embedded
 from orcarouter.bench.load import Job, Sample
+from orcarouter.supervision import StartRefused
 from orcarouter.supervision.child import Child, python
 from workspaces import tenancy, valkey
 from workspaces.models import User
@@ -88,8 +89,10 @@ class Site:
     def __enter__(self) -> "Site":
         try:
             self._start()
-        except BaseException:
+        except BaseException as error:
             self._stack.close()
+            if isinstance(error, StartRefused):
+                sys.exit(f"{error}\n{self.said()}")
             raise
         return self
 
