@@ -54,7 +54,7 @@ class Gateway:
     async def _serve(self, request: Request, handler, argument: str) -> None:
         try:
             request.refuse_large_headers()
-            if VIA.encode() in request.headers.get(b"via", b""):
+            if VIA.encode() in request.via:
                 raise errors.RequestLoop("This request has come through this gateway before.")
             if self._open > MAX_OPEN_CALLS:
                 error = errors.RateLimited(f"This process serves at most {MAX_OPEN_CALLS} calls at a time.")

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import NoReturn
 
@@ -18,6 +19,7 @@ from firewall.engine.decide import decide
 from firewall.engine.types import Decision, Policy, ReasonCode, RunState, Surface, ToolCall, Verdict
 from keys.engine import scope
 from keys.engine.grant import Grant
+from keys.engine.token import is_well_formed
 from keys.models import UsageSource
 from orcarouter.gateway import correlate, record, runs
 from orcarouter.gateway.engine import answer, gate, openai, pricing
@@ -32,13 +34,20 @@ from workspaces.engine import client_address
 logger = logging.getLogger(__name__)
 
 _PEPPER = settings.KEY_PEPPER.encode()
+#: A body of this size is parsed beside the event loop: the worst of 20 MiB takes a second.
+LARGE_BODY_BYTES = 256 * 1024
+_PARSERS = ThreadPoolExecutor(2, thread_name_prefix="orca-parse")
 TOO_LARGE = Decision(Verdict.DENY, "the tool call is larger than the gateway will hold", ReasonCode.RESPONSE_TOO_LARGE, risk_score=80)
 
 
 # --- 1, 2: who calls, and what ----------------------------------------------------------------------------------------
 async def authenticate(state: State, request: Request) -> tuple[str, Grant]:
     """The key of a request and what it grants: validity, then source address. Raises ``InvalidApiKey``, ``AccessDenied``."""
-    token_hash = vault.lookup_hash(_token(request))
+    token = _token(request)
+    if not is_well_formed(token):
+        # What cannot be a key is not looked up: guessing costs PostgreSQL nothing.
+        require(request, None, None)
+    token_hash = vault.lookup_hash(token)
     grant = await state.grant(token_hash)
     if grant is not None and _scope_refusal(request, grant, None) is not None:
         # Refused by what may be an old copy: a key that was just revived must work.
@@ -87,7 +96,8 @@ async def chat_completions(state: State, upstream: Upstream, request: Request) -
     started_at, started = datetime.now(UTC), time.monotonic()
     token_hash, grant = await authenticate(state, request)
     correlation = correlate.read(request.headers)
-    exchange = _parse(await request.read_body())
+    body = await request.read_body()
+    exchange = _parse(body) if len(body) < LARGE_BODY_BYTES else await asyncio.get_running_loop().run_in_executor(_PARSERS, _parse, body)
     lineage = _lineage(request, grant, exchange, correlation, started_at)
     current, admission = await state.admit(token_hash, grant, lineage)
     require(request, current, exchange.model)

@@ -1,8 +1,10 @@
 """One HTTP request of an agent: its headers and body within bounds in, an answer or a stream out."""
 
 import asyncio
+import contextlib
 
 import orjson
+from django.conf import settings
 
 from workspaces import errors
 from workspaces.ids import uuid7
@@ -11,6 +13,8 @@ MAX_BODY_BYTES = 20 * 1024 * 1024
 MAX_HEADER_BYTES = 64 * 1024
 #: Seconds a client may take to send its body.
 BODY_SECONDS = 60.0
+#: Seconds a call may take, its answer read by the client included.
+CALL_SECONDS = settings.UPSTREAM_FIRST_BYTE_SECONDS + settings.UPSTREAM_TOTAL_SECONDS + 60.0
 #: A call that is answered sooner than this many seconds is not watched: nobody would gain by its end.
 WATCH_AFTER_SECONDS = 0.05
 
@@ -34,7 +38,14 @@ class Request:
 
     @property
     def forwarded_for(self) -> str:
-        return ",".join(value.decode("latin-1") for name, value in self._raw_headers if name == b"x-forwarded-for")
+        return self._all(b"x-forwarded-for").decode("latin-1")
+
+    @property
+    def via(self) -> bytes:
+        return self._all(b"via") if b"via" in self.headers else b""
+
+    def _all(self, wanted: bytes) -> bytes:
+        return b",".join(value for name, value in self._raw_headers if name == wanted)
 
     def refuse_large_headers(self) -> None:
         if sum(len(name) + len(value) for name, value in self._raw_headers) > MAX_HEADER_BYTES:
@@ -75,8 +86,11 @@ class Request:
     def _watch_for_hang_up(self, call: asyncio.Task) -> None:
         # uvicorn does not cancel the application when a client goes away: it says so to whoever asks.
         async def watch() -> None:
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
+            # A client that stays and reads nothing holds its call and the provider's: it is gone as well, in the end.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CALL_SECONDS):
+                    while (await self._receive())["type"] != "http.disconnect":
+                        pass
             if not self.is_ended:
                 self.hung_up = True
                 call.cancel("the client hung up")
