@@ -130,11 +130,34 @@ def _cost(call: Call, used: Usage) -> int | None:
     route = call.route
     if route is None:
         return None
-    override = _model_price(route.price)
+    price = route.price
+    if price is None or (price.input_per_million_micro_usd is not None and price.output_per_million_micro_usd is not None):
+        return _cost_of(call, route, used)
+    # One side has a price of our own, the other the list price: each is counted for itself.
+    costs = [_cost_of(call, route, side) for side in _sides(used)]
+    return None if None in costs else sum(cost for cost in costs if cost)
+
+
+def _cost_of(call: Call, route: Route, used: Usage) -> int | None:
+    override = _override(route.price, used)
     return pricing.cost_micro_usd(route.upstream_model, used, at=call.started_at, override=override, base_url=None if route.is_demo else route.base_url)
 
 
-def _model_price(price: Price | None) -> pricing.ModelPrice | None:
-    if price is None or price.input_per_million_micro_usd is None or price.output_per_million_micro_usd is None:
+def _override(price: Price | None, used: Usage) -> pricing.ModelPrice | None:
+    """Our own price, if it has one for each side that was used."""
+    if price is None:
         return None
-    return pricing.ModelPrice(price.input_per_million_micro_usd, price.output_per_million_micro_usd)
+    sides = ((price.input_per_million_micro_usd, used.input_tokens), (price.output_per_million_micro_usd, used.output_tokens))
+    if any(own is None and tokens for own, tokens in sides):
+        return None
+    return pricing.ModelPrice(price.input_per_million_micro_usd or 0, price.output_per_million_micro_usd or 0)
+
+
+def _sides(used: Usage) -> tuple[Usage, Usage]:
+    asked = Usage(
+        input_tokens=used.input_tokens,
+        cached_tokens=used.cached_tokens,
+        cache_write_tokens=used.cache_write_tokens,
+        input_audio_tokens=used.input_audio_tokens,
+    )
+    return asked, Usage(output_tokens=used.output_tokens, reasoning_tokens=used.reasoning_tokens, output_audio_tokens=used.output_audio_tokens)
