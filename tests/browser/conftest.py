@@ -33,6 +33,8 @@ RULES = [
     {"priority": 20, "tool_name_glob": "kb.*", "verdict": "allow"},
 ]
 MODEL = "demo-small"
+#: As long as a run's id may be, with no place to break it.
+LONG_RUN = "nightly" + "0123456789" * 12
 
 
 @pytest.fixture(scope="package")
@@ -130,8 +132,8 @@ def world(chromium, stack, django_db_blocker) -> Iterator[World]:
 
 def _busy_week(agent: Agent):
     tenant, owner = agent.tenant, agent.tenant.person(Role.OWNER)
-    ask(agent, "hello", run="before-any-policy")
-    ask(agent, 'call files.read {"path": "/srv/report.md"}', "files.read", run="before-any-policy")
+    ask(agent, "hello", run=LONG_RUN)
+    ask(agent, 'call files.read {"path": "/srv/report.md"}', "files.read", run=LONG_RUN)
     policy = agent.policy("research-agents", default_verdict="deny", rules=[*RULES, {"priority": 30, "tool_name_glob": "files.*", "verdict": "audit"}])
     agent.policy(
         "everything-else", bind=False, default_verdict="audit", shadow_mode=True, rules=[{"priority": 10, "tool_name_glob": "*exec*", "verdict": "deny"}]

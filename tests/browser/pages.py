@@ -38,12 +38,12 @@ def grave_findings(page: Page, *only: str) -> list[str]:
 
 
 def sideways(page: Page) -> list[str]:
-    """The elements that make the whole page scroll to the side; none where it fits."""
+    """The elements that make the whole page scroll to the side, and tables cut off where no keyboard scrolls; none where all fits."""
     return page.evaluate("""() => {
+        const cut = [...document.querySelectorAll('.tbl-wrap:not([tabindex])')].filter(each => each.scrollWidth > each.clientWidth + 1);
         const wide = document.documentElement.scrollWidth, fits = document.documentElement.clientWidth;
-        if (wide <= fits) return [];
-        const over = [...document.querySelectorAll('body *')].filter(each => each.getBoundingClientRect().right > fits + 1);
-        return [`${wide} > ${fits}`, ...over.slice(0, 8).map(each => each.outerHTML.slice(0, 120))];
+        const over = wide <= fits ? [] : [...document.querySelectorAll('body *')].filter(each => each.getBoundingClientRect().right > fits + 1);
+        return [...cut, ...over].slice(0, 8).map(each => `${wide} > ${fits}: ${each.outerHTML.slice(0, 120)}`);
     }""")
 
 
