@@ -21,6 +21,10 @@ from workspaces.errors import ApiNotImplemented, AuthenticationRequired
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 3.0
+#: A look serves whoever asks this soon after it.
+FRESH_SECONDS = 0.5
+_looking: asyncio.Task[dict[str, bool]] | None = None
+_looked_at = 0.0
 _threads = ThreadPoolExecutor(2, thread_name_prefix="orca-health")
 
 
@@ -31,11 +35,22 @@ async def healthz(scope, receive, send, gateway) -> None:
 
 async def readyz(scope, receive, send, gateway) -> None:
     """200 when PostgreSQL, Valkey, the migrations and a worker are there; else 503 that names what is not."""
-    loop = asyncio.get_running_loop()
-    checks = {"postgres": _postgres, "valkey": _valkey, "migrations": _migrations, "worker": _worker}
-    found = dict(zip(checks, await asyncio.gather(*(_within(loop.run_in_executor(_threads, check)) for check in checks.values())), strict=True))
+    global _looking
+    if _looking is None or (_looking.done() and time.monotonic() - _looked_at > FRESH_SECONDS):
+        # Nobody needs a key to ask, so many who ask at once are answered from one look.
+        _looking = asyncio.create_task(_look())
+    found = await asyncio.shield(_looking)
     ready = all(found.values())
     await _answer(send, 200 if ready else 503, {"status": "ready" if ready else "not ready", "checks": found})
+
+
+async def _look() -> dict[str, bool]:
+    global _looked_at
+    loop = asyncio.get_running_loop()
+    checks = {"postgres": _postgres, "valkey": _valkey, "migrations": _migrations, "worker": _worker}
+    found = await asyncio.gather(*(_within(loop.run_in_executor(_threads, check)) for check in checks.values()))
+    _looked_at = time.monotonic()
+    return dict(zip(checks, found, strict=True))
 
 
 async def metrics(scope, receive, send, gateway) -> None:
