@@ -1,0 +1,154 @@
+"""Programs given on a command line: Python, Perl, Ruby, JavaScript, PHP, awk, and what they run or delete."""
+
+from __future__ import annotations
+
+import re2
+
+from firewall.engine.shell.call import Call
+from firewall.engine.shell.databases import sql
+from firewall.engine.shell.evaluate import unbase64
+from firewall.engine.shell.files import Rule, overwritten
+from firewall.engine.shell.paths import harmless
+from firewall.engine.shell.types import Category, Finding
+
+#: Interpreters and the options that give them a program.
+INTERPRETERS: dict[str, tuple[str, ...]] = {
+    "python": ("-c",),
+    "pypy": ("-c",),
+    "perl": ("-e", "-E", "-ne", "-pe", "-le", "-we", "-lne"),
+    "ruby": ("-e",),
+    "node": ("-e", "-p", "--eval", "--print", "-pe"),
+    "nodejs": ("-e", "-p", "--eval", "--print"),
+    "bun": ("-e", "--eval"),
+    "deno": ("eval",),
+    "php": ("-r", "-R", "-E", "-B"),
+    "lua": ("-e",),
+    "luajit": ("-e",),
+    "rscript": ("-e",),
+    "julia": ("-e",),
+    "groovy": ("-e",),
+    "scala": ("-e",),
+    "osascript": ("-e",),
+    "tclsh": ("-c",),
+    "elixir": ("-e",),
+    "ghc": ("-e",),
+    "expect": ("-c",),
+}
+_AWK = frozenset({"awk", "gawk", "mawk", "nawk"})
+
+_STRING = re2.compile(r"""(?s)"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`""")
+_LIST = re2.compile(r"""(?s)[\[(]\s*((?:"[^"\\]*"|'[^'\\]*')(?:\s*,\s*\[?\s*(?:"[^"\\]*"|'[^'\\]*'))+)""")
+_DELETES_TREE = re2.compile(
+    r"\brmtree\b|\bremovedirs\b|\brm_rf?\b|\bremove_(?:entry_secure|dir|tree|all)\b|\brm(?:dir)?Sync\b|\bfs(?:Promises|\.promises)?\.rm(?:dir)?\s*\(|\brimraf\b|\bdeltree\b|\bDirectory\.Delete\b|\bRemoveAll\b"
+    r"|unlink\s*(?:\(\s*)?(?:glob|<|[\w:]*glob)|\bdeleteDir\b|\bremoveSync\b|\bemptyDir(?:Sync)?\b|\['\"]rm['\"]\s*,\s*['\"]-r"
+)
+_DELETES_FILE = re2.compile(
+    r"\b(?:os\.(?:remove|unlink|rmdir)|unlink(?:Sync)?|File\.delete|Path\([^)]*\)\.unlink|fs\.unlink|FileUtils\.rm|os\.truncate)\s*\(?\s*([^,;)]*)"
+)
+_LOOPS = re2.compile(r"\bfor\b|\bwhile\b|\bmap\b|\bforeach\b|\.each\b|\bglob\b|\bwalk\b|\blistdir\b")
+_RUNS = re2.compile(
+    r"\bsystem\b|\bpopen\d?\b|\bsubprocess\b|\bspawn\w*\b|\bexec\w*\b|\bshell_exec\b|\bpassthru\b|\bqx\b|`|\bchild_process\b|\bsh\.|\beval\b|\bcommand\b|\bdo shell script\b|%x|\bos\.exec|\bShellExecute\b|\bProcess\b|\bopen3\b|\|\s*getline|\|\s*\"sh\"|\brun\b|\bRuntime\b|\$\(|\bcall\b|\bcheck_(?:call|output)\b"
+)
+_WRITES = re2.compile(
+    r"""\bopen\s*\(\s*['"]([^'"]+)['"]\s*,\s*['"](?:r\+b?|wb?\+?|>|w)|\b(?:writeFileSync|writeFile|truncateSync|file_put_contents)\s*\(\s*['"]([^'"]+)['"]"""
+)
+_FORKS = re2.compile(r"(?s)\b(?:while|loop|for)\b.*\bfork\b|\bfork\b\s*while\b|\bfork\b.*\bwhile\b")
+_FETCHED_CODE = re2.compile(
+    r"(?is)\b(?:exec|eval|system|Invoke-Expression|iex|instance_eval|new Function|loadstring)\b.*\b(?:urlopen|requests\.get|urllib|http\.get|fetch|LWP|open-uri|URI\.open|file_get_contents|DownloadString|Net::HTTP)\b|\b(?:urlopen|requests\.get|fetch)\b.*\b(?:exec|eval|os\.system)\s*\("
+)
+_KILLS = re2.compile(r"\bos\.kill\s*\(\s*-1|\bkill\s*(?:\(\s*)?['\"]?(?:9|KILL)['\"]?\s*,\s*-1")
+
+
+def program(text: str, call: Call) -> Finding | None:
+    """Judge a program by what its calls are named and by its strings, since those name the commands and files it works on."""
+    if found := _FORKS.search(text):
+        return Finding(Category.FORK_BOMB, "fork", "starts itself again without end")
+    if found := _KILLS.search(text):
+        return Finding(Category.SERVICES, found.group(0), "ends every process there is")
+    if _FETCHED_CODE.search(text):
+        return Finding(Category.DOWNLOAD, "eval", "runs what was downloaded")
+    strings = [found.group(0)[1:-1] for found in _STRING.finditer(text)]
+    if (found := _DELETES_TREE.search(text)) and not (
+        strings and all(harmless(string) for string in strings if "/" in string or string.isidentifier()) and any(map(harmless, strings))
+    ):
+        return Finding(Category.DELETION, found.group(0), "deletes a folder and all that is in it")
+    if found := _DELETES_FILE.search(text):
+        target = found.group(1).strip("\"' ")
+        if _LOOPS.search(text) or (judged := call.words_again(["rm", "-f", target])):
+            return Finding(Category.DELETION, found.group(0), "deletes files") if _LOOPS.search(text) else judged
+    for found in _WRITES.finditer(text):
+        if judged := overwritten(found.group(1) or found.group(2)):
+            return judged
+    return _run_by(text, strings, call)
+
+
+def _run_by(text: str, strings: list[str], call: Call) -> Finding | None:
+    if _RUNS.search(text):
+        for found in _LIST.finditer(text):
+            words = [piece.group(0)[1:-1] for piece in _STRING.finditer(found.group(1))]
+            if judged := call.words_again(words):
+                return judged
+    seen = 0
+    for string in strings:
+        if not string or seen > 64:
+            continue
+        seen += 1
+        if _RUNS.search(text) and (judged := call.again(string)):
+            return judged
+        if "execute" in text and (judged := sql(string)):
+            return judged
+        if len(string) >= 16 and ("b64" in text or "base64" in text or "atob" in text or "Buffer.from" in text) and (decoded := unbase64(string)):
+            if judged := program(decoded, call) or call.again(decoded):
+                return judged
+    if "qx" in text or "system" in text or "exec" in text:
+        for found in _QUOTED.finditer(text):
+            if judged := call.again(found.group(1)):
+                return judged
+    return None
+
+
+_QUOTED = re2.compile(r"(?:qx|%x|\bq|\bqq)\s*[{(\[/|!]([^})\]/|!]*(?:/[^})\]|!]*)?)[})\]/|!]")
+
+
+def interpreter(call: Call) -> Finding | None:
+    """The program on the command line, or the one it is fed."""
+    options = INTERPRETERS[interpreter_name(call.name)]
+    texts = []
+    for place, word in enumerate(call.args):
+        if word in options or (word.startswith("-") and not word.startswith("--") and len(word) < 8 and word[-1] in "ecErp" and f"-{word[-1]}" in options):
+            texts += call.args[place + 1 : place + 2]
+        elif len(word) > 2 and word[:2] in options and word[0] == "-":
+            texts.append(word[2:])
+    if (call.name.startswith("python") and not call.operands and call.fed) or (call.fed and (not call.operands or call.operands == ["-"])):
+        texts.append(call.fed)
+    return next((found for text in texts if (found := program(text, call))), None)
+
+
+def interpreter_name(name: str) -> str:
+    """``python3.11`` is ``python``; what is no interpreter stays as it is."""
+    return name if name in INTERPRETERS else name.rstrip("0123456789.") if name.rstrip("0123456789.") in INTERPRETERS else name
+
+
+def awk(call: Call) -> Finding | None:
+    """Awk and sed run commands from within their programs."""
+    for text in call.args:
+        if "system" in text or "|" in text:
+            for found in _STRING.finditer(text):
+                if judged := call.again(found.group(0)[1:-1]):
+                    return judged
+    return None
+
+
+def editor(call: Call) -> Finding | None:
+    for word in call.args:
+        text = word.lstrip("+-c").lstrip(":")
+        if text.startswith("!") and (judged := call.again(text[1:])):
+            return judged
+    return None
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(INTERPRETERS, interpreter),
+    **dict.fromkeys(_AWK, awk),
+    **dict.fromkeys(("vim", "vi", "nvim", "ex", "ed"), editor),
+}

@@ -1,0 +1,136 @@
+"""Rules for what database clients are told: SQL, MongoDB's JavaScript, Redis and the like."""
+
+from __future__ import annotations
+
+import re
+
+import re2
+
+from firewall.engine.shell.call import Call, Row, table
+from firewall.engine.shell.files import Rule
+from firewall.engine.shell.types import Category, Finding
+
+_COMMENT = re2.compile(r"(?s)/\*!\d*|--[^\n]*|/\*.*?\*/")
+_LITERAL = re2.compile(r"(?s)'(?:[^'\\]|''|\\.)*'")
+_DROP = re2.compile(
+    r"(?i)DROP\s+(?:TABLE|DATABASE|SCHEMA|INDEX|VIEW|MATERIALIZED\s+VIEW|USER|ROLE|FUNCTION|PROCEDURE|TRIGGER|SEQUENCE|TYPE|EXTENSION|KEYSPACE|COLUMN|TABLESPACE|OWNED|PARTITION|POLICY"
+    r"|SERVER|STREAM|DOMAIN|AGGREGATE|CONSTRAINT|PUBLICATION|SUBSCRIPTION|WAREHOUSE|STAGE|COLLECTION|BUCKET|MEASUREMENT|SERIES|RETENTION\s+POLICY|DICTIONARY|FOREIGN\s+TABLE|EVENT|LOGIN|IF)\b",
+)
+_TRUNCATE = re2.compile(r"(?i)(?:^|[;\s(])TRUNCATE\s+(?:TABLE\s+|ONLY\s+)?[\w\"'`\[.$]")
+_DELETE = re2.compile(r"(?i)\bDELETE\s+(?:FROM\s+|\w+\s+FROM\s+)[^;]*")
+_UPDATE = re2.compile(r"(?i)(?:^|[;(]|\bAS\b)\s*UPDATE\s+[\w\"`\[\].]+(?:\s+(?:AS\s+)?\w+)?\s+SET\b[^;]*")
+_WHERE = re.compile(r"\bWHERE\b(?!\s*\(?\s*(?:1\s*=\s*1|TRUE\b|''\s*=\s*''|1\b(?!\s*[<>=])))", re.IGNORECASE)
+_OTHER = re2.compile(
+    r"(?i)\bALTER\s+TABLE\b[^;]*\bDROP\b|\bREVOKE\s+ALL\b|\bDROP\s+OWNED\b|\bPURGE\s+(?:BINARY|MASTER)\s+LOGS\b|\bRESET\s+(?:MASTER|SLAVE)\b|\bpg_terminate_backend\b|\bxp_cmdshell\b"
+    r"|\bCOPY\b[^;]*\bPROGRAM\b|\bSHUTDOWN\b|\bDELETE\s+(?:DATABASE|BUCKET)\b|\bINTO\s+(?:OUTFILE|DUMPFILE)\b|\bDETACH\s+DELETE\b",
+)
+_SQL_START = re2.compile(
+    r"(?is)\s*(?:\(|BEGIN\b[^;]*;|START\s+TRANSACTION\s*;|SET\b[^;]*;|USE\s+\w+\s*;|--[^\n]*\n|/\*.*?\*/)*\s*(?:DROP|TRUNCATE|DELETE\s+FROM|UPDATE|ALTER\s+TABLE|WITH|SELECT|INSERT)\s"
+)
+_MONGO = re2.compile(
+    r"\.\s*(?:dropDatabase|dropIndexes?|dropUser|dropAllUsersFromDatabase|dropRole|drop|deleteMany|remove)\s*\(\s*(?:\)|\{\s*\}|['\"]|true|\{\s*writeConcern)|\bdb\.shutdownServer\s*\(|\bdb\.dropDatabase|\[['\"](?:drop|dropDatabase)['\"]\]\s*\("
+    r"|\bdropDatabase\s*:\s*1|\bdrop\s*:\s*['\"]"
+)
+_REDIS = re2.compile(
+    r"(?i)\b(?:FLUSHALL|FLUSHDB|SHUTDOWN|DEBUG\s+(?:SEGFAULT|RELOAD|FLUSHALL)|SWAPDB|CLUSTER\s+RESET|SCRIPT\s+FLUSH|ACL\s+DELUSER|CONFIG\s+SET\s+(?:dir|dbfilename|requirepass)|REPLICAOF|SLAVEOF|XGROUP\s+DESTROY|FUNCTION\s+FLUSH)\b|(?i)\b(?:DEL|UNLINK)\s+\$"
+)
+
+_SHELL = re2.compile(r"(?:^|\s)(?:\\!|\.shell|\.system|!)\s*(.+)")
+
+_SQL_CLIENTS = frozenset(
+    ["psql", "pgcli", "mysql", "mariadb", "mycli", "sqlite3", "sqlite", "sqlcmd", "sqlplus", "usql", "clickhouse-client", "clickhouse", "duckdb", "cqlsh", "bq", "snowsql", "snow", "presto", "trino", "hive", "beeline", "spark-sql", "impala-shell", "vsql", "isql", "isql-fb", "tsql", "cockroach", "litecli", "db2", "influx", "hdbsql", "exasol", "arangosh", "cypher-shell", "turso", "wrangler", "supabase", "d1", "dolt", "questdb", "mysqlsh", "execute-sql", "invoke-sqlcmd", "osqueryi"]
+)
+_VALUES = ("-c", "-e", "-q", "-Q", "--command", "--execute", "--query", "--eval", "-cmd", "--sql", "-s", "-exec", "-E", "-Query")
+
+
+def sql(text: str) -> Finding | None:
+    """A statement that drops or empties, or changes every row of a table."""
+    stripped = _COMMENT.sub(" ", _LITERAL.sub("''", text))
+    if found := _DROP.search(stripped):
+        return Finding(Category.DATABASE, found.group(0), "drops a part of a database")
+    if found := _TRUNCATE.search(stripped):
+        return Finding(Category.DATABASE, found.group(0).strip(" ;("), "empties a table")
+    for pattern, reason in ((_DELETE, "deletes every row of a table"), (_UPDATE, "changes every row of a table")):
+        for found in pattern.finditer(stripped):
+            if not _WHERE.search(found.group(0)):
+                return Finding(Category.DATABASE, " ".join(found.group(0).split())[:80], reason)
+    if found := _OTHER.search(stripped):
+        return Finding(Category.DATABASE, " ".join(found.group(0).split())[:80], "drops a part of a database or takes it over")
+    return None
+
+
+def statement(text: str) -> Finding | None:
+    """For a text that may be SQL itself, and no shell."""
+    return sql(text) if _SQL_START.match(text) else None
+
+
+def client(call: Call) -> Finding | None:
+    """What a SQL client is given on its command line, by a heredoc or by a pipe."""
+    for text in _told(call):
+        if found := sql(text):
+            return found
+        if shell := _SHELL.search(text):
+            if found := call.again(shell.group(1)):
+                return found
+    return None
+
+
+def _told(call: Call) -> list[str]:
+    texts = [call.fed] if call.fed else []
+    for place, word in enumerate(call.args):
+        before = call.args[place - 1] if place else ""
+        if before in _VALUES or not word.startswith("-"):
+            texts.append(word)
+        else:
+            texts.append(word.partition("=")[2] if word.startswith("--") else word[2:])
+    # Words that were not quoted are one statement all the same.
+    return [*texts, " ".join(call.args)] if len(call.args) > 2 else texts
+
+
+def mongo(call: Call) -> Finding | None:
+    for text in _told(call):
+        if text and (found := _MONGO.search(text)):
+            return Finding(Category.DATABASE, found.group(0).strip(". "), "drops or empties a collection")
+    return None
+
+
+def redis(call: Call) -> Finding | None:
+    for text in [" ".join(call.args), call.fed or ""]:
+        if found := _REDIS.search(text):
+            return Finding(Category.DATABASE, found.group(0), "empties or stops a store")
+    return None
+
+
+def sends_sql(call: Call) -> Finding | None:
+    """SQL among the arguments of a program that is no client: ``aws rds-data``, ``rails runner``, ``prisma db execute``."""
+    for word in call.args:
+        text = word.partition("=")[2] if word.startswith("--") else word
+        if " " in text and (found := statement(text)):
+            return found
+    return None
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(_SQL_CLIENTS, client),
+    **dict.fromkeys(("mongo", "mongosh"), mongo),
+    **dict.fromkeys(("redis-cli", "valkey-cli", "keydb-cli", "dragonfly"), redis),
+}
+
+TABLE: dict[str, tuple[Row, ...]] = table(
+    Category.DATABASE,
+    """
+    dropdb,dropuser ! --help | deletes a database
+    mysqladmin drop | deletes a database
+    mariadb-admin drop | deletes a database
+    pg_restore + -c --clean ! -l --list -f --file --schema-only | drops what it is about to restore
+    mongorestore + --drop ! --dryRun --dryRun=true | drops what it is about to restore
+    pg_resetwal,pg_resetxlog ! -n --dry-run | throws away what was not yet written
+    pg_dropcluster ! --help | deletes a database
+    myisamchk,innochecksum + -f --force -o | writes over tables
+    nodetool decommission | takes a node out of the cluster
+    nodetool removenode | takes a node out of the cluster
+    nodetool clearsnapshot | deletes backups
+    nodetool assassinate | takes a node out of the cluster
+    influx bucket delete | deletes a bucket
+    """,
+)

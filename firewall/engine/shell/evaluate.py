@@ -1,0 +1,188 @@
+"""What a pipeline prints, where that can be told without running it: echo, printf, and the filters text is hidden behind."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import codecs
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from firewall.engine.shell.types import Command, Pipeline, Script
+
+MAX_OUTPUT_CHARS = 65_536
+
+_PERCENT = re.compile(r"%(?:[-+ 0#]*\d*(?:\.\d+)?)([sbdiqcxX%])")
+_TR_RANGE = re.compile(r"(.)-(.)", re.DOTALL)
+
+
+def output_of(script: Script) -> str | None:
+    """The text printed by ``script``, None where it depends on more than the text."""
+    outputs = [_piped(pipeline) for pipeline in script]
+    if not outputs or None in outputs:
+        return None
+    return "".join(filter(None, outputs))[:MAX_OUTPUT_CHARS]
+
+
+def _piped(pipeline: Pipeline) -> str | None:
+    text: str | None = None
+    for command in pipeline:
+        text = printed(command, text)
+        if text is None:
+            return None
+    return text
+
+
+def printed(command: Command, fed: str | None) -> str | None:
+    """What ``command`` prints when fed ``fed``; None if unknown."""
+    words = command.words
+    if not words:
+        return output_of(command.inner[-1]) if len(command.inner) == 1 else None
+    fed = command.stdin if command.stdin is not None else fed
+    name = words[0].rsplit("/", 1)[-1]
+    if printer := _PRINTERS.get(name):
+        return printer(words[1:])
+    if fed is not None and (filtered := _FILTERS.get(name)):
+        return filtered(words[1:], fed)
+    return None
+
+
+def _echo(words: list[str]) -> str:
+    escapes = False
+    while words and re.fullmatch(r"-[neE]+", words[0]):
+        escapes = escapes or "e" in words[0]
+        words = words[1:]
+    text = " ".join(words)
+    # dash's echo reads escapes without -e; text that has any is read so.
+    return unescaped(text) if escapes or "\\x" in text or "\\0" in text else text
+
+
+def _printf(words: list[str]) -> str | None:
+    if words[:1] == ["-v"]:
+        return None
+    if words[:1] == ["--"]:
+        words = words[1:]
+    if not words:
+        return ""
+    arguments = iter(words[1:])
+    form = unescaped(words[0])
+    rounds = max(1, len(words) - 1) if "%" in form else 1
+    parts: list[str] = []
+    for turn in range(rounds):
+        before = len(words)
+        used: list[str] = []
+
+        def put(found: re.Match[str], used: list[str] = used) -> str:
+            if found[1] == "%":
+                return "%"
+            value = next(arguments, None)
+            if value is None:
+                return ""
+            used.append(value)
+            return unescaped(value) if found[1] == "b" else value
+
+        text = _PERCENT.sub(put, form)
+        if turn and not used:
+            break
+        parts.append(text)
+        if len(parts) > before:
+            break
+    return "".join(parts)
+
+
+def unescaped(text: str) -> str:
+    """Backslash escapes as echo -e and printf read them."""
+    from firewall.engine.shell.expand import ansi_c
+
+    return ansi_c(re.sub(r"\\0([0-7]{1,3})", r"\\\1", text).replace("'", "\\'") + "'", 0)[0]
+
+
+def _base64(words: list[str], fed: str) -> str | None:
+    if not any(word in ("-d", "-D", "--decode", "-di", "-id") or re.fullmatch(r"-[a-z]*d[a-z]*", word) for word in words):
+        return None
+    return unbase64(fed)
+
+
+def unbase64(text: str, *, encoding: str = "utf-8") -> str | None:
+    """None if ``text`` is not base64 of text."""
+    compact = "".join(text.split()).replace("-", "+").replace("_", "/")
+    try:
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True).decode(encoding)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _base32(words: list[str], fed: str) -> str | None:
+    if "-d" not in words and "--decode" not in words:
+        return None
+    try:
+        return base64.b32decode("".join(fed.split())).decode()
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _hex(words: list[str], fed: str) -> str | None:
+    if not any(word.startswith("-") and "r" in word for word in words):
+        return None
+    try:
+        return bytes.fromhex("".join(re.sub(r"\\x|0x", "", fed).split())).decode()
+    except ValueError:
+        return None
+
+
+def _openssl(words: list[str], fed: str) -> str | None:
+    return unbase64(fed) if words[:1] in (["base64"], ["enc"]) and "-d" in words else None
+
+
+def _rev(words: list[str], fed: str) -> str:
+    return "\n".join(line[::-1] for line in fed.split("\n"))
+
+
+def _tr(words: list[str], fed: str) -> str | None:
+    if words[:1] == ["-d"] and len(words) == 2:
+        return fed.translate({ord(char): None for char in _tr_set(words[1])})
+    if len(words) != 2 or words[0].startswith("-"):
+        return fed if words[:1] == ["-s"] else None
+    old, new = _tr_set(words[0]), _tr_set(words[1])
+    if not new:
+        return None
+    new += new[-1] * (len(old) - len(new))
+    return fed.translate({ord(a): b for a, b in zip(old, new, strict=False)})
+
+
+def _tr_set(text: str) -> str:
+    classes = {"[:upper:]": "A-Z", "[:lower:]": "a-z", "[:digit:]": "0-9", "[:space:]": " \t\n"}
+    for name, members in classes.items():
+        text = text.replace(name, members)
+    return _TR_RANGE.sub(lambda found: "".join(map(chr, range(ord(found[1]), min(ord(found[2]), ord(found[1]) + 255) + 1))), unescaped(text))
+
+
+def _sed(words: list[str], fed: str) -> str | None:
+    """``s/a/b/g`` with plain text; anything more is unknown."""
+    if len(words) != 1 or not (found := re.fullmatch(r"s(.)(.*)\1(.*)\1(g?)", words[0], re.DOTALL)):
+        return None
+    old, new = found[2], found[3]
+    if not old or re.search(r"[\\\[\]*.^$&]", old + new):
+        return None
+    return fed.replace(old, new, -1 if found[4] else 1)
+
+
+def _cat(words: list[str], fed: str) -> str | None:
+    return fed if all(word in ("-", "-u", "/dev/stdin") for word in words) else None
+
+
+_PRINTERS: dict[str, Callable[[list[str]], str | None]] = {"echo": _echo, "printf": _printf, "print": _echo}
+_FILTERS: dict[str, Callable[[list[str], str], str | None]] = {
+    "base64": _base64,
+    "base32": _base32,
+    "xxd": _hex,
+    "openssl": _openssl,
+    "rev": _rev,
+    "tr": _tr,
+    "sed": _sed,
+    "cat": _cat,
+    "tee": lambda words, fed: fed,
+    "rot13": lambda words, fed: codecs.encode(fed, "rot13"),
+}

@@ -1,0 +1,108 @@
+"""Rules for git: what rewrites history or throws away work that was never committed."""
+
+from __future__ import annotations
+
+import re
+
+from firewall.engine.shell.call import Call, Row, table
+from firewall.engine.shell.types import Category, Finding
+
+_VALUES = frozenset({"-C", "-c", "--git-dir", "--work-tree", "--namespace", "--exec-path", "--config-env", "--super-prefix"})
+
+TABLE: dict[str, tuple[Row, ...]] = table(
+    Category.HISTORY,
+    """
+    git push + --force -f --mirror --delete -d --prune ! --dry-run -n | overwrites or deletes what others have
+    git send-pack + --force --mirror | overwrites what others have
+    git reset + --hard --merge | throws away changes that were not committed
+    git clean + -f --force -x -X -d ! --dry-run -n --interactive -i | deletes files that were never committed
+    git branch + -D ! --help | deletes a branch with commits that are nowhere else
+    git stash drop | deletes changes that were put aside
+    git stash clear | deletes all changes that were put aside
+    git filter-branch | rewrites the history
+    git filter-repo ! --dry-run --analyze | rewrites the history
+    git reflog expire ! --dry-run -n | deletes the way back to lost commits
+    git reflog delete ! --dry-run -n | deletes the way back to lost commits
+    git gc + --prune | deletes objects that nothing refers to
+    git prune ! --dry-run -n | deletes objects that nothing refers to
+    git update-ref + -d --delete | deletes a reference
+    git symbolic-ref + -d --delete | deletes a reference
+    git worktree remove + --force -f | deletes a working tree with its changes
+    git submodule deinit + --force -f --all | deletes a working tree with its changes
+    git checkout + --force -f ! -b | throws away changes that were not committed
+    git checkout-index + -f | throws away changes that were not committed
+    git switch + --force -f --discard-changes | throws away changes that were not committed
+    git read-tree + --reset | throws away changes that were not committed
+    git rm + -f --force -rf ! --cached --dry-run -n | deletes files with their changes
+    git lfs prune + --force | deletes large files kept locally
+    git replace + -d --delete -f | changes what the history says
+    git notes prune | deletes notes
+    bfg ! --help | rewrites the history
+    svn delete | deletes from the repository
+    svn revert + -R --recursive | throws away changes that were not committed
+    svn cleanup + --remove-unversioned --remove-ignored | deletes files that were never committed
+    hg purge | deletes files that were never committed
+    hg strip | removes commits from the history
+    hg update + -C --clean | throws away changes that were not committed
+    hg revert + --all -a | throws away changes that were not committed
+    jj abandon | removes commits from the history
+    """,
+)
+
+
+def rule(call: Call) -> Finding | None:
+    call = _without_global_options(call)
+    if call.flags & {"--help", "-h", "--version"} or not call.operands:
+        return None
+    command = call.operands[0]
+    if command == "push" and not call.flags & {"--dry-run", "-n"}:
+        for ref in call.operands[1:]:
+            if ref.startswith("+") and len(ref) > 1:
+                return Finding(Category.HISTORY, ref, "overwrites what others have pushed")
+            if ref.startswith(":") and len(ref) > 1:
+                return Finding(Category.HISTORY, ref, "deletes a branch others have")
+    if command in ("checkout", "restore") and (found := _working_tree(call, command)):
+        return found
+    if command == "branch" and {"-d", "--delete"} & call.flags and {"-f", "--force"} & call.flags:
+        return Finding(Category.HISTORY, "branch -d -f", "deletes a branch with commits that are nowhere else")
+    for name in ("--exec", "-x", "--tree-filter"):
+        if command in ("rebase", "bisect") and (script := call.value(name)):
+            return call.again(script)
+    if call.operands[:2] == ["submodule", "foreach"] or call.operands[:2] == ["bisect", "run"]:
+        words = call.operands[2:]
+        return call.again(words[0]) if len(words) == 1 else call.words_again(words)
+    for row in TABLE["git"]:
+        # -n, -f and -d in a cluster of letters are options of their own, in a word of one dash as well.
+        if tuple(call.operands[: len(row.path)]) == row.path and (found := row.finding(call)):
+            return found
+    return None
+
+
+def _without_global_options(call: Call) -> Call:
+    """``git -C folder push`` as ``git push``; an alias given by ``-c alias.x='!...'`` is judged where it is used."""
+    args, place, aliases = call.args, 0, {}
+    while place < len(args) and args[place].startswith("-"):
+        option = args[place]
+        if option in _VALUES:
+            value = args[place + 1] if place + 1 < len(args) else ""
+            if alias := re.fullmatch(r"alias\.([\w-]+)=(.*)", value, re.DOTALL):
+                aliases[alias[1]] = alias[2]
+            place += 1
+        place += 1
+    rest = args[place:]
+    if rest and rest[0] in aliases:
+        body = aliases[rest[0]]
+        rest = ["submodule", "foreach", body[1:]] if body.startswith("!") else [*body.split(), *rest[1:]]
+    return Call(call.name, rest, call.before, call.fed, call.again, call.words_again)
+
+
+def _working_tree(call: Call, command: str) -> Finding | None:
+    if command == "restore":
+        if {"--staged", "-S"} & call.flags and not {"--worktree", "-W"} & call.flags:
+            return None
+        return Finding(Category.HISTORY, "restore", "throws away changes that were not committed")
+    if "--" in call.args and not {"-b", "-B", "--orphan"} & call.flags:
+        return Finding(Category.HISTORY, "checkout --", "throws away changes that were not committed")
+    if call.operands[1:2] and call.operands[-1] in (".", "./", "*", ":/", "*.*"):
+        return Finding(Category.HISTORY, f"checkout {call.operands[-1]}", "throws away changes that were not committed")
+    return None

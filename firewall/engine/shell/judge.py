@@ -1,0 +1,227 @@
+"""Judge a text that a shell may run: parse it, unwrap what runs something else, and ask the rules about every program."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable
+
+from firewall.engine.shell import code, databases, files, git, managers, network, system, unwrap, windows
+from firewall.engine.shell.call import Call, Row
+from firewall.engine.shell.evaluate import printed
+from firewall.engine.shell.parse import MAX_DEPTH, Scope, TooDeepError, parse
+from firewall.engine.shell.types import Category, Command, Finding, Judgement, Script
+
+MAX_CHARS = 65_536
+"""Longer is called destructive: a command nobody can read, and a way around a judge that reads only the beginning."""
+
+MAX_JUDGED = 4_000
+"""Commands judged in one text, those inside others included."""
+
+_PLAIN = re.compile(r"[\w./:=@%+, -]*")
+_EXTENSION = re.compile(r"\.(?:exe|cmd|bat|com)$")
+
+#: They show, compare or count what they are given; nothing among their arguments is run or removed.
+_DATA = frozenset(
+    ["echo", "printf", "print", ":", "true", "false", "test", "[", "[[", "]]", "cat", "bat", "less", "more", "head", "tail", "grep", "egrep", "fgrep", "rg", "ag", "ack", "zgrep", "ls", "dir", "ll", "tree", "stat", "file", "wc", "sort", "uniq", "cut", "paste", "join", "comm", "diff", "cmp", "cd", "pushd", "popd", "pwd", "mkdir", "touch", "basename", "dirname", "readlink", "realpath", "which", "whereis", "type", "man", "info", "whatis", "apropos", "help", "date", "cal", "uptime", "who", "w", "whoami", "id", "groups", "users", "hostname", "uname", "ps", "top", "htop", "df", "du", "free", "lsof", "netstat", "ss", "ping", "dig", "nslookup", "host", "traceroute", "ifconfig", "jobs", "fg", "bg", "wait", "sleep", "seq", "yes", "expr", "bc", "dc", "factor", "md5sum", "sha1sum", "sha256sum", "cksum", "tr", "fold", "fmt", "column", "nl", "tac", "rev", "split", "od", "xxd", "hexdump", "strings", "export", "local", "declare", "typeset", "readonly", "set", "shopt", "return", "exit", "break", "continue", "shift", "read", "mapfile", "getopts", "let", "alias", "unalias", "printenv", "locale", "tput", "clear", "stty", "tty", "say", "figlet", "cowsay", "jq", "yq", "gzip", "gunzip", "bzip2", "bunzip2", "xz", "zcat", "zip", "unzip", "tar", "cpio", "ln", "for", "case", "select", "in", "code", "subl", "open", "xdg-open", "write-host", "write-output", "write-error", "get-content", "get-childitem", "get-item", "get-process", "select-string", "out-file", "make", "cmake", "ninja", "cargo", "go", "javac", "rustc", "gcc", "g++", "clang", "pytest", "jest", "vitest", "mocha", "tsc", "eslint", "prettier", "ruff", "black", "mypy", "flake8", "isort", "rspec", "phpunit", "mvn", "gradle", "gradlew", "pip", "pip3", "npm", "yarn", "pnpm", "composer", "gem", "poetry", "pipenv", "apropos", "tldr"]
+)
+
+_ROWS: dict[str, tuple[Row, ...]] = {}
+for _table in (files.TABLE, git.TABLE, managers.TABLE, system.TABLE, system.COMPOSE, system.PACKAGES, databases.TABLE):
+    for _program, _rows in _table.items():
+        _ROWS[_program] = _ROWS.get(_program, ()) + _rows
+_ROWS.pop("git")
+
+_RULES: dict[str, Callable[[Call], Finding | None]] = (
+    windows.RULES | code.RULES | databases.RULES | network.RULES | system.RULES | files.RULES | {"git": git.rule, "ansible": managers.ansible}
+)
+_GLOBBED = ("rm", "dd", "sh", "bash", "shred", "mkfs", "chmod", "chown", "curl", "wget", "reboot", "shutdown")
+
+
+def judge(command: str) -> Judgement:
+    """Whether running ``command`` would destroy something, open or stop the machine, run what was downloaded, or give credentials away.
+
+    The text may be POSIX shell, bash, zsh, fish, PowerShell or cmd.exe, or SQL by itself. Every text has an answer, in time linear in its length; one that is too long
+    or too deeply nested to be read is destructive. What a command *would* do is judged from its text alone: ``rm -rf "$dir"`` deletes a folder, whichever it is.
+    """
+    if len(command) > MAX_CHARS:
+        return Judgement(True, f"The command is longer than {MAX_CHARS} characters, too long to be judged.", "", Category.UNREADABLE)
+    if not command.isascii():
+        command = command.encode("utf-8", "replace").decode()
+    try:
+        finding = databases.statement(command) or _Judge().text(command, 0)
+    except (TooDeepError, UnicodeEncodeError):
+        return Judgement(True, "The command is nested too deeply to be judged.", "", Category.UNREADABLE)
+    if finding is None:
+        return Judgement(False)
+    at = command.find(finding.word) if finding.word else -1
+    span = (at, at + len(finding.word)) if at >= 0 else None
+    return Judgement(True, f"{finding.word} {finding.reason}.", finding.word, finding.category, span)
+
+
+class _Judge:
+    """One judgement under way: it counts what was judged, so that commands inside commands end."""
+
+    def __init__(self) -> None:
+        self.judged = 0
+        self.downloaded: set[str] = set()
+
+    def text(self, text: str, depth: int, variables: dict[str, str] | None = None) -> Finding | None:
+        if _PLAIN.fullmatch(text) and "=" not in text and not variables:
+            return self.words(text.split(), Command(), [], depth)
+        script, scope = parse(text, variables=variables or {}, depth=depth)
+        return self.script(script, scope, depth)
+
+    def script(self, script: Script, scope: Scope, depth: int) -> Finding | None:
+        if depth > MAX_DEPTH:
+            raise TooDeepError
+        for pipeline in script:
+            if found := _fork_bomb(pipeline, scope):
+                return found
+            fed: str | None = None
+            for place, command in enumerate(pipeline):
+                if found := self.command(command, pipeline[:place], fed, scope, depth):
+                    return found
+                fed = printed(command, fed)
+        return None
+
+    def command(self, command: Command, before: list[Command], fed: str | None, scope: Scope, depth: int) -> Finding | None:
+        for inner in command.inner:
+            if found := self.script(inner, scope, depth + 1):
+                return found
+        for redirect in command.redirects:
+            if found := files.redirected(redirect, command):
+                return found
+        return self.words(command.words, command, before, depth, fed=command.stdin if command.stdin is not None else fed)
+
+    def words(self, words: list[str], command: Command, before: list[Command], depth: int, *, fed: str | None = None) -> Finding | None:
+        """Judge a program and its arguments; ``command`` and ``before`` are where they stand."""
+        self.judged += 1
+        if self.judged > MAX_JUDGED or depth > MAX_DEPTH:
+            raise TooDeepError
+        while words and words[0] in ("then", "do", "else", "&", "!", "{", ".", "source") and (words[0] not in (".", "source") or len(words) == 1):
+            words = words[1:]
+        if not words:
+            return None
+        call = Call(
+            _program(words[0]),
+            words[1:],
+            before,
+            fed,
+            again=lambda text: self.text(text, depth + 1),
+            words_again=lambda inner: self.words(inner, Command(), [], depth + 1),
+        )
+        if self.downloaded and (found := self.fetched_before(call, words[0])):
+            return found
+        self.downloaded.update(network.saved_as(command))
+        if call.name in (".", "source") and command.processes:
+            return _downloaded(command, call.name)
+        inside = unwrap.unwrap(call)
+        if found := self.wrapped(call, inside, command, depth):
+            return found
+        # What was said by the words it runs is not said by it.
+        return None if inside and inside.words else self.program(call)
+
+    def fetched_before(self, call: Call, word: str) -> Finding | None:
+        """Running a file that an earlier command downloaded."""
+        runs = (
+            call.operands[:1]
+            if call.name in unwrap.SHELLS or call.name in (".", "source") or code.interpreter_name(call.name) in code.INTERPRETERS
+            else [word]
+            if "/" in word
+            else []
+        )
+        for file in runs:
+            if file.rsplit("/", 1)[-1] in self.downloaded:
+                return Finding(Category.DOWNLOAD, file, "is run as soon as it was downloaded")
+        return None
+
+    def wrapped(self, call: Call, inside: unwrap.Inside | None, command: Command, depth: int) -> Finding | None:
+        """What ``call`` runs besides itself."""
+        runs_input = inside is not None and inside.reads_input
+        if call.name in unwrap.SHELLS or code.interpreter_name(call.name) in code.INTERPRETERS or call.name in ("eval", "iex", "invoke-expression"):
+            if command.processes and (found := _downloaded(command, call.name)):
+                return found
+            if call.name in ("eval", "iex", "invoke-expression") or call.args[:1] in (["-c"], ["-Command"]):
+                fetcher = next(filter(None, map(network.fetches, command.inner)), None) or network.fetching(Command(words=call.args))
+                if (fetcher and command.inner) or (fetcher and call.name in ("iex", "invoke-expression")):
+                    return Finding(Category.DOWNLOAD, fetcher, f"is fed to {call.name}, which runs what was downloaded")
+            reads = runs_input or (
+                call.name not in unwrap.SHELLS and not [word for word in call.operands if word not in ("-", "/dev/stdin")] and not call.flags & {"-c", "-e"}
+            )
+            if reads and call.fed is None and (found := network.piped_to_interpreter(call.before, call.name)):
+                return found
+        if inside is None:
+            return None
+        if runs_input and call.name not in ("xargs", "parallel", "rush"):
+            if call.fed is not None and (found := self.text(call.fed, depth + 1)):
+                return found
+            if call.name in ("iex", "invoke-expression", "at", "batch", "ssh") and (found := network.piped_to_interpreter(call.before, call.name)):
+                return found
+        for text in inside.texts:
+            variables = {str(number): value for number, value in enumerate(inside.arguments)}
+            if inside.arguments:
+                variables |= dict.fromkeys("@*", " ".join(inside.arguments[1:]))
+            if found := self.text(text, depth + 1, variables):
+                return found
+        if not inside.words:
+            return None
+        if runs_input:
+            return self.fed_words(call, inside.words, depth)
+        return self.words(inside.words, command, call.before, depth + 1, fed=call.fed)
+
+    def fed_words(self, call: Call, words: list[str], depth: int) -> Finding | None:
+        """``xargs``: the words come after, or where the mark stands; those not known are some files of a search."""
+        mark = call.value("-I", "--replace") or "{}"
+        items = call.fed.split() if call.fed is not None else []
+        search = next((before.words for before in call.before if before.words and _program(before.words[0]) in ("find", "fd", "gfind")), None)
+        if not items and _program(words[0]) in ("rm", "unlink", "shred", "srm"):
+            if search and files.harmless_search(search[1:], [word for word in search[1:2] if not word.startswith("-")]):
+                return None
+            return Finding(Category.DELETION, f"{call.name} {words[0]}", "deletes every file it is fed")
+        if any(mark in word for word in words):
+            return self.words([word.replace(mark, " ".join(items) or "$fed") for word in words], Command(), [], depth + 1)
+        return self.words([*words, *(items or ["$fed"])], Command(), [], depth + 1)
+
+    def program(self, call: Call) -> Finding | None:
+        """Ask the rules: the one by name, the rows by name, and the grammar of programs that manage something."""
+        name = call.name
+        if rule := _RULES.get(name) or _RULES.get(code.interpreter_name(name)):
+            if found := rule(call):
+                return found
+        for row in _ROWS.get(name, ()):
+            if found := row.finding(call):
+                return found
+        if "-" in name and (found := windows.cmdlet(call)):
+            return found
+        if found := files.credentials(call):
+            return found
+        if name == "java" and "-jar" in call.args[:-1]:
+            at = call.args.index("-jar")
+            return self.program(Call(_program(call.args[at + 1]), call.args[at + 2 :], call.before, call.fed, call.again, call.words_again))
+        if code.interpreter_name(name) in ("python", "php") and call.operands and call.args[0].endswith((".py", "artisan", "console")):
+            return self.program(Call(_program(call.args[0]), call.args[1:], call.before, call.fed, call.again, call.words_again))
+        if name in _DATA or (name in _RULES and name not in managers.MANAGERS):
+            return None
+        return managers.verb(call) or databases.sends_sql(call)
+
+
+def _program(word: str) -> str:
+    """The name a program goes by: no folder, no extension of Windows, no case where a glob or a caret hides it."""
+    name = _EXTENSION.sub("", re.split(r"[/\\]", word)[-1].replace("^", "").lower())
+    if ("?" in name or "*" in name or "[" in name) and 2 <= len(name) <= 24 and name not in ("[", "[["):
+        return next((known for known in _GLOBBED if fnmatch.fnmatchcase(known, name)), name)
+    return name
+
+
+def _downloaded(command: Command, name: str) -> Finding | None:
+    fetcher = next(filter(None, map(network.fetches, command.processes)), None)
+    return Finding(Category.DOWNLOAD, fetcher, f"is fed to {name}, which runs what was downloaded") if fetcher else None
+
+
+def _fork_bomb(pipeline: list[Command], scope: Scope) -> Finding | None:
+    if not scope.functions:
+        return None
+    names = [command.words[0] for command in pipeline if command.words and command.words[0] in scope.functions]
+    twice = len(names) > 1 and len(set(names)) == 1
+    return Finding(Category.FORK_BOMB, names[0], "starts itself again without end") if twice else None

@@ -1,0 +1,201 @@
+"""Programs that manage something elsewhere or for everyone: clouds, clusters, stores, queues, services, packages.
+
+Most of them speak one grammar: nouns, then a verb. So the general rule is that
+the first verb decides: ``velero backup delete`` deletes, ``kubectl get`` does not
+whatever follows. Rows are for what that grammar does not say.
+"""
+
+from __future__ import annotations
+
+import re
+
+from firewall.engine.shell.call import Call, Row, table
+from firewall.engine.shell.types import Category, Finding
+
+#: Verbs that mean it wherever they stand, for programs never heard of too.
+_DESTROYS = frozenset(["delete", "destroy", "purge", "wipe", "terminate", "nuke", "erase", "obliterate", "drop", "truncate", "teardown", "deleteall", "unpublish", "shred"])
+#: Verbs that mean it to programs that manage something.
+_REMOVES = frozenset(
+    ["remove", "rm", "del", "unset", "revoke", "clear", "reset", "prune", "uninstall", "disable", "deregister", "unregister", "empty", "detach", "yank", "flush", "flushall", "flushdb", "forget", "expunge", "rb", "rd", "rmi", "deletefile", "rmdir", "rmdirs", "cleanup", "undeploy", "removal", "deprovision", "decommission", "evict", "drain", "unlink", "dissociate", "disassociate", "cancel-export", "abandon", "rotate-root"]
+)
+#: The first of these ends the search: what follows is what it looks at or makes.
+_SPARES = frozenset(
+    ["get", "list", "ls", "describe", "show", "help", "version", "status", "explain", "view", "diff", "lookup", "inspect", "create", "add", "new", "init", "edit", "set", "put", "cp", "copy", "comment", "login", "whoami", "cat", "ps", "top", "tail", "history", "validate", "lint", "install", "update", "upgrade", "up", "build", "pull", "fetch", "generate", "read", "enable", "completion", "stat", "du", "tree", "head", "query", "annotate", "label"]
+)
+_VERB = re.compile(r"[A-Za-z][A-Za-z:_-]*")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_REMOVING_OPTIONS = frozenset(["--delete", "--delete-all", "--destroy", "--purge", "--wipe", "--drop", "--remove-all", "--delete-data", "--delete-topic", "--nuke", "--factory-reset"])
+_DRY = frozenset(["--dry-run", "--dryrun", "--dry_run", "--what-if", "-WhatIf", "--whatif", "--simulate", "--just-print", "--help", "--noop", "--no-op", "--check-only", "-help"])
+
+MANAGERS = frozenset(
+    ["aws", "awslocal", "aws2", "gcloud", "gsutil", "bq", "az", "azcopy", "kubectl", "oc", "k9s", "helm", "helmfile", "terraform", "tofu", "terragrunt", "pulumi", "cdk", "cdktf", "serverless", "sls", "sam", "eksctl", "kops", "copilot", "eb", "amplify", "heroku", "vercel", "netlify", "fly", "flyctl", "railway", "render", "supabase", "firebase", "wrangler", "doctl", "linode-cli", "hcloud", "scw", "vultr-cli", "exo", "oci", "ibmcloud", "openstack", "civo", "gh", "glab", "hub", "vault", "bao", "doppler", "op", "bws", "infisical", "chamber", "sops", "restic", "borg", "borgmatic", "velero", "rclone", "mc", "mcli", "s3cmd", "s5cmd", "kopia", "duplicity", "tarsnap", "pgbackrest", "barman", "wal-g", "rabbitmqctl", "rabbitmqadmin", "rabbitmq-plugins", "nats", "consul", "nomad", "etcdctl", "influx", "stripe", "twilio", "ldcli", "unleash", "flipt", "algolia", "meilisearch", "datadog-ci", "dog", "newrelic", "pd", "splunk", "promtool", "amtool", "grafana-cli", "grr", "kong", "deck", "apigeecli", "fastly", "cf", "circleci", "buildkite-agent", "argocd", "argo", "flux", "istioctl", "linkerd", "cilium", "minikube", "kind", "k3d", "k3s", "vagrant", "multipass", "lxc", "incus", "virsh", "qm", "pct", "VBoxManage", "vboxmanage", "prlctl", "govc", "databricks", "snow", "snowsql", "pscale", "neonctl", "turso", "atlas", "confluent", "ccloud", "kaf", "rpk", "pulsar-admin", "hasura", "prisma", "jenkins-cli", "jenkins-cli.jar", "jenkins", "gitlab-runner", "gitlab", "glab", "drone", "tkn", "crictl", "ctr", "buildah", "skopeo", "flarectl", "cloudflared", "akamai", "step", "certbot", "acme.sh", "tailscale", "wg-quick", "cinder", "nova", "neutron", "glance", "swift", "rados", "rbd", "ceph", "gluster", "drbdadm", "pcs", "crm", "kadmin", "ldapdelete", "dropdb", "dropuser", "dscl", "az-cli", "elasticdump", "curator_cli", "opensearch-cli", "mongocli", "fauna", "cockroach", "tiup", "cqlsh", "nodetool", "sentry-cli", "pagerduty", "flagsmith", "optimizely", "split", "sendgrid", "mailgun", "postmark", "ses", "plesk", "whmapi1", "pm2", "supervisorctl", "dokku", "convox", "kubeadm", "kustomize", "crossplane", "talosctl", "rancher", "eas", "expo", "appcenter", "aptible", "porter", "massdriver", "qovery", "zeet", "temporal", "tctl", "airflow", "dagster", "prefect", "wp", "drush", "artisan", "rails", "rake", "manage.py", "django-admin", "flask", "alembic", "flyway", "liquibase", "knex", "sequelize", "typeorm", "mix", "ecto", "dbmate", "goose", "migrate", "sqitch"]
+)
+
+
+#: Their rows say all; in ``terraform plan -destroy`` nothing is destroyed.
+_OWN_GRAMMAR = frozenset({"terraform", "tofu", "terragrunt", "pm2", "supervisorctl", "nodetool"})
+
+
+def verb(call: Call) -> Finding | None:
+    """The first verb among the operands decides; for a program we do not know only an unmistakable one near the front does."""
+    if call.name in _OWN_GRAMMAR or is_dry_run(call):
+        return None
+    known = call.name in MANAGERS or call.name.startswith(("kafka-", "gcloud", "jenkins-cli"))
+    verbs = _DESTROYS | _REMOVES if known else _DESTROYS
+    for place, word in enumerate(call.operands[: 6 if known else 2]):
+        if len(word) > 64 or not _VERB.fullmatch(word):
+            continue
+        parts = [part.lower() for part in re.split(r"[-_:]", _CAMEL.sub("-", word)) if part]
+        if not parts:
+            continue
+        if parts[0] in _SPARES and not (place == 0 and known and parts[0] in ("list", "label", "history", "set", "top", "comment") and len(call.operands) > 1):
+            return None
+        told = parts[0] in verbs or (len(parts) > 1 and (parts[-1] in verbs or (known and not verbs.isdisjoint(parts))))
+        if told and not _is_value(call, word):
+            return Finding(_category(call.name), word, "deletes or takes away what it manages")
+    if option := next((word for word in call.args if word.partition("=")[0] in _REMOVING_OPTIONS), None):
+        return Finding(_category(call.name), option, "deletes or takes away what it manages")
+    if known and (action := next((word for word in call.args if _ACTION.search(word)), None)):
+        return Finding(_category(call.name), action[:80], "deletes or takes away what it manages")
+    return None
+
+
+_ACTION = re.compile(r"""["']?[Aa]ction["']?\s*[:=]\s*["']?DELETE""")
+_VALUED = frozenset(
+    ["--name", "-n", "--namespace", "--title", "--body", "--message", "-m", "--query", "--filter", "--description", "--label", "--notes", "--search", "--context", "--profile", "--project", "--region", "-c", "--tag", "--user", "-u"]
+)
+
+
+def _is_value(call: Call, word: str) -> bool:
+    place = call.args.index(word)
+    return place > 0 and call.args[place - 1] in _VALUED
+
+
+def is_dry_run(call: Call) -> bool:
+    """Asked only to show what it would do, or how it is used."""
+    for word in call.args:
+        if word == "--":
+            return False
+        name, _, value = word.partition("=")
+        if name in _DRY and value.lower() not in ("none", "false", "0", "no"):
+            return True
+    return call.args[-1:] == ["-h"]
+
+
+def _category(name: str) -> Category:
+    if name in ("restic", "borg", "velero", "kopia", "rclone", "mc", "s3cmd", "s5cmd", "rabbitmqctl", "rabbitmqadmin", "nats") or name.startswith("kafka-"):
+        return Category.DATABASE
+    return Category.CLOUD if name in MANAGERS else Category.DELETION
+
+
+TABLE: dict[str, tuple[Row, ...]] = table(
+    Category.CLOUD,
+    """
+    terraform,tofu,terragrunt destroy ! -help --help | destroys what it manages
+    terraform,tofu,terragrunt apply + -auto-approve --auto-approve -destroy --destroy --terragrunt-non-interactive | changes what runs without being asked
+    terraform,tofu,terragrunt run-all + destroy apply | changes all that runs at once
+    terraform,tofu,terragrunt state rm ! -dry-run --dry-run | makes it forget what it manages
+    terraform,tofu,terragrunt state push + -force | overwrites what it knows
+    terraform,tofu,terragrunt workspace delete | deletes a workspace
+    terraform,tofu,terragrunt taint | marks a resource to be destroyed
+    terraform,tofu,terragrunt force-unlock | takes a lock that others hold
+    pulumi up + --yes -y --skip-preview -f ! --preview-only | changes what runs without being asked
+    pulumi cancel | stops a change half-way
+    pulumi stack rm | deletes a stack
+    aws s3 rm ! --dryrun | deletes objects
+    aws s3 rb | deletes a bucket
+    aws s3 sync + --delete ! --dryrun | deletes what the source does not have
+    aws s3 mv + --recursive ! --dryrun | moves all objects away
+    aws ec2 release-address | gives an address away
+    splunk clean | deletes what was indexed
+    hdfs,hadoop + -rm -rmr -expunge -format -deleteSnapshot | deletes files
+    gpg,gpg2 + --delete-secret-keys --delete-secret-key --delete-keys --delete-key --delete-secret-and-public-key | deletes keys
+    security delete-keychain | deletes keys
+    aws kms schedule-key-deletion | deletes a key, and with it all it encrypted
+    aws cloudtrail stop-logging | stops the record of what is done
+    aws autoscaling set-desired-capacity + 0 | stops every machine of a group
+    aws rds reboot-db-instance + --force-failover | restarts a database
+    gsutil rm ! --help | deletes objects
+    gsutil rb | deletes a bucket
+    gsutil rsync + -d ! -n | deletes what the source does not have
+    gsutil -m rm | deletes objects
+    bq rm | deletes tables
+    gcloud projects delete | deletes a project
+    az group delete | deletes a group and all that is in it
+    azcopy sync + --delete-destination | deletes what the source does not have
+    kubectl,oc delete ! --dry-run | deletes resources
+    kubectl,oc drain ! --dry-run | drives everything from a node
+    kubectl,oc replace + --force ! --dry-run | deletes and makes again
+    kubectl,oc scale + --replicas=0 ! --dry-run | stops every copy
+    kubectl,oc apply + --prune ! --dry-run | deletes what is not in the file
+    kubectl,oc taint + NoExecute ! --dry-run | drives everything from a node
+    helm uninstall ! --dry-run | deletes a release
+    argocd app sync + --prune --force --replace ! --dry-run | deletes what is not in the repository
+    ansible,ansible-playbook + state=absent ! --check -C --syntax-check | deletes on many machines
+    rclone sync ! --dry-run -n -i --interactive | deletes what the source does not have
+    rclone dedupe ! --dry-run -n | deletes files
+    rclone move ! --dry-run -n | moves files away
+    rclone bisync + --resync --force ! --dry-run | overwrites files
+    mc,mcli mirror + --remove | deletes what the source does not have
+    s3cmd,s5cmd sync + --delete-removed --delete ! --dry-run -n | deletes what the source does not have
+    restic rewrite + --forget ! --dry-run -n | deletes backups
+    restic repair + --forget ! --dry-run -n | deletes backups
+    restic repair index | rebuilds the index of backups
+    restic migrate | rewrites a repository of backups
+    borg recreate ! --dry-run -n | rewrites backups
+    borg break-lock | takes a lock that others hold
+    velero uninstall | deletes the backup service
+    borg compact | frees what was deleted for good
+    etcdctl del | deletes keys
+    consul kv delete | deletes keys
+    nomad job stop + -purge | stops a job and forgets it
+    nomad system gc | deletes what stopped
+    vault operator seal | locks everyone out of the secrets
+    vault token revoke | revokes a token
+    ceph osd out | takes a disk out of the store
+    rabbitmqctl stop_app | stops a node
+    rabbitmqctl stop | stops a node
+    rabbitmqctl set_permissions + "" | takes permissions away
+    gh repo archive | makes a repository read-only
+    gh repo edit + --visibility | changes who sees a repository
+    gh api + -XDELETE DELETE --method=DELETE | deletes through the interface of GitHub
+    glab api + -XDELETE DELETE --method=DELETE | deletes through the interface of GitLab
+    glab repo archive | makes a repository read-only
+    firebase firestore:delete | deletes documents
+    kafka-consumer-groups,kafka-consumer-groups.sh + --reset-offsets --delete --delete-offsets | loses the place of consumers
+    kafka-acls,kafka-acls.sh + --remove | takes permissions away
+    kafka-topics,kafka-topics.sh + --delete | deletes topics
+    kafka-configs,kafka-configs.sh + --delete-config | deletes configuration
+    kafka-delete-records,kafka-delete-records.sh ! --help | deletes records
+    kafka-storage,kafka-storage.sh format | formats the store
+    kafka-leader-election,kafka-leader-election.sh + unclean UNCLEAN | loses records
+    supervisorctl stop + all | stops every service
+    vagrant destroy | destroys a machine
+    virsh undefine | deletes a machine
+    virsh destroy | destroys a machine
+    tailscale logout | leaves the network
+    manage.py,django-admin flush | empties the database
+    manage.py,django-admin reset_db | deletes the database
+    artisan migrate:fresh | deletes all tables
+    artisan migrate:refresh | deletes all tables
+    artisan db:wipe | deletes all tables
+    rails,rake db:drop | deletes the database
+    rails,rake db:reset | deletes the database
+    rails,rake db:migrate:reset | deletes the database
+    rails,rake db:schema:load | deletes all tables
+    prisma migrate reset | deletes the database
+    prisma db push + --force-reset --accept-data-loss | deletes data
+    flyway clean | deletes all tables
+    liquibase dropAll | deletes all tables
+    liquibase drop-all | deletes all tables
+    alembic downgrade + base | undoes every migration
+    mix ecto.drop | deletes the database
+    mix ecto.reset | deletes the database
+    """,
+)
+
+
+def ansible(call: Call) -> Finding | None:
+    """``-a 'path=/srv state=absent'``; what it runs in a shell is judged as such."""
+    absent = next((word for word in call.args if re.search(r"\bstate=(?:absent|shutdown|removed)\b", word)), None)
+    return Finding(Category.CLOUD, absent, "deletes on many machines") if absent and not call.flags & {"--check", "-C"} else None

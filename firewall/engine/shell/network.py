@@ -1,0 +1,108 @@
+"""Rules for the net: deletion by HTTP, and what is downloaded only to be run."""
+
+from __future__ import annotations
+
+import re2
+
+from firewall.engine.shell.call import Call
+from firewall.engine.shell.files import Rule
+from firewall.engine.shell.types import Category, Command, Finding, Script
+
+FETCHERS = frozenset(
+    ["curl", "wget", "http", "https", "xh", "aria2c", "fetch", "lynx", "links", "w3m", "httpie", "iwr", "irm", "invoke-webrequest", "invoke-restmethod", "nc", "ncat", "netcat", "ftp", "tftp", "scp", "ipfs", "gh", "gsutil", "aws", "axel"]
+)
+DECODERS = frozenset(["base64", "base32", "xxd", "openssl", "gpg", "gunzip", "zcat", "bzcat", "xzcat", "bunzip2", "unxz", "uudecode", "rev", "tr", "gzip", "rot13", "basenc", "hexdump", "od", "age"])
+
+_DOWNLOADS = re2.compile(r"(?i)net\.webclient|download(?:string|file|data)\b|start-bitstransfer")
+_METHOD_OPTIONS = ("-X", "--request", "--method", "-Method", "--http-method")
+_DELETING_URL = re2.compile(
+    r"(?i)(?:/|[?&]action=)_?(?:do[-_]?delete|delete(?:[-_]?(?:all|by[-_]query|batch|objects?|documents?))?|destroy|purge(?:_cache|_queue)?|terminate|wipe|truncate|drop|clear|flush(?:all|db)?|kill|shutdown"
+    r"|hard[-_]?delete|bulk[-_]?delete|factory[-_]?reset|removeall|disconnectall|quickdown|exit|safeexit|quitquitquit|(?:delete|destroy|purge|drop|wipe)[-_]\w+)/?(?:[?#].*)?$|/scriptText"
+)
+_DELETING_BODY = re2.compile(
+    r"(?i)mutation[^{]*\{\s*(?:\w+\s*:\s*)?(?:delete|destroy|remove|purge|archive)\w*|\"(?:action|op|operation|method|requests?)\"\s*:\s*\[?\s*\{?\s*\"?(?:delete|destroy|drop|purge|clear)|\"purge_everything\"\s*:\s*true"
+)
+_BODY_OPTIONS = ("-d", "--data", "--data-raw", "--data-binary", "--json", "--post-data", "--body-data", "-Body", "--data-ascii", "--data-urlencode")
+
+
+def http(call: Call) -> Finding | None:
+    """A DELETE, a POST to an address that says so, or a body that asks for it."""
+    if call.flags & {"--help", "--version"}:
+        return None
+    method = (call.value(*_METHOD_OPTIONS) or "").upper()
+    if call.name in ("http", "https", "xh", "httpie") and call.operands[:1] and call.operands[0].isupper():
+        method = call.operands[0]
+    if method in ("DELETE", "PURGE"):
+        return Finding(Category.CLOUD, method, "deletes what the address names")
+    body = next(filter(None, (call.value(option) for option in _BODY_OPTIONS)), "")
+    posts = method in ("POST", "PUT", "PATCH") or (not method and bool(body))
+    if posts:
+        for word in call.operands:
+            if ("/" in word or ":" in word) and _DELETING_URL.search(word):
+                return Finding(Category.CLOUD, word, "asks an address to delete")
+        if body and (found := _DELETING_BODY.search(body)):
+            return Finding(Category.CLOUD, found.group(0), "asks for a deletion")
+    header = call.value("-H", "--header") or ""
+    if "method-override" in header.lower() and "delete" in header.lower():
+        return Finding(Category.CLOUD, header, "deletes what the address names")
+    return None
+
+
+def fetches(script: Script) -> str | None:
+    """The first program of a script that brings text from elsewhere, None if there is none."""
+    return next((name for pipeline in script for command in pipeline if (name := fetching(command))), None)
+
+
+def fetching(command: Command) -> str | None:
+    for word in command.words:
+        if _DOWNLOADS.search(word):
+            return word[:40]
+    for word in command.words:
+        name = word.rsplit("/", 1)[-1].lower()
+        if name in FETCHERS:
+            return name
+        if not word.startswith("-") and "=" not in word and name not in ("sudo", "env", "timeout", "nohup", "nice", "command"):
+            break
+    return next(filter(None, map(fetches, command.inner)), None)
+
+
+def decoding(command: Command) -> str | None:
+    name = command.words[0].rsplit("/", 1)[-1] if command.words else ""
+    hidden = name in DECODERS and (name not in ("rev", "tr", "hexdump", "od") or bool(command.words))
+    return name if hidden else next((found for script in command.inner for pipeline in script for inner in pipeline if (found := decoding(inner))), None)
+
+
+def piped_to_interpreter(before: list[Command], name: str) -> Finding | None:
+    """``before`` feeds an interpreter that runs whatever it reads."""
+    for command in before:
+        if fetcher := fetching(command):
+            return Finding(Category.DOWNLOAD, fetcher, f"is fed to {name}, which runs what was downloaded")
+    for command in before:
+        if decoder := decoding(command):
+            return Finding(Category.UNREADABLE, decoder, f"is fed to {name}, which runs what cannot be read here")
+    return None
+
+
+def netcat(call: Call) -> Finding | None:
+    """A shell tied to a connection."""
+    if call.flags & {"-e", "-c", "--exec", "--sh-exec"} or any(word.lower().startswith(("exec:", "system:")) for word in call.args):
+        return Finding(Category.REMOTE_CONTROL, call.name, "gives a shell to whoever is at the other end")
+    return None
+
+
+def saved_as(command: Command) -> list[str]:
+    """The files a download is written to; their last parts, since the folder may change in between."""
+    if not fetching(command) or not command.words:
+        return []
+    call = Call("", command.words[1:])
+    named = call.value("-o", "-O", "--output", "--output-document", "-OutFile")
+    files = [redirect.target for redirect in command.redirects if redirect.operator.startswith(">")]
+    files += [named] if named else []
+    files += [word for word in call.operands if "://" in word]
+    return [name for file in files if (name := file.partition("?")[0].rsplit("/", 1)[-1])]
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(("curl", "wget", "http", "https", "xh", "httpie", "curlie"), http),
+    **dict.fromkeys(("nc", "ncat", "netcat", "socat"), netcat),
+}

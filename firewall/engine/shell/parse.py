@@ -1,0 +1,423 @@
+"""Shell text to commands, in one pass. Source: POSIX.1-2017 chapter 2 and the bash manual, "Shell Grammar" and "Shell Expansions".
+
+Forgiving where a shell is strict, since what is judged may be half a command or no
+shell at all: a stray ``)`` ends a command, and what follows a quote that never
+closes is read a second time without it. Variables get the values assigned
+earlier in the text; those it does not assign stay as ``$name``. Bodies of
+``if``, ``for`` and functions are commands like any others, taken or not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from firewall.engine.shell.evaluate import output_of
+from firewall.engine.shell.expand import BRACE_MARKS, ansi_c, expand_braces, parameter
+from firewall.engine.shell.types import Command, Redirect, Script
+
+MAX_DEPTH = 12
+MAX_SECOND_READINGS = 4
+MAX_WORDS = 20_000
+MAX_EXPANDED_CHARS = 524_288
+UNKNOWN = "$(...)"
+"""Stands for the output of a command that is not known before it runs."""
+
+_BLANK = re.compile(r"(?:[^\S\n]|\\\r?\n)+")
+_PLAIN = re.compile(r"[^\s'\"\\$`;&|<>(){},]+")
+_IN_DOUBLE = re.compile(r'[^"\\$`]+')
+_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(?:\[[^\]]*\])?\+?=(.*)", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z_]\w*|[0-9@*#?$!-]")
+_REDIRECT = re.compile(r"(?:\d+|\{\w+\})?(<<<|<<-?|<>|<&|>&|&>>|&>|>>|>\||<|>)")
+_EACH = re.compile(r'"\$(?:@|\{@\}|\{\w+\[@\]\})"')
+_FUNCTION = re.compile(r"\(\s*\)")
+_BACKTICKED = re.compile(r"((?:[^`\\]|\\.)*)`", re.DOTALL)
+_KEYWORDS = frozenset({"if", "then", "elif", "else", "fi", "while", "until", "do", "done", "!", "coproc", "begin", "end", "and", "or", "not"})
+_DECLARING = frozenset({"export", "local", "declare", "typeset", "readonly"})
+
+
+class TooDeepError(Exception):
+    """Nested or expanded beyond what is worth following."""
+
+
+@dataclass(slots=True)
+class Scope:
+    """What a text has defined so far, shared by all readers of its parts."""
+
+    variables: dict[str, str] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    functions: set[str] = field(default_factory=set)
+    second_readings: int = 0
+    words: int = 0
+    expanded: int = 0
+
+
+def parse(text: str, *, variables: Mapping[str, str] = {}, depth: int = 0) -> tuple[Script, Scope]:
+    """Raises ``TooDeepError``. ``variables`` are set before the text begins, ``depth`` says how deep it was found in another."""
+    scope = Scope(variables=dict(variables))
+    return _Reader(text, scope, depth).script(), scope
+
+
+class _Reader:
+    """Reads one text; a substitution in backticks, whose text must be unescaped first, gets a reader of its own."""
+
+    def __init__(self, text: str, scope: Scope, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise TooDeepError
+        self.text, self.scope, self.depth, self.at = text, scope, depth, 0
+        self.command = Command()
+        self.heredocs: list[tuple[Command, str, bool, bool]] = []
+
+    def script(self, closer: str = "") -> Script:
+        """The commands up to ``closer``, which is skipped, or to the end of the text."""
+        outer, self.command = self.command, Command()
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise TooDeepError
+        script: Script = [[]]
+        cases = 0
+        while self.at < len(self.text):
+            char = self.text[self.at]
+            if blank := _BLANK.match(self.text, self.at):
+                self.at = blank.end()
+            elif char == "#":
+                self.at = self._line_end()
+            elif char == "\n":
+                self._end(script, pipeline=True)
+                self.at += 1
+                self._read_heredocs()
+            elif char == ")" or (char == "}" and closer == "}" and not self.command.words):
+                self.at += 1
+                if char == closer:
+                    break
+                if cases:
+                    self.command = Command(inner=self.command.inner)
+                self._end(script, pipeline=True)
+            elif char == "(":
+                self._parenthesis()
+            elif char == "{" and not self.command.words and self.text[self.at + 1 : self.at + 2].isspace():
+                self._group("}")
+            elif (found := _REDIRECT.match(self.text, self.at)) and self.text[found.end() : found.end() + 1] != "(":
+                self.at = found.end()
+                self._redirect(found[1])
+            elif char in ";&|":
+                self._operator(script)
+            else:
+                cases += self._word_of_command()
+        self._end(script, pipeline=True)
+        self.depth -= 1
+        self.command = outer
+        return [pipeline for pipeline in script if pipeline]
+
+    # -- between words
+
+    def _line_end(self) -> int:
+        end = self.text.find("\n", self.at)
+        return len(self.text) if end < 0 else end
+
+    def _operator(self, script: Script) -> None:
+        two = self.text[self.at : self.at + 2]
+        piped = two == "|&" or (two[0] == "|" and two != "||")
+        self.command.background = two[0] == "&" and two != "&&"
+        self.at += 2 if two in ("&&", "||", ";;", "|&", ";&") else 1
+        self._end(script, pipeline=not piped)
+
+    def _parenthesis(self) -> None:
+        words = self.command.words
+        if len(words) == 1 and (empty := _FUNCTION.match(self.text, self.at)):
+            self.scope.functions.add(words[0])
+            self.command, self.at = Command(inner=self.command.inner), empty.end()
+        elif not words and self.text.startswith("((", self.at) and (end := self.text.find("))", self.at)) >= 0:
+            self.at = end + 2
+        else:
+            self._group(")")
+            if words:
+                # A substitution of fish, an expression of PowerShell.
+                words.append(UNKNOWN)
+
+    def _group(self, closer: str) -> None:
+        self.at += 1
+        self.command.inner.append(self.script(closer))
+
+    def _end(self, script: Script, *, pipeline: bool) -> None:
+        """Close the current command; ``pipeline``: and the pipeline it ends."""
+        command, self.command = self.command, Command()
+        self._define(command)
+        if command.words or command.redirects or command.inner:
+            script[-1].append(command)
+        if pipeline and script[-1]:
+            script.append([])
+
+    def _define(self, command: Command) -> None:
+        """Remember what a finished command defines: variables, aliases, positional parameters."""
+        words, variables = command.words, self.scope.variables
+        if not words:
+            return
+        match words[0]:
+            case "for" | "select" if len(words) > 3 and words[2] == "in":
+                variables[words[1]] = " ".join(words[3:])
+            case "set" if len(words) > 2 and words[1] == "--":
+                variables["@"] = variables["*"] = " ".join(words[2:])
+            case "set" if len(words) > 2 and words[1].isidentifier():
+                variables[words[1]] = " ".join(words[2:])  # fish
+            case "alias":
+                for word in words[1:]:
+                    name, _, body = word.partition("=")
+                    self.scope.aliases[name] = body
+            case name if name in _DECLARING:
+                for word in words[1:]:
+                    if assigned := _ASSIGNMENT.fullmatch(word):
+                        variables[assigned[1]] = assigned[2]
+            case name if name in self.scope.aliases:
+                # Once: an alias may name itself.
+                body = self.scope.aliases.pop(name)
+                command.inner.append(_Reader(body, self.scope, self.depth).script())
+                command.words = body.split() + words[1:]
+
+    def _word_of_command(self) -> int:
+        """Read one word into the command; 1 if it opens a ``case``, -1 if it closes one."""
+        command, start = self.command, self.at
+        words = self._word()
+        literal = self.text[start : self.at]
+        if not command.words and words and literal == words[0]:
+            if literal in _KEYWORDS:
+                return 0
+            if literal == "esac":
+                return -1
+            if literal == "function":
+                self._skip_blank()
+                self.scope.functions.update(self._word()[:1])
+                return 0
+            if self._assigned(literal):
+                return 0
+        elif not command.words and len(words) == 1 and _ASSIGNMENT.match(literal) and self._assigned(words[0]):
+            return 0
+        self.scope.words += len(words)
+        if self.scope.words > MAX_WORDS:
+            raise TooDeepError
+        command.words += words
+        if words == ["in"] and len(command.words) == 3 and command.words[0] == "case":
+            self.command = Command(inner=command.inner)
+            return 1
+        return 0
+
+    def _assigned(self, word: str) -> bool:
+        if not (assigned := _ASSIGNMENT.fullmatch(word)):
+            return False
+        name, value = assigned[1], assigned[2]
+        if not value and self.text.startswith("(", self.at):
+            self.at += 1
+            value = " ".join(word for pipeline in self.script(")") for command in pipeline for word in command.words)
+        if word[len(name)] == "+":
+            value = self.scope.variables.get(name, "") + value
+        self.scope.variables[name] = value[:4096]
+        return True
+
+    def _skip_blank(self) -> None:
+        if blank := _BLANK.match(self.text, self.at):
+            self.at = blank.end()
+
+    # -- redirections
+
+    def _redirect(self, operator: str) -> None:
+        self._skip_blank()
+        start = self.at
+        target = " ".join(self._word())
+        if operator == "<<<":
+            self.command.stdin = target
+        elif operator in ("<<", "<<-"):
+            quoted = self.text[start : self.at] != target
+            self.heredocs.append((self.command, target, quoted, operator == "<<-"))
+        else:
+            self.command.redirects.append(Redirect(operator, target))
+
+    def _read_heredocs(self) -> None:
+        for command, delimiter, quoted, tabs in self.heredocs:
+            lines = []
+            while self.at < len(self.text):
+                end = self._line_end()
+                line = self.text[self.at : end]
+                self.at = end + 1
+                line = line.lstrip("\t") if tabs else line
+                if line.rstrip("\r") == delimiter:
+                    break
+                lines.append(line)
+            self.at = min(self.at, len(self.text))
+            body = "\n".join(lines)
+            if not quoted and ("$" in body or "`" in body):
+                inner = _Reader(body, self.scope, self.depth + 1)
+                body = inner.double(closed=False)
+                command.inner += inner.command.inner
+            command.stdin = body
+        self.heredocs.clear()
+
+    # -- words
+
+    def _word(self) -> list[str]:
+        """The words one written word becomes: more than one after expansion, none if it vanishes."""
+        text, done, parts, exists, marked = self.text, [], [], False, False
+        while self.at < len(text):
+            if plain := _PLAIN.match(text, self.at):
+                self.at = plain.end()
+                parts.append(plain[0])
+                continue
+            char = text[self.at]
+            if char == "'":
+                exists = True
+                parts.append(self._single())
+            elif char == '"' and (each := _EACH.match(text, self.at)):
+                # The one expansion that quotes do not keep whole.
+                self.at += 1
+                self._expansion(done, parts)
+                self.at = each.end()
+            elif char == '"':
+                self.at += 1
+                exists = True
+                parts.append(self.double())
+            elif char == "\\":
+                escaped = text[self.at + 1 : self.at + 2]
+                parts.append("" if escaped == "\n" else escaped)
+                self.at += 2
+            elif char in "{},":
+                marked = marked or char == "{"
+                parts.append(BRACE_MARKS[char])
+                self.at += 1
+            elif char in "$`":
+                self._expansion(done, parts)
+            elif char in "<>" and not parts and text[self.at + 1 : self.at + 2] == "(":
+                parts.append(self._process())
+            else:
+                break
+        self.at = min(self.at, len(text))
+        word = "".join(parts)
+        if word or exists:
+            done.append(word)
+        return [each for word in done for each in expand_braces(word, expand=marked)]
+
+    def _expansion(self, done: list[str], parts: list[str]) -> None:
+        """An unquoted ``$`` or backtick: its value is split into words at blanks, or where ``IFS`` says."""
+        quoted = self.text.startswith(("$'", '$"'), self.at)
+        value = self.dollar() if self.text[self.at] == "$" else self._backtick()
+        if quoted or value == UNKNOWN:
+            parts.append(value)
+            return
+        if (separators := self.scope.variables.get("IFS")) and separators.strip():
+            value = value.translate({ord(char): " " for char in separators})
+        pieces = value.split()
+        if not pieces:
+            pieces = [""]
+        opens, closes = value[:1].isspace(), value[-1:].isspace()
+        for number, piece in enumerate([*([""] if opens else []), *pieces, *([""] if closes and value.strip() else [])]):
+            if number and parts and (word := "".join(parts)):
+                done.append(word)
+                parts.clear()
+            parts.append(piece)
+
+    def _process(self) -> str:
+        self.at += 2
+        script = self.script(")")
+        self.command.inner.append(script)
+        self.command.processes.append(script)
+        return "/dev/fd/63"
+
+    def _unclosed(self, start: int) -> None:
+        """A quote that opens at ``start`` never closes: a shell would wait for more, so read what follows as if it did not count."""
+        if self.scope.second_readings < MAX_SECOND_READINGS:
+            self.scope.second_readings += 1
+            self.command.inner.append(_Reader(self.text[start + 1 :], self.scope, self.depth).script())
+
+    def _single(self) -> str:
+        start, end = self.at, self.text.find("'", self.at + 1)
+        if end < 0:
+            self.at = len(self.text)
+            self._unclosed(start)
+            return self.text[start + 1 :]
+        self.at = end + 1
+        return self.text[start + 1 : end]
+
+    def double(self, *, closed: bool = True) -> str:
+        """The inside of double quotes, from after the first to after the last; not ``closed``: to the end of the text."""
+        start, parts = self.at, []
+        while self.at < len(self.text):
+            if plain := _IN_DOUBLE.match(self.text, self.at):
+                self.at = plain.end()
+                parts.append(plain[0])
+                continue
+            char = self.text[self.at]
+            if char == '"':
+                self.at += 1
+                if closed:
+                    return "".join(parts)
+                parts.append(char)
+            elif char == "\\":
+                escaped = self.text[self.at + 1 : self.at + 2]
+                parts.append(escaped if escaped in '"\\$`' else "" if escaped == "\n" else char + escaped)
+                self.at += 2
+            elif char == "$":
+                parts.append(self.dollar(quoted=True))
+            else:
+                parts.append(self._backtick())
+        self.at = min(self.at, len(self.text))
+        if closed:
+            self._unclosed(start - 1)
+        return "".join(parts)
+
+    def dollar(self, *, quoted: bool = False) -> str:
+        """What stands at a ``$``: a parameter, a substitution, arithmetic, a quote, or the sign itself."""
+        self.at += 1
+        text = self.text
+        following = text[self.at : self.at + 1]
+        if following == "(":
+            if text.startswith("((", self.at) and (end := text.find("))", self.at)) >= 0:
+                self.at = end + 2
+                return "0"
+            self.at += 1
+            return self._substituted(self.script(")"))
+        if following == "{":
+            end = self._brace_end()
+            body, self.at = text[self.at + 1 : end], min(end + 1, len(text))
+            if "$(" in body or "`" in body:
+                inner = _Reader(body, self.scope, self.depth + 1)
+                body = inner.double(closed=False)
+                self.command.inner += inner.command.inner
+            return self._parameter(body)
+        if following == "'" and not quoted:
+            value, self.at = ansi_c(text, self.at + 1)
+            return value
+        if following == '"' and not quoted:
+            self.at += 1
+            return self.double()
+        if name := _NAME.match(text, self.at):
+            self.at = name.end()
+            return self._parameter(name[0])
+        return "$"
+
+    def _parameter(self, body: str) -> str:
+        value = parameter(body, self.scope.variables)
+        self.scope.expanded += len(value)
+        if self.scope.expanded > MAX_EXPANDED_CHARS:
+            raise TooDeepError
+        return value
+
+    def _brace_end(self) -> int:
+        level = 0
+        for found in re.compile(r"[{}]").finditer(self.text, self.at):
+            level += 1 if found[0] == "{" else -1
+            if not level:
+                return found.start()
+        return len(self.text)
+
+    def _backtick(self) -> str:
+        body = _BACKTICKED.match(self.text, self.at + 1)
+        if not body:
+            self.at += 1
+            return ""
+        self.at = body.end()
+        inner = body[1].replace("\\`", "`").replace("\\$", "$").replace("\\\\", "\\")
+        return self._substituted(_Reader(inner, self.scope, self.depth).script())
+
+    def _substituted(self, script: Script) -> str:
+        self.command.inner.append(script)
+        output = output_of(script)
+        return UNKNOWN if output is None else output.rstrip("\n")

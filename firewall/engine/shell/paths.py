@@ -1,0 +1,183 @@
+"""Which paths may be lost without harm, and which never."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+TEMPORARY = ("/tmp", "/var/tmp", "/private/tmp", "/dev/shm", "$TMPDIR", "$TMP", "$TEMP", "$RUNNER_TEMP")  # noqa: S108 - names to compare with
+
+#: What a build or a package manager makes again.
+REBUILDABLE = frozenset(
+    [
+        "node_modules",
+        "bower_components",
+        ".next",
+        ".nuxt",
+        ".svelte-kit",
+        ".turbo",
+        ".parcel-cache",
+        ".angular",
+        ".cache",
+        ".eslintcache",
+        "__pycache__",
+        ".pytest_cache",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".tox",
+        ".nox",
+        ".hypothesis",
+        ".eggs",
+        ".ipynb_checkpoints",
+        "htmlcov",
+        ".coverage",
+        "coverage",
+        "build",
+        "dist",
+        "target",
+        "out",
+        "_build",
+        "bazel-out",
+        "cmake-build-debug",
+        "cmake-build-release",
+        ".gradle",
+        "DerivedData",
+        "Pods",
+        ".dart_tool",
+        ".venv",
+        "venv",
+        "tmp",
+        "temp",
+        ".tmp",
+        ".sass-cache",
+        ".terraform",
+        "site-packages",
+        "test-results",
+        "playwright-report",
+    ]
+)
+_REBUILDABLE_FILE = re.compile(r"(?:.*[*.])?(?:pyc|pyo|o|obj|class|tmp|temp|swp|swo|egg-info|tsbuildinfo|DS_Store|orig|rej|bak~?)|.*~|#.*#|core")
+
+_SYSTEM_ROOTS = frozenset(
+    [
+        "bin",
+        "boot",
+        "dev",
+        "etc",
+        "lib",
+        "lib32",
+        "lib64",
+        "opt",
+        "proc",
+        "root",
+        "sbin",
+        "srv",
+        "sys",
+        "usr",
+        "var",
+        "home",
+        "run",
+        "snap",
+        "mnt",
+        "media",
+        "System",
+        "Library",
+        "Applications",
+        "Users",
+        "Volumes",
+        "Windows",
+        "nix",
+    ]
+)
+#: Writing over one of these locks people out, opens the machine or stops it from starting.
+_CRITICAL = re.compile(
+    r"/etc/(?:passwd|shadow|gshadow|group|sudoers(?:\.d/.*)?|fstab|crypttab|hosts|resolv\.conf|ssh/.*|pam\.d/.*|ld\.so\.preload|crontab|cron.*/.*|inittab|profile|environment)"
+    r"|/(?:boot|bin|sbin|lib|lib64|proc|sys)/.*|/usr/(?:bin|sbin|lib|lib64)/.*"
+    r"|.*/\.ssh/(?:authorized_keys2?|id_\w+|config)"
+)
+_DISK = re.compile(
+    r"/dev/(?:[shv]d[a-z]|xvd[a-z]|nvme|mmcblk|r?disk\d|md\d|dm-|mapper/|loop\d|sr\d|mem|kmem|port|by-|disk/)|\\\\\.\\physicaldrive", re.IGNORECASE
+)
+_LOG = re.compile(r"/var/log(?:/.*)?|.*/?\.(?:bash|zsh|sh|python|mysql|psql)_history|.*/fish_history|/var/(?:run|log)/[uw]tmp|.*ConsoleHost_history\.txt")
+_DATA_FILE = re.compile(r".*\.(?:db|sqlite3?|mdb|sql(?:\.gz)?|dump|bak|pem|key|kdbx|tfstate(?:\.backup)?|ibd|qcow2|vmdk|vdi)")
+_PRIVATE = re.compile(
+    r"(?:.*/)?\.ssh/(?:id_\w+|\*|identity)|(?:.*/)?id_(?:rsa|ed25519|ecdsa|dsa)|(?:.*/)?\.aws/(?:credentials|\*)|(?:.*/)?\.(?:netrc|pgpass|my\.cnf|git-credentials|vault-token|htpasswd)"
+    r"|(?:.*/)?\.docker/config\.json|(?:.*/)?\.kube/config|/etc/kubernetes/admin\.conf|(?:.*/)?\.gnupg/(?:private.*|secring\.gpg|\*)|/etc/(?:g?shadow-?|sudoers|master\.passwd|krb5\.keytab)"
+    r"|(?:.*/)?(?:application_default_credentials|access_tokens|accessTokens|azureProfile)\.(?:json|db)|(?:.*/)?gcloud/credentials\.db|(?:.*/)?gh/hosts\.yml|/proc/(?:self|\d+|\*)/environ"
+    r"|/run/secrets/.*|(?:.*/)?\.(?:ssh|aws|gnupg|kube|azure)/?|/var/run/secrets/.*|(?:.*/)?(?:Login Data|logins\.json|key4\.db|wallet\.dat)|.*/etc/ssh/ssh_host_\w+_key"
+)
+_ENVIRONMENT = re.compile(r"(?:.*/)?\.env(?:\.(?!example|sample|template|dist)\w+)?|(?:.*/)?(?:secrets?|credentials)\.(?:ya?ml|json|toml|env)|.*\.pem")
+
+
+def clean(path: str) -> str:
+    """``path`` without doubled slashes, ``.`` and ``..``; a home folder is ``~``."""
+    if "//" not in path and "/." not in path and not path.startswith(("/root", "/home/", "/Users/")):
+        return path
+    tail = "/" if path.endswith("/") else ""
+    path = posixpath.normpath(path)
+    if path.startswith("//"):
+        path = path[1:]
+    return re.sub(r"^(?:/root|/(?:home|Users)/[^/]+)(?=/)", "~", path) + (tail if path != "/" else "")
+
+
+def temporary(path: str) -> bool:
+    """Below a folder for temporary files, and not that folder itself."""
+    path = clean(path)
+    return any(path.startswith(root + "/") and path.rstrip("/") != root for root in TEMPORARY) and ".." not in path
+
+
+def rebuildable(path: str) -> bool:
+    """A relative path whose last part, or the part before ``/*``, is made again by the next build."""
+    path = clean(path.removeprefix("./")).rstrip("/")
+    if not path or path[0] in "/~$" or path.startswith(".."):
+        return False
+    parts = [part for part in path.split("/") if part not in ("*", "**", ".*")]
+    return bool(parts) and (not REBUILDABLE.isdisjoint(parts) or bool(_REBUILDABLE_FILE.fullmatch(parts[-1])))
+
+
+def harmless(path: str) -> bool:
+    return temporary(path) or rebuildable(path)
+
+
+def whole(path: str) -> bool:
+    """A root, a home or the folder one stands in: ``/``, ``~``, ``.``, ``*``, ``/*``, ``..``, a drive."""
+    bare = clean(path).rstrip("/")
+    bare = bare.removesuffix("/*").removesuffix("/.*")
+    return bare in ("", "*", ".*", "~", ".", "..", "./*", "../*", "$PWD", "/*") or bool(re.fullmatch(r"[A-Za-z]:\\?\*?", bare)) or bare == "/."
+
+
+def system(path: str) -> bool:
+    """A folder of the system or a part of one; what lies in a home does not count."""
+    path = clean(path)
+    if not path.startswith("/") or temporary(path):
+        return bool(re.match(r"(?i)(?:[a-z]:)?\\?(?:windows|program files)|%systemroot%|\$env:systemroot", path))
+    first = path.lstrip("/").partition("/")[0]
+    return not first or first in _SYSTEM_ROOTS or "*" in first or "?" in first
+
+
+def critical(path: str) -> bool:
+    return bool(_CRITICAL.fullmatch(clean(path)))
+
+
+def disk(path: str) -> bool:
+    return bool(_DISK.match(clean(path)))
+
+
+def log(path: str) -> bool:
+    return bool(_LOG.fullmatch(clean(path)))
+
+
+def precious(path: str) -> bool:
+    """A file whose loss is seldom undone: a database, a dump, a key, the history of a repository, settings of a home."""
+    path = clean(path)
+    return bool(_DATA_FILE.fullmatch(path)) or path.rstrip("/").endswith("/.git") or path == ".git" or path.startswith((".git/", "~/."))
+
+
+def private(path: str) -> bool:
+    """A file that holds credentials."""
+    return bool(_PRIVATE.fullmatch(clean(path))) and not path.endswith(".pub")
+
+
+def environment(path: str) -> bool:
+    """A file that often holds credentials: reading it is daily work, sending it away is not."""
+    return private(path) or bool(_ENVIRONMENT.fullmatch(clean(path)))

@@ -1,0 +1,254 @@
+"""Rules for the machine itself: processes, services, accounts, firewall, packages, containers, and traces of what was done."""
+
+from __future__ import annotations
+
+import re
+
+from firewall.engine.shell.call import Call, Row, table
+from firewall.engine.shell.files import Rule, emptied
+from firewall.engine.shell.types import Category, Finding
+
+#: Services whose end locks people out, loses data or takes what others use.
+_CRITICAL_SERVICE = re.compile(
+    r"(?:systemd-.*|sshd?|dbus.*|network(?:ing|-manager)?|NetworkManager|networkd|wpa_supplicant|docker|containerd|crio|kubelet|k3s|etcd|firewalld|ufw|iptables|ip6tables|nftables|fail2ban|apparmor"
+    r"|auditd|r?syslogd?|syslog-ng|journald|crond?|anacron|polkit|udev|lvm2.*|multipathd|iscsid|nfs-.*|postgres(?:ql)?(?:[@-].*)?|mysqld?|mariadb|mongod|mongodb|redis(?:-server)?|valkey|memcached"
+    r"|rabbitmq-server|kafka|zookeeper|elasticsearch|opensearch|cassandra|influxdb|clickhouse-server|nginx|apache2|httpd|haproxy|traefik|caddy|envoy|keepalived|consul|vault|nomad|bind9|named|dnsmasq|chronyd|ntpd?"
+    r"|display-manager|gdm3?|lightdm|getty.*|init|launchd|libvirtd|clamav.*|crowdstrike.*|falcon-sensor|osqueryd|multi-user\.target|graphical\.target|default\.target|\*)(?:\.service|\.socket|\.target)?"
+)
+_TAKES_DOWN = frozenset({"stop", "disable", "mask", "kill", "isolate", "revert", "remove", "unload", "bootout"})
+
+
+def service(call: Call) -> Finding | None:
+    """``systemctl``, ``service``, ``rc-service``, ``launchctl``: stopping what others need."""
+    operands = call.operands
+    if not operands:
+        return None
+    words = [operands[-1], *operands[:-1]] if call.name in ("service", "rc-service", "invoke-rc.d") and len(operands) == 2 else operands
+    action, names = words[0], words[1:]
+    if action in ("poweroff", "reboot", "halt", "kexec", "emergency", "rescue", "suspend", "hibernate", "exit", "soft-reboot"):
+        return Finding(Category.SERVICES, action, "stops or restarts the machine")
+    if action in ("mask",) and names:
+        return Finding(Category.SERVICES, action, "makes a service impossible to start")
+    if action in _TAKES_DOWN:
+        name = next((name for name in names if _CRITICAL_SERVICE.fullmatch(name)), None)
+        if name or (call.name == "launchctl" and action in ("bootout", "unload", "remove")):
+            return Finding(Category.SERVICES, name or action, "stops a service that others need")
+    return None
+
+
+def kill(call: Call) -> Finding | None:
+    args = [word for word in call.args if word != "--"]
+    targets = args[1:] if args and re.fullmatch(r"-(?:\d+|[A-Z]+\d?)", args[0]) and len(args) > 1 else args
+    if call.args[:1] in (["-s"], ["-n"]):
+        targets = args[2:]
+    if call.args[:1] and call.args[0] in ("-l", "-L"):
+        return None
+    for target in targets:
+        if target == "-1" and (len(args) > 1 or "--" in call.args):
+            return Finding(Category.SERVICES, target, "ends every process there is")
+        if target in ("1", "0") and target == "1":
+            return Finding(Category.SERVICES, target, "ends the first process, and with it the machine")
+    return None
+
+
+def kill_by_name(call: Call) -> Finding | None:
+    if call.name == "killall5":
+        return Finding(Category.SERVICES, call.name, "ends every process there is")
+    if call.flags & {"-l", "--list", "--help", "-V", "--version"} or {"-0"} & call.flags:
+        return None
+    if user := call.value("-u", "-U", "--user", "--euid"):
+        return Finding(Category.SERVICES, user, "ends every process of a user")
+    for name in call.operands:
+        if _CRITICAL_SERVICE.fullmatch(name) or name in (".", ".*", "", "systemd", "bash", "sh", "zsh"):
+            return Finding(Category.SERVICES, name, "ends processes that others need")
+    return None
+
+
+def init(call: Call) -> Finding | None:
+    level = call.operands[0] if call.operands else ""
+    return Finding(Category.SERVICES, level, "stops or restarts the machine") if level in ("0", "1", "6", "S", "s") else None
+
+
+def stop_machine(call: Call) -> Finding | None:
+    if call.flags & {"-c", "--help", "-k", "--version", "-w", "--wtmp-only", "--show"} or "/a" in call.args or "/?" in call.args:
+        return None
+    return Finding(Category.SERVICES, call.name, "stops or restarts the machine")
+
+
+def crontab(call: Call) -> Finding | None:
+    if "-r" in call.flags:
+        return Finding(Category.SERVICES, "-r", "deletes every scheduled job")
+    return emptied("/etc/crontab") if call.operands == ["/dev/null"] else None
+
+
+def history(call: Call) -> Finding | None:
+    if call.flags & {"-c", "-w"} - ({"-w"} if "-c" not in call.flags else set()) or "clear" in call.operands:
+        return Finding(Category.TRACES, call.name, "wipes the history of commands")
+    return None
+
+
+def traces(call: Call) -> Finding | None:
+    if call.name == "unset" and {"HISTFILE", "HISTSIZE"} & set(call.operands):
+        return Finding(Category.TRACES, "HISTFILE", "stops the history of commands")
+    if call.name == "journalctl" and (word := next((word for word in call.args if word.startswith(("--vacuum", "--flush-all", "--rotate-and-"))), None)):
+        return Finding(Category.TRACES, word, "deletes logs") if re.search(r"=(?:0|1)[a-zA-Z]*$", word) or "time" in word or "size" in word else None
+    return None
+
+
+def sysctl(call: Call) -> Finding | None:
+    dangerous = next(
+        (word for word in call.args if re.match(r"kernel\.(?:sysrq|panic|randomize_va_space|yama)|vm\.(?:overcommit_memory=2|panic)", word) and "=" in word),
+        None,
+    )
+    return Finding(Category.SERVICES, dangerous, "changes how the kernel protects itself") if dangerous else None
+
+
+def container_all(call: Call) -> Finding | None:
+    """``docker rm -f $(docker ps -aq)`` and the like: everything there is."""
+    if call.operands[:1] and call.operands[0] in ("rm", "rmi", "stop", "kill") and any(word.startswith("$(") for word in call.operands[1:]):
+        return Finding(Category.CONTAINERS, call.operands[0], "stops or deletes every container there is")
+    return next(filter(None, (row.finding(call) for row in CONTAINERS["docker"])), None)
+
+
+_CONTAINER_PROGRAMS = ("docker", "podman", "nerdctl")
+
+CONTAINERS: dict[str, tuple[Row, ...]] = table(
+    Category.CONTAINERS,
+    """
+    docker system prune | deletes containers, networks and images
+    docker system reset | deletes containers, images and volumes
+    docker volume rm | deletes a volume with its data
+    docker volume remove | deletes a volume with its data
+    docker volume prune | deletes volumes with their data
+    docker container prune | deletes stopped containers
+    docker image prune | deletes images
+    docker image rm + -f --force | deletes images by force
+    docker network prune | deletes networks
+    docker network rm | deletes a network
+    docker builder prune + -a --all | deletes all that was built
+    docker buildx prune + -a --all | deletes all that was built
+    docker rm + -f --force -v --volumes | deletes running containers, or their data
+    docker container rm + -f --force -v --volumes | deletes running containers, or their data
+    docker rmi + -f --force -a --all | deletes images by force
+    docker compose down + -v --volumes --rmi | deletes volumes with their data
+    docker compose rm + -v -f --force | deletes containers, or their data
+    docker stack rm | deletes a stack of services
+    docker service rm | deletes a service
+    docker secret rm | deletes a secret
+    docker config rm | deletes a configuration
+    docker context rm + -f | deletes a context
+    docker swarm leave + -f --force | leaves the cluster
+    docker node rm | takes a node out of the cluster
+    docker pod rm + -f -a --force --all | deletes containers
+    docker machine rm | deletes a machine
+    docker machine reset | deletes a machine
+    """,
+)
+COMPOSE = table(
+    Category.CONTAINERS,
+    """
+    docker-compose,podman-compose down + -v --volumes --rmi | deletes volumes with their data
+    docker-compose,podman-compose rm + -v -f --force | deletes containers, or their data
+    """,
+)
+
+TABLE: dict[str, tuple[Row, ...]] = table(
+    Category.SERVICES,
+    """
+    iptables,ip6tables + -F --flush -X --delete-chain -Z --zero | removes every rule of the firewall
+    iptables,ip6tables -P + DROP ACCEPT | changes what the firewall does by default
+    nft flush | removes every rule of the firewall
+    nft delete | removes rules of the firewall
+    ufw disable | turns the firewall off
+    ufw reset | removes every rule of the firewall
+    firewall-cmd + --panic-on --complete-reload --remove-service | takes the firewall away
+    pfctl + -d -F | takes the firewall away
+    setenforce 0 | turns a protection off
+    setenforce Permissive | turns a protection off
+    csrutil disable | turns a protection off
+    spctl + --master-disable --global-disable | turns a protection off
+    aa-teardown | turns a protection off
+    aa-disable | turns a protection off
+    auditctl + -D | removes every rule of the audit
+    userdel,deluser ! --help | deletes a user
+    groupdel,delgroup ! --help | deletes a group
+    sysadminctl + -deleteUser | deletes a user
+    usermod + -L --lock -e --expiredate | locks a user out
+    passwd + -d --delete -l --lock -e | takes a password away
+    chpasswd,pwconv,vipw,visudo,vigr ! -c --check -V | changes who may enter
+    chage + -E | locks a user out
+    rmmod ! --help | takes a driver out of the kernel
+    modprobe + -r --remove | takes a driver out of the kernel
+    atrm ! -V | deletes a scheduled job
+    ip link delete | takes a network interface away
+    ip route flush | removes every route
+    ip addr flush | removes every address
+    route + flush | removes every route
+    nmcli networking off | turns the network off
+    nmcli connection delete | deletes a network connection
+    ifdown + -a --all | turns the network off
+    grub-install,update-initramfs,dracut + -d /dev/sda | changes how the machine starts
+    efibootmgr + -B --delete-bootnum | changes how the machine starts
+    tmutil delete | deletes backups
+    tmutil disable | turns backups off
+    nvram + -c -d | changes how the machine starts
+    loginctl terminate-user | ends every process of a user
+    loginctl kill-user | ends every process of a user
+    logrotate + -f --force | rotates logs away
+    nginx + stop quit | stops a service that others need
+    apachectl,apache2ctl stop | stops a service that others need
+    apachectl,apache2ctl graceful-stop | stops a service that others need
+    pg_ctl stop | stops a database
+    mysqladmin shutdown | stops a database
+    """,
+)
+
+PACKAGES: dict[str, tuple[Row, ...]] = table(
+    Category.PACKAGES,
+    """
+    apt,apt-get,aptitude remove ! -s --dry-run --simulate | removes packages from the machine
+    apt,apt-get,aptitude purge ! -s --dry-run --simulate | removes packages and their settings
+    apt,apt-get autoremove ! -s --dry-run --simulate | removes packages from the machine
+    apt,apt-get autopurge ! -s --dry-run --simulate | removes packages and their settings
+    dpkg + -r --remove -P --purge --force-all --force-remove-essential ! --dry-run --no-act | removes packages from the machine
+    yum,dnf,microdnf,zypper remove ! --assumeno | removes packages from the machine
+    yum,dnf,microdnf erase ! --assumeno | removes packages from the machine
+    yum,dnf autoremove ! --assumeno | removes packages from the machine
+    zypper rm ! --dry-run | removes packages from the machine
+    rpm + -e --erase ! --test | removes packages from the machine
+    pacman,yay,paru + -R -Rs -Rns -Rdd -Rsc -Rscn --remove ! -Q -S | removes packages from the machine
+    apk del ! -s --simulate | removes packages from the machine
+    pkg,pkg_delete delete ! -n --dry-run | removes packages from the machine
+    pkg remove | removes packages from the machine
+    snap remove | removes packages from the machine
+    flatpak uninstall | removes packages from the machine
+    brew uninstall ! --dry-run -n | removes packages from the machine
+    brew remove ! --dry-run -n | removes packages from the machine
+    brew autoremove ! --dry-run -n | removes packages from the machine
+    port uninstall | removes packages from the machine
+    nix-collect-garbage + -d --delete-old ! --dry-run | deletes the way back to former systems
+    nix-env + --uninstall -e --delete-generations | removes packages from the machine
+    emerge + --unmerge -C --depclean -c ! -p --pretend | removes packages from the machine
+    winget,choco,scoop uninstall | removes packages from the machine
+    npm,pnpm unpublish ! --dry-run | takes back what others depend on
+    npm deprecate | takes back what others depend on
+    npm owner rm | takes rights away
+    npm,pnpm access revoke | takes rights away
+    cargo yank | takes back what others depend on
+    gem yank | takes back what others depend on
+    twine yank | takes back what others depend on
+    """,
+)
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(_CONTAINER_PROGRAMS, container_all),
+    **dict.fromkeys(("systemctl", "service", "rc-service", "invoke-rc.d", "launchctl"), service),
+    **dict.fromkeys(("shutdown", "reboot", "halt", "poweroff"), stop_machine),
+    **dict.fromkeys(("killall", "pkill", "killall5", "skill", "taskkill"), kill_by_name),
+    **dict.fromkeys(("init", "telinit"), init),
+    **dict.fromkeys(("unset", "journalctl"), traces),
+    "kill": kill,
+    "crontab": crontab,
+    "history": history,
+    "sysctl": sysctl,
+}

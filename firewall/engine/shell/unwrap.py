@@ -1,0 +1,301 @@
+"""Programs that run another program: what they run, as words or as text that a shell reads."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from firewall.engine.shell.call import Call
+from firewall.engine.shell.evaluate import unbase64
+
+SHELLS = frozenset(["sh", "bash", "zsh", "dash", "ksh", "mksh", "fish", "ash", "csh", "tcsh", "rbash", "pwsh", "powershell", "cmd", "nu", "xonsh", "elvish"])
+_POWERSHELLS = frozenset({"pwsh", "powershell"})
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapper:
+    """``valued`` are its options that take the next word; ``skipped`` its own operands before the command begins."""
+
+    valued: frozenset[str] = frozenset()
+    skipped: int = 0
+
+
+@dataclass(slots=True)
+class Inside:
+    """What is run: words, texts, or both; ``arguments`` are the positional parameters of a text."""
+
+    words: list[str] | None = None
+    texts: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    reads_input: bool = False
+
+
+def _wrappers(text: str) -> dict[str, Wrapper]:
+    """Lines of ``program,program operands option option ..``."""
+    found = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        programs, skipped, *valued = line.split()
+        found.update(dict.fromkeys(programs.split(","), Wrapper(frozenset(valued), int(skipped))))
+    return found
+
+
+WRAPPERS = _wrappers(
+    """
+    sudo,doas,pkexec 0 -u -g -h -p -C -r -t -T -U -D -R --user --group --host --prompt --chdir --chroot --role --type --other-user
+    run0,systemd-run 0 -u -p -M -E --unit --property --uid --gid --description --setenv --slice --on-calendar --on-active
+    env 0 -u -C --unset --chdir --block-signal
+    nohup,setsid,unbuffer,rlwrap,fakeroot,catchsegv,command,builtin,noglob,nocorrect,tini,dumb-init,torsocks,torify,trickle,eatmydata,winpty,then,busybox,toybox,linux32,linux64,setarch,arch 0
+    proxychains,proxychains4,firejail,bwrap,tsocks 0 -f
+    exec 0 -a
+    time,gtime 0 -f -o --format --output
+    nice,ionice 0 -n -c -p --adjustment --class --classdata --pid
+    timeout,gtimeout 1 -k -s --kill-after --signal
+    stdbuf 0 -i -o -e --input --output --error
+    strace,ltrace,dtruss,perf 0 -e -o -p -s -u -a -O -S -P
+    chroot,fakechroot 1 --userspec --groups
+    unshare,nsenter 0 -t -S -G --target --setuid --setgid -R
+    chrt,taskset,numactl,cpulimit,schedtool 1 -p -l --limit
+    gosu,su-exec,setpriv,chpst,s6-setuidgid,setuidgid 1
+    caffeinate 0 -t -w
+    entr 0
+    when-changed,retry,chronic,ifne,sem,errno,ts,cgexec,dbus-run-session,xvfb-run,prlimit,softlimit,nq,nocache 0 -g -s -n -j -t
+    start-stop-daemon 0 --pidfile -p --exec -x --name -n --user -u --chuid -c --signal -s
+    direnv 2
+    aws-vault,chamber,envchain,dotenv,op,doppler,infisical,bws,teller,heroku,railway,poetry,pipenv,uv,rye,hatch,pdm,bundle,npm,pnpm,yarn,bun,npx,bunx,conda,mamba,micromamba,asdf,mise,nix,rustup,fnm,volta,devbox,flox 99
+    """
+)
+#: These run what follows one of their words: ``kubectl exec pod -- rm``, ``docker run image rm``. The number counts operands to skip after it.
+_AFTER = {
+    ("docker", "exec"): 1,
+    ("docker", "run"): 1,
+    ("podman", "exec"): 1,
+    ("podman", "run"): 1,
+    ("nerdctl", "exec"): 1,
+    ("nerdctl", "run"): 1,
+    ("docker-compose", "exec"): 1,
+    ("docker-compose", "run"): 1,
+    ("kubectl", "exec"): 1,
+    ("oc", "exec"): 1,
+    ("oc", "rsh"): 1,
+    ("lxc", "exec"): 1,
+    ("incus", "exec"): 1,
+    ("crictl", "exec"): 1,
+    ("multipass", "exec"): 1,
+    ("machinectl", "shell"): 1,
+    ("flatpak", "run"): 1,
+    ("heroku", "run"): 0,
+    ("railway", "run"): 0,
+    ("poetry", "run"): 0,
+    ("pipenv", "run"): 0,
+    ("uv", "run"): 0,
+    ("rye", "run"): 0,
+    ("hatch", "run"): 0,
+    ("pdm", "run"): 0,
+    ("bundle", "exec"): 0,
+    ("npm", "exec"): 0,
+    ("pnpm", "exec"): 0,
+    ("pnpm", "dlx"): 0,
+    ("yarn", "exec"): 0,
+    ("yarn", "dlx"): 0,
+    ("conda", "run"): 0,
+    ("mamba", "run"): 0,
+    ("asdf", "exec"): 0,
+    ("mise", "exec"): 0,
+    ("doppler", "run"): 0,
+    ("op", "run"): 0,
+    ("infisical", "run"): 0,
+    ("chamber", "exec"): 1,
+    ("aws-vault", "exec"): 1,
+    ("direnv", "exec"): 1,
+    ("ip", "netns"): 2,
+}
+_VALUED_AFTER = frozenset(
+    ["-n", "--namespace", "-c", "--container", "-u", "--user", "-w", "--workdir", "-e", "--env", "--env-file", "-v", "--volume", "--name", "--network", "--net", "-p", "--publish", "--mount", "--entrypoint", "-h", "--hostname", "-l", "--label", "--context", "--project", "--config", "--app", "-a", "-r", "--remote", "--profile", "--rm-after", "--memory", "-m", "--cpus", "--gpus", "--platform", "--pid", "--add-host", "--cap-add", "--restart", "--prefix", "-N"]
+)
+_SSH_VALUED = frozenset(["-b", "-c", "-D", "-E", "-e", "-F", "-I", "-i", "-J", "-L", "-l", "-m", "-O", "-o", "-p", "-Q", "-R", "-S", "-W", "-w"])
+_XARGS_VALUED = frozenset(
+    ["-I", "-n", "-P", "-L", "-s", "-d", "-E", "-a", "--max-args", "--max-procs", "--delimiter", "--arg-file", "--replace", "--max-lines", "-j", "--jobs", "--joblog", "-S", "--sshlogin", "--colsep", "--timeout", "--delay", "-N"]
+)
+_SETTING = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
+#: Options of any program whose value is a command for a shell.
+_SHELL_OPTIONS = frozenset(
+    {"--command", "--exec", "--on-exit", "--ssh-command", "--checkpoint-action", "--to-command", "--use-compress-program", "--rsh", "--init-command"}
+)
+
+
+def unwrap(call: Call) -> Inside | None:
+    """What ``call`` runs; None if it runs nothing but itself."""
+    name = call.name
+    if name in SHELLS:
+        return _shell(call)
+    if name in ("xargs", "parallel", "rush"):
+        rest = _after_options(call.args, _XARGS_VALUED, 0)
+        if ":::" in rest:
+            at = rest.index(":::")
+            rest, inputs = rest[:at], [word for word in rest[at + 1 :] if word != ":::"]
+            return Inside(texts=tuple(inputs[:64])) if not rest else Inside(words=[*rest, *inputs], texts=(" ".join(rest),) if len(rest) == 1 else ())
+        return Inside(words=rest, texts=(rest[0],) if name != "xargs" and len(rest) == 1 and " " in rest[0] else (), reads_input=True)
+    if name in ("eval", "watch", "iex", "invoke-expression"):
+        rest = _after_options(call.args, frozenset({"-n", "--interval", "-Command"}), 0) if name != "eval" else call.args
+        return Inside(texts=(" ".join(rest),)) if rest else Inside(reads_input=name != "watch")
+    if name in ("ssh", "autossh", "mosh", "rsh", "sshpass", "pdsh", "clush"):
+        return _ssh(call)
+    if name in ("su", "runuser", "script", "flock", "newgrp", "sg", "entr"):
+        command = call.value("-c", "--command", "--session-command")
+        if command is not None:
+            return Inside(texts=(command,))
+        if name == "flock":
+            return Inside(words=_after_options(call.args, frozenset({"-w", "-E", "--timeout"}), 1))
+        if name == "runuser" and (user := _after_options(call.args, frozenset({"-u", "-g", "-G", "--user"}), 0)):
+            return Inside(words=user)
+        return Inside(texts=tuple(call.operands[1:2])) if name == "sg" else None
+    if name in ("trap", "at", "batch", "bind"):
+        return Inside(texts=tuple(call.operands[:1]) if name == "trap" else (), reads_input=name in ("at", "batch"))
+    if name in ("tmux", "screen", "byobu", "zellij", "dtach", "abduco"):
+        return Inside(texts=tuple(word for word in call.operands[1:] if " " in word), words=_terminal(call))
+    if name in WRAPPERS and WRAPPERS[name].skipped < 99:
+        return _wrapped(call)
+    return _after_word(call)
+
+
+def _wrapped(call: Call) -> Inside | None:
+    wrapper = WRAPPERS[call.name]
+    if call.name == "env" and (text := call.value("-S", "--split-string")):
+        return Inside(texts=(text,))
+    if call.name == "command" and call.flags & {"-v", "-V"}:
+        return Inside()
+    rest = _after_options(call.args, wrapper.valued, wrapper.skipped, settings=True)
+    return Inside(words=rest)
+
+
+def _after_options(words: list[str], valued: frozenset[str], skipped: int, *, settings: bool = False) -> list[str]:
+    """The words after a wrapper's own: its options with their values, ``NAME=value`` settings, ``skipped`` operands."""
+    place = 0
+    while place < len(words):
+        word = words[place]
+        if word == "--":
+            place += 1
+            if not skipped:
+                break
+        elif word.startswith("-"):
+            place += 2 if word in valued else 1
+        elif settings and _SETTING.fullmatch(word):
+            place += 1
+        elif skipped:
+            skipped -= 1
+            place += 1
+        else:
+            break
+    while settings and place < len(words) and _SETTING.fullmatch(words[place]):
+        place += 1
+    return words[place:]
+
+
+def _shell(call: Call) -> Inside | None:
+    if call.name in _POWERSHELLS and (inside := _powershell(call.args)):
+        return inside
+    if call.name == "cmd":
+        for place, word in enumerate(call.args):
+            if word[:2].lower() in ("/c", "/k"):
+                return Inside(texts=(" ".join([word[2:], *call.args[place + 1 :]]).strip().replace("^", ""),))
+        return Inside(reads_input=True)
+    place = 0
+    while place < len(call.args):
+        word = call.args[place]
+        if word in ("-c", "--command", "--commands") or re.fullmatch(r"-[a-zA-Z]*c[a-zA-Z]*", word):
+            rest = [each for each in call.args[place + 1 :] if not re.fullmatch(r"[-+][a-zA-Z]+|--", each) or each == call.args[-1]]
+            return Inside(texts=tuple(rest[:1]), arguments=tuple(rest[1:]))
+        if word in ("-o", "-O", "+o", "--rcfile", "--init-file"):
+            place += 1
+        elif not word.startswith(("-", "+")):
+            return None if word not in ("/dev/stdin", "/dev/fd/0") else Inside(reads_input=True)
+        elif word in ("--version", "--help"):
+            return None
+        place += 1
+    return Inside(reads_input=True)
+
+
+def _powershell(args: list[str]) -> Inside | None:
+    """Options may be shortened: ``-enc``, ``-e``, ``-c``. Source: about_Powershell_exe."""
+    for place, word in enumerate(args):
+        option = word.lower().lstrip("-/")
+        if not word.startswith(("-", "/")) or not option:
+            return (
+                Inside(texts=(" ".join(args[place:]),))
+                if not word.startswith("/dev") and not word.endswith(".ps1") and place < len(args) and args[place - 1 : place] != ["-File"]
+                else None
+            )
+        if option in ("ec", "enc") or "encodedcommand".startswith(option):
+            decoded = unbase64(args[place + 1], encoding="utf-16-le") if place + 1 < len(args) else None
+            return Inside(texts=(decoded if decoded is not None else "",), reads_input=decoded is None)
+        if "command".startswith(option):
+            return Inside(texts=(" ".join(args[place + 1 :]),)) if args[place + 1 :] != ["-"] else Inside(reads_input=True)
+        if option in ("executionpolicy", "ep", "ex", "exec", "windowstyle", "w", "version", "inputformat", "outputformat"):
+            return _powershell(args[place + 2 :])
+        if option in ("file", "f"):
+            return None
+    return None
+
+
+def _ssh(call: Call) -> Inside | None:
+    rest = _after_options(call.args, _SSH_VALUED | {"-g"} if call.name != "sshpass" else frozenset({"-p", "-f", "-e"}), 0 if call.name == "sshpass" else 1)
+    if call.name == "sshpass":
+        return Inside(words=rest)
+    if call.name in ("pdsh", "clush"):
+        rest = _after_options(call.args, frozenset({"-w", "-g", "-l", "-f", "-x"}), 0)
+    while rest and rest[0].startswith("-") and rest[0] != "--":
+        rest = rest[2:] if rest[0] in _SSH_VALUED else rest[1:]
+    proxy = next((word.partition("=")[2] for word in call.args if word.lower().startswith(("proxycommand=", "-oproxycommand=", "localcommand="))), "")
+    return Inside(texts=tuple(filter(None, (" ".join(rest), proxy))), reads_input=not rest)
+
+
+def _terminal(call: Call) -> list[str] | None:
+    """The command of a new window: what follows the options of ``new-session`` or ``screen``."""
+    if call.name == "screen":
+        return _after_options(call.args, frozenset({"-S", "-c", "-t", "-h", "-L", "-T"}), 0) or None
+    if call.operands[:1] and call.operands[0] in ("new-session", "new", "new-window", "neww", "split-window", "splitw", "run-shell", "respawn-pane"):
+        return _after_options(call.args[call.args.index(call.operands[0]) + 1 :], frozenset({"-s", "-n", "-t", "-c", "-x", "-y", "-F", "-e"}), 0) or None
+    return None
+
+
+def _after_word(call: Call) -> Inside | None:
+    args = call.args
+    name = call.name
+    if name == "docker" and "compose" in args[:4]:
+        name, args = "docker-compose", args[args.index("compose") + 1 :]
+    for place, word in enumerate(args[:6]):
+        skipped = _AFTER.get((name, word))
+        if skipped is None:
+            continue
+        rest = args[place + 1 :]
+        if "--" in rest and name not in ("docker", "podman"):
+            return Inside(words=rest[rest.index("--") + 1 :])
+        inner = _after_options(rest, _VALUED_AFTER, skipped)
+        entrypoint = call.value("--entrypoint")
+        if entrypoint:
+            inner = [entrypoint, *inner]
+        command = call.value("-c", "--command") if name in ("npm", "pnpm", "doppler") else None
+        return Inside(words=inner, texts=(command,) if command else ())
+    if name in ("npx", "bunx"):
+        return Inside(words=_after_options(args, frozenset({"-p", "--package"}), 0))
+    if name in ("gcloud", "az", "vagrant", "fly", "flyctl", "eb", "aws", "nix-shell", "doctl", "hcloud", "limactl", "wsl"):
+        command = (
+            call.value("--command", "-C", "-c", "--run", "--parameters", "--scripts", "-e")
+            if {"ssh", "run-command", "send-command", "invoke"} & set(args) or name in ("nix-shell", "wsl")
+            else None
+        )
+        if command:
+            return Inside(texts=(command, *re.findall(r'"([^"]*)"', command)))
+        if name == "wsl" and args and not args[0].startswith("-"):
+            return Inside(words=args)
+    if name in ("ansible", "salt") and (command := call.value("-a", "--args")):
+        return Inside(texts=(command,))
+    if name == "salt" and "cmd.run" in args:
+        return Inside(texts=tuple(args[args.index("cmd.run") + 1 :]))
+    if name in ("nodemon", "concurrently", "watchexec", "onchange", "chokidar", "foreman", "hyperfine", "dotenv"):
+        command = call.value("--exec", "-x", "-c", "--command")
+        return Inside(
+            texts=tuple(filter(None, [command, *[word for word in call.operands if " " in word]])), words=args[args.index("--") + 1 :] if "--" in args else None
+        )
+    options = [word.partition("=")[2].removeprefix("exec=") for word in args if word.partition("=")[0] in _SHELL_OPTIONS and "=" in word]
+    return Inside(texts=tuple(options)) if options and name in ("tar", "rsync", "gtar", "bsdtar", "sftp", "git") else None
