@@ -58,7 +58,7 @@ def _insert(table: str, columns: dict[str, str], parameter: str) -> str:
     names = ", ".join(columns)
     types = ", ".join(f"{name} {kind}" for name, kind in columns.items())
     # No conflict target: naming one would need the right to read.
-    return f"INSERT INTO {table} ({names}) SELECT {names} FROM json_to_recordset({parameter}::json) AS r({types}) ON CONFLICT DO NOTHING"
+    return f"INSERT INTO {table} ({names}) SELECT {names} FROM json_to_recordset({parameter}::json) AS r({types}) ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
 
 
 STATEMENT = f"WITH e AS ({_insert('firewall_event', EVENT_COLUMNS, '$1')}) {_insert('keys_usage', USAGE_COLUMNS, '$2')}".encode()
@@ -107,7 +107,7 @@ class Recorder:
         """Write what is waiting, within the statement's time, then close."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STATEMENT_SECONDS):
-                while self._buffer or self._in_flight:
+                while self._buffer or self._in_flight:  # noqa: ASYNC110 - at the end of the process, once
                     await asyncio.sleep(0.01)
         if self._task:
             self._task.cancel()
@@ -280,7 +280,7 @@ class Recorder:
         pg.send_query_prepared(b"record", [events, usage])
         try:
             async with asyncio.timeout(STATEMENT_SECONDS + 1):
-                while pg.flush():
+                while pg.flush():  # noqa: ASYNC110 - libpq has no event for it
                     # The socket's buffer is full: rows of this size are rare, and PostgreSQL drains it in a moment.
                     await asyncio.sleep(0.001)
                 status, sqlstate, message = await self._answered
