@@ -16,7 +16,7 @@ demo: ready-dev ## Let an agent play three stories against a running OrcaRouter
 
 test: ready-dev ## Run all tests
 	@scripts/setup.sh program chromium "The console's tests"
-	@exec $(PY) -m pytest $(ARGS)
+	@exec $(PY) -m pytest -n 2 --dist loadscope $(ARGS)
 
 test-long: export HYPOTHESIS_PROFILE = long
 test-long: test ## Run all tests with the full number of cases
