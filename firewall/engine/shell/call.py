@@ -99,7 +99,7 @@ class Row:
         if (self.needs and not self.needs & present) or self.unless & call.flags:
             return None
         needed = next((word for word in call.args if word in self.needs or word.partition("=")[0] in self.needs), None)
-        return Finding(self.category, needed or " ".join((call.name, *self.path)), self.reason)
+        return Finding(self.category, needed or (self.path[-1] if self.path else call.name), self.reason)
 
 
 def table(category: Category, text: str) -> dict[str, tuple[Row, ...]]:

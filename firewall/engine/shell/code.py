@@ -47,15 +47,19 @@ _DELETES_FILE = re2.compile(
 )
 _LOOPS = re2.compile(r"\bfor\b|\bwhile\b|\bmap\b|\bforeach\b|\.each\b|\bglob\b|\bwalk\b|\blistdir\b")
 _RUNS = re2.compile(
-    r"\bsystem\b|\bpopen\d?\b|\bsubprocess\b|\bspawn\w*\b|\bexec\w*\b|\bshell_exec\b|\bpassthru\b|\bqx\b|`|\bchild_process\b|\bsh\.|\beval\b|\bcommand\b|\bdo shell script\b|%x|\bos\.exec|\bShellExecute\b|\bProcess\b|\bopen3\b|\|\s*getline|\|\s*\"sh\"|\brun\b|\bRuntime\b|\$\(|\bcall\b|\bcheck_(?:call|output)\b"
+    r"\bsystem\b|\bpopen\d?\b|\bsubprocess\b|\bspawn\w*\b|\bexec\w*\b|\bshell_exec\b|\bpassthru\b|\bqx\b|`|\bchild_process\b|\bsh\.|\beval\b|\bcommand\b"
+    r"|\bdo shell script\b|%x|\bShellExecute\b|\bProcess\b|\bopen3\b|\|\s*getline|\|\s*\"sh\"|\brun\b|\bRuntime\b|\$\(|\bcall\b|\bcheck_(?:call|output)\b"
 )
 _WRITES = re2.compile(
     r"""\bopen\s*\(\s*['"]([^'"]+)['"]\s*,\s*['"](?:r\+b?|wb?\+?|>|w)|\b(?:writeFileSync|writeFile|truncateSync|file_put_contents)\s*\(\s*['"]([^'"]+)['"]"""
 )
 _FORKS = re2.compile(r"(?s)\b(?:while|loop|for)\b.*\bfork\b|\bfork\b\s*while\b|\bfork\b.*\bwhile\b")
 _FETCHED_CODE = re2.compile(
-    r"(?is)\b(?:exec|eval|system|Invoke-Expression|iex|instance_eval|new Function|loadstring)\b.*\b(?:urlopen|requests\.get|urllib|http\.get|fetch|LWP|open-uri|URI\.open|file_get_contents|DownloadString|Net::HTTP)\b|\b(?:urlopen|requests\.get|fetch)\b.*\b(?:exec|eval|os\.system)\s*\("
+    r"(?is)\b(?:exec|eval|system|Invoke-Expression|iex|instance_eval|new Function|loadstring)\b.*"
+    r"\b(?:urlopen|requests\.get|urllib|http\.get|fetch|LWP|open-uri|URI\.open|file_get_contents|DownloadString|Net::HTTP)\b"
+    r"|\b(?:urlopen|requests\.get|fetch)\b.*\b(?:exec|eval|os\.system)\s*\("
 )
+_DECODES = re2.compile(r"b64|base64|atob|Buffer\.from")
 _KILLS = re2.compile(r"\bos\.kill\s*\(\s*-1|\bkill\s*(?:\(\s*)?['\"]?(?:9|KILL)['\"]?\s*,\s*-1")
 
 
@@ -97,9 +101,9 @@ def _run_by(text: str, strings: list[str], call: Call) -> Finding | None:
             return judged
         if "execute" in text and (judged := sql(string)):
             return judged
-        if len(string) >= 16 and ("b64" in text or "base64" in text or "atob" in text or "Buffer.from" in text) and (decoded := unbase64(string)):
-            if judged := program(decoded, call) or call.again(decoded):
-                return judged
+        decoded = unbase64(string) if len(string) >= 16 and _DECODES.search(text) else None
+        if decoded and (judged := program(decoded, call) or call.again(decoded)):
+            return judged
     if "qx" in text or "system" in text or "exec" in text:
         for found in _QUOTED.finditer(text):
             if judged := call.again(found.group(1)):

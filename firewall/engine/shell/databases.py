@@ -8,7 +8,7 @@ import re2
 
 from firewall.engine.shell.call import Call, Row, table
 from firewall.engine.shell.files import Rule
-from firewall.engine.shell.types import Category, Finding
+from firewall.engine.shell.types import Category, Finding, word_set
 
 _COMMENT = re2.compile(r"(?s)/\*!\d*|--[^\n]*|/\*.*?\*/")
 _LITERAL = re2.compile(r"(?s)'(?:[^'\\]|''|\\.)*'")
@@ -37,8 +37,12 @@ _REDIS = re2.compile(
 
 _SHELL = re2.compile(r"(?:^|\s)(?:\\!|\.shell|\.system|!)\s*(.+)")
 
-_SQL_CLIENTS = frozenset(
-    ["psql", "pgcli", "mysql", "mariadb", "mycli", "sqlite3", "sqlite", "sqlcmd", "sqlplus", "usql", "clickhouse-client", "clickhouse", "duckdb", "cqlsh", "bq", "snowsql", "snow", "presto", "trino", "hive", "beeline", "spark-sql", "impala-shell", "vsql", "isql", "isql-fb", "tsql", "cockroach", "litecli", "db2", "influx", "hdbsql", "exasol", "arangosh", "cypher-shell", "turso", "wrangler", "supabase", "d1", "dolt", "questdb", "mysqlsh", "execute-sql", "invoke-sqlcmd", "osqueryi"]
+_SQL_CLIENTS = word_set(
+    """
+    psql pgcli mysql mariadb mycli sqlite3 sqlite sqlcmd sqlplus usql clickhouse-client clickhouse duckdb cqlsh bq snowsql snow presto trino hive beeline
+    spark-sql impala-shell vsql isql isql-fb tsql cockroach litecli db2 influx hdbsql exasol arangosh cypher-shell turso wrangler supabase d1 dolt questdb
+    mysqlsh execute-sql invoke-sqlcmd osqueryi
+    """
 )
 _VALUES = ("-c", "-e", "-q", "-Q", "--command", "--execute", "--query", "--eval", "-cmd", "--sql", "-s", "-exec", "-E", "-Query")
 
@@ -69,9 +73,8 @@ def client(call: Call) -> Finding | None:
     for text in _told(call):
         if found := sql(text):
             return found
-        if shell := _SHELL.search(text):
-            if found := call.again(shell.group(1)):
-                return found
+        if (shell := _SHELL.search(text)) and (found := call.again(shell.group(1))):
+            return found
     return None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from firewall.engine.shell import paths
 from firewall.engine.shell.call import Call, Row, table
-from firewall.engine.shell.types import Category, Command, Finding, Redirect
+from firewall.engine.shell.types import Category, Command, Finding, Redirect, word_set
 
 Rule = Callable[[Call], Finding | None]
 
@@ -241,10 +241,18 @@ def rsync(call: Call) -> Finding | None:
     return credentials_sent(call)
 
 
-_READERS = frozenset(
-    ["cat", "bat", "less", "more", "head", "tail", "tac", "nl", "strings", "xxd", "od", "hexdump", "base64", "base32", "grep", "egrep", "fgrep", "rg", "ag", "awk", "gawk", "sed", "cut", "sort", "uniq", "tr", "rev", "paste", "fold", "jq", "yq", "view", "nano", "pico", "emacs", "zip", "tar", "gpg", "openssl", "python", "perl", "ruby", "node", "get-content", "gc", "type", "rsync", "scp", "sftp", "ftp", "nc", "ncat", "netcat", "socat", "curl", "wget", "mail", "mutt", "aws", "gsutil", "rclone", "tee", "dd", "cpio", "7z", "xclip", "pbcopy", "clip", "column", "tree-sitter", "diff", "printf", "echo"]
+_READERS = word_set(
+    """
+    cat bat less more head tail tac nl strings xxd od hexdump base64 base32 grep egrep fgrep rg ag awk gawk sed cut sort uniq tr rev paste fold jq yq view
+    nano pico emacs zip tar gpg openssl python perl ruby node get-content gc type rsync scp sftp ftp nc ncat netcat socat curl wget mail mutt aws gsutil
+    rclone tee dd cpio 7z xclip pbcopy clip column tree-sitter diff printf echo
+    """
 )
-_SENDERS = frozenset(["curl", "wget", "nc", "ncat", "netcat", "socat", "scp", "sftp", "ftp", "rsync", "mail", "mutt", "sendmail", "http", "https", "xh", "telnet", "rclone", "ssh", "aws", "gsutil"])
+_SENDERS = word_set(
+    """
+    curl wget nc ncat netcat socat scp sftp ftp rsync mail mutt sendmail http https xh telnet rclone ssh aws gsutil
+    """
+)
 
 
 def credentials_read(call: Call | Command, *targets: str) -> Finding | None:
@@ -353,7 +361,9 @@ RULES: dict[str, Rule] = {
 TABLE: dict[str, tuple[Row, ...]] = table(
     Category.DISK,
     """
-    mkfs,mke2fs,mkfs.ext2,mkfs.ext3,mkfs.ext4,mkfs.xfs,mkfs.btrfs,mkfs.vfat,mkfs.fat,mkfs.ntfs,mkfs.exfat,mkfs.f2fs,mkfs.minix,mkdosfs,newfs,mkntfs,mkreiserfs,mkfs.jfs ! --help -n -V --version | makes a new file system over the old
+    mkfs,mke2fs,mkdosfs,newfs,mkntfs,mkreiserfs ! --help -n -V --version | makes a new file system over the old
+    mkfs.ext2,mkfs.ext3,mkfs.ext4,mkfs.xfs,mkfs.btrfs,mkfs.jfs ! --help -n -V | makes a new file system over the old
+    mkfs.vfat,mkfs.fat,mkfs.ntfs,mkfs.exfat,mkfs.f2fs ! --help -n -V | makes a new file system over the old
     mkswap ! --help | makes a disk a swap area
     wipefs + -a --all -f --force -o --offset ! --no-act -n | erases the marks of a file system
     blkdiscard ! --help | discards all data of a disk

@@ -10,7 +10,7 @@ from firewall.engine.shell import code, databases, files, git, managers, network
 from firewall.engine.shell.call import Call, Row
 from firewall.engine.shell.evaluate import printed
 from firewall.engine.shell.parse import MAX_DEPTH, Scope, TooDeepError, parse
-from firewall.engine.shell.types import Category, Command, Finding, Judgement, Script
+from firewall.engine.shell.types import Category, Command, Finding, Judgement, Script, word_set
 
 MAX_CHARS = 65_536
 """Longer is called destructive: a command nobody can read, and a way around a judge that reads only the beginning."""
@@ -22,8 +22,17 @@ _PLAIN = re.compile(r"[\w./:=@%+, -]*")
 _EXTENSION = re.compile(r"\.(?:exe|cmd|bat|com)$")
 
 #: They show, compare or count what they are given; nothing among their arguments is run or removed.
-_DATA = frozenset(
-    ["echo", "printf", "print", ":", "true", "false", "test", "[", "[[", "]]", "cat", "bat", "less", "more", "head", "tail", "grep", "egrep", "fgrep", "rg", "ag", "ack", "zgrep", "ls", "dir", "ll", "tree", "stat", "file", "wc", "sort", "uniq", "cut", "paste", "join", "comm", "diff", "cmp", "cd", "pushd", "popd", "pwd", "mkdir", "touch", "basename", "dirname", "readlink", "realpath", "which", "whereis", "type", "man", "info", "whatis", "apropos", "help", "date", "cal", "uptime", "who", "w", "whoami", "id", "groups", "users", "hostname", "uname", "ps", "top", "htop", "df", "du", "free", "lsof", "netstat", "ss", "ping", "dig", "nslookup", "host", "traceroute", "ifconfig", "jobs", "fg", "bg", "wait", "sleep", "seq", "yes", "expr", "bc", "dc", "factor", "md5sum", "sha1sum", "sha256sum", "cksum", "tr", "fold", "fmt", "column", "nl", "tac", "rev", "split", "od", "xxd", "hexdump", "strings", "export", "local", "declare", "typeset", "readonly", "set", "shopt", "return", "exit", "break", "continue", "shift", "read", "mapfile", "getopts", "let", "alias", "unalias", "printenv", "locale", "tput", "clear", "stty", "tty", "say", "figlet", "cowsay", "jq", "yq", "gzip", "gunzip", "bzip2", "bunzip2", "xz", "zcat", "zip", "unzip", "tar", "cpio", "ln", "for", "case", "select", "in", "code", "subl", "open", "xdg-open", "write-host", "write-output", "write-error", "get-content", "get-childitem", "get-item", "get-process", "select-string", "out-file", "make", "cmake", "ninja", "cargo", "go", "javac", "rustc", "gcc", "g++", "clang", "pytest", "jest", "vitest", "mocha", "tsc", "eslint", "prettier", "ruff", "black", "mypy", "flake8", "isort", "rspec", "phpunit", "mvn", "gradle", "gradlew", "pip", "pip3", "npm", "yarn", "pnpm", "composer", "gem", "poetry", "pipenv", "apropos", "tldr"]
+_DATA = word_set(
+    """
+    echo printf print : true false test [ [[ ]] cat bat less more head tail grep egrep fgrep rg ag ack zgrep ls dir ll tree stat file wc sort uniq cut
+    paste join comm diff cmp cd pushd popd pwd mkdir touch basename dirname readlink realpath which whereis type man info whatis apropos help date cal
+    uptime who w whoami id groups users hostname uname ps top htop df du free lsof netstat ss ping dig nslookup host traceroute ifconfig jobs fg bg wait
+    sleep seq yes expr bc dc factor md5sum sha1sum sha256sum cksum tr fold fmt column nl tac rev split od xxd hexdump strings export local declare typeset
+    readonly set shopt return exit break continue shift read mapfile getopts let alias unalias printenv locale tput clear stty tty say figlet cowsay jq yq
+    gzip gunzip bzip2 bunzip2 xz zcat zip unzip tar cpio ln for case select in code subl open xdg-open write-host write-output write-error get-content
+    get-childitem get-item get-process select-string out-file make cmake ninja cargo go javac rustc gcc g++ clang pytest jest vitest mocha tsc eslint
+    prettier ruff black mypy flake8 isort rspec phpunit mvn gradle gradlew pip pip3 npm yarn pnpm composer gem poetry pipenv apropos tldr
+    """
 )
 
 _ROWS: dict[str, tuple[Row, ...]] = {}
@@ -35,14 +44,18 @@ _ROWS.pop("git")
 _RULES: dict[str, Callable[[Call], Finding | None]] = (
     windows.RULES | code.RULES | databases.RULES | network.RULES | system.RULES | files.RULES | {"git": git.rule, "ansible": managers.ansible}
 )
+_EVALUATES = frozenset({"eval", "iex", "invoke-expression"})
+_MAKES_WORDS = frozenset({"xargs", "parallel", "rush"})
+#: Programs looked for behind a glob: ``/bin/r?``.
 _GLOBBED = ("rm", "dd", "sh", "bash", "shred", "mkfs", "chmod", "chown", "curl", "wget", "reboot", "shutdown")
 
 
 def judge(command: str) -> Judgement:
     """Whether running ``command`` would destroy something, open or stop the machine, run what was downloaded, or give credentials away.
 
-    The text may be POSIX shell, bash, zsh, fish, PowerShell or cmd.exe, or SQL by itself. Every text has an answer, in time linear in its length; one that is too long
-    or too deeply nested to be read is destructive. What a command *would* do is judged from its text alone: ``rm -rf "$dir"`` deletes a folder, whichever it is.
+    The text may be POSIX shell, bash, zsh, fish, PowerShell or cmd.exe, or SQL by itself. Every text has an answer, in time
+    linear in its length; one that is too long or too deeply nested to be read is destructive. What a command *would* do is
+    judged from its text alone: ``rm -rf "$dir"`` deletes a folder, whichever it is.
     """
     if len(command) > MAX_CHARS:
         return Judgement(True, f"The command is longer than {MAX_CHARS} characters, too long to be judged.", "", Category.UNREADABLE)
@@ -138,26 +151,12 @@ class _Judge:
 
     def wrapped(self, call: Call, inside: unwrap.Inside | None, command: Command, depth: int) -> Finding | None:
         """What ``call`` runs besides itself."""
-        runs_input = inside is not None and inside.reads_input
-        if call.name in unwrap.SHELLS or code.interpreter_name(call.name) in code.INTERPRETERS or call.name in ("eval", "iex", "invoke-expression"):
-            if command.processes and (found := _downloaded(command, call.name)):
-                return found
-            if call.name in ("eval", "iex", "invoke-expression") or call.args[:1] in (["-c"], ["-Command"]):
-                fetcher = next(filter(None, map(network.fetches, command.inner)), None) or network.fetching(Command(words=call.args))
-                if (fetcher and command.inner) or (fetcher and call.name in ("iex", "invoke-expression")):
-                    return Finding(Category.DOWNLOAD, fetcher, f"is fed to {call.name}, which runs what was downloaded")
-            reads = runs_input or (
-                call.name not in unwrap.SHELLS and not [word for word in call.operands if word not in ("-", "/dev/stdin")] and not call.flags & {"-c", "-e"}
-            )
-            if reads and call.fed is None and (found := network.piped_to_interpreter(call.before, call.name)):
-                return found
+        if found := _unseen(call, command, reads_input=inside is not None and inside.reads_input):
+            return found
         if inside is None:
             return None
-        if runs_input and call.name not in ("xargs", "parallel", "rush"):
-            if call.fed is not None and (found := self.text(call.fed, depth + 1)):
-                return found
-            if call.name in ("iex", "invoke-expression", "at", "batch", "ssh") and (found := network.piped_to_interpreter(call.before, call.name)):
-                return found
+        if inside.reads_input and call.name not in _MAKES_WORDS and call.fed is not None and (found := self.text(call.fed, depth + 1)):
+            return found
         for text in inside.texts:
             variables = {str(number): value for number, value in enumerate(inside.arguments)}
             if inside.arguments:
@@ -166,7 +165,7 @@ class _Judge:
                 return found
         if not inside.words:
             return None
-        if runs_input:
+        if inside.reads_input:
             return self.fed_words(call, inside.words, depth)
         return self.words(inside.words, command, call.before, depth + 1, fed=call.fed)
 
@@ -186,9 +185,9 @@ class _Judge:
     def program(self, call: Call) -> Finding | None:
         """Ask the rules: the one by name, the rows by name, and the grammar of programs that manage something."""
         name = call.name
-        if rule := _RULES.get(name) or _RULES.get(code.interpreter_name(name)):
-            if found := rule(call):
-                return found
+        rule = _RULES.get(name) or _RULES.get(code.interpreter_name(name))
+        if rule and (found := rule(call)):
+            return found
         for row in _ROWS.get(name, ()):
             if found := row.finding(call):
                 return found
@@ -212,6 +211,24 @@ def _program(word: str) -> str:
     if ("?" in name or "*" in name or "[" in name) and 2 <= len(name) <= 24 and name not in ("[", "[["):
         return next((known for known in _GLOBBED if fnmatch.fnmatchcase(known, name)), name)
     return name
+
+
+def _unseen(call: Call, command: Command, *, reads_input: bool) -> Finding | None:
+    """A shell or an interpreter given what is downloaded, or cannot be read here."""
+    name = call.name
+    interprets = code.interpreter_name(name) in code.INTERPRETERS
+    if not (name in unwrap.SHELLS or interprets or name in _EVALUATES or name in ("at", "batch", "ssh")):
+        return None
+    if command.processes and (found := _downloaded(command, name)):
+        return found
+    if name in _EVALUATES or call.args[:1] in (["-c"], ["-Command"]):
+        fetcher = next(filter(None, map(network.fetches, command.inner)), None)
+        if fetcher is None and name in ("iex", "invoke-expression"):
+            fetcher = network.fetching(Command(words=call.args))
+        if fetcher:
+            return Finding(Category.DOWNLOAD, fetcher, f"is fed to {name}, which runs what was downloaded")
+    reads = reads_input or (interprets and not call.flags & {"-c", "-e"} and all(word in ("-", "/dev/stdin") for word in call.operands))
+    return network.piped_to_interpreter(call.before, name) if reads and call.fed is None else None
 
 
 def _downloaded(command: Command, name: str) -> Finding | None:

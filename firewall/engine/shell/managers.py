@@ -10,25 +10,56 @@ from __future__ import annotations
 import re
 
 from firewall.engine.shell.call import Call, Row, table
-from firewall.engine.shell.types import Category, Finding
+from firewall.engine.shell.types import Category, Finding, word_set
 
 #: Verbs that mean it wherever they stand, for programs never heard of too.
-_DESTROYS = frozenset(["delete", "destroy", "purge", "wipe", "terminate", "nuke", "erase", "obliterate", "drop", "truncate", "teardown", "deleteall", "unpublish", "shred"])
+_DESTROYS = word_set(
+    """
+    delete destroy purge wipe terminate nuke erase obliterate drop truncate teardown deleteall unpublish shred
+    """
+)
 #: Verbs that mean it to programs that manage something.
-_REMOVES = frozenset(
-    ["remove", "rm", "del", "unset", "revoke", "clear", "reset", "prune", "uninstall", "disable", "deregister", "unregister", "empty", "detach", "yank", "flush", "flushall", "flushdb", "forget", "expunge", "rb", "rd", "rmi", "deletefile", "rmdir", "rmdirs", "cleanup", "undeploy", "removal", "deprovision", "decommission", "evict", "drain", "unlink", "dissociate", "disassociate", "cancel-export", "abandon", "rotate-root"]
+_REMOVES = word_set(
+    """
+    remove rm del unset revoke clear reset prune uninstall disable deregister unregister empty detach yank flush flushall flushdb forget expunge rb rd rmi
+    deletefile rmdir rmdirs cleanup undeploy removal deprovision decommission evict drain unlink dissociate disassociate cancel-export abandon rotate-root
+    """
 )
 #: The first of these ends the search: what follows is what it looks at or makes.
-_SPARES = frozenset(
-    ["get", "list", "ls", "describe", "show", "help", "version", "status", "explain", "view", "diff", "lookup", "inspect", "create", "add", "new", "init", "edit", "set", "put", "cp", "copy", "comment", "login", "whoami", "cat", "ps", "top", "tail", "history", "validate", "lint", "install", "update", "upgrade", "up", "build", "pull", "fetch", "generate", "read", "enable", "completion", "stat", "du", "tree", "head", "query", "annotate", "label"]
+_SPARES = word_set(
+    """
+    get list ls describe show help version status explain view diff lookup inspect create add new init edit set put cp copy comment login whoami cat ps
+    top tail history validate lint install update upgrade up build pull fetch generate read enable completion stat du tree head query annotate label
+    """
 )
 _VERB = re.compile(r"[A-Za-z][A-Za-z:_-]*")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_REMOVING_OPTIONS = frozenset(["--delete", "--delete-all", "--destroy", "--purge", "--wipe", "--drop", "--remove-all", "--delete-data", "--delete-topic", "--nuke", "--factory-reset"])
-_DRY = frozenset(["--dry-run", "--dryrun", "--dry_run", "--what-if", "-WhatIf", "--whatif", "--simulate", "--just-print", "--help", "--noop", "--no-op", "--check-only", "-help"])
+_REMOVING_OPTIONS = word_set(
+    """
+    --delete --delete-all --destroy --purge --wipe --drop --remove-all --delete-data --delete-topic --nuke --factory-reset
+    """
+)
+_DRY = word_set(
+    """
+    --dry-run --dryrun --dry_run --what-if -WhatIf --whatif --simulate --just-print --help --noop --no-op --check-only -help
+    """
+)
 
-MANAGERS = frozenset(
-    ["aws", "awslocal", "aws2", "gcloud", "gsutil", "bq", "az", "azcopy", "kubectl", "oc", "k9s", "helm", "helmfile", "terraform", "tofu", "terragrunt", "pulumi", "cdk", "cdktf", "serverless", "sls", "sam", "eksctl", "kops", "copilot", "eb", "amplify", "heroku", "vercel", "netlify", "fly", "flyctl", "railway", "render", "supabase", "firebase", "wrangler", "doctl", "linode-cli", "hcloud", "scw", "vultr-cli", "exo", "oci", "ibmcloud", "openstack", "civo", "gh", "glab", "hub", "vault", "bao", "doppler", "op", "bws", "infisical", "chamber", "sops", "restic", "borg", "borgmatic", "velero", "rclone", "mc", "mcli", "s3cmd", "s5cmd", "kopia", "duplicity", "tarsnap", "pgbackrest", "barman", "wal-g", "rabbitmqctl", "rabbitmqadmin", "rabbitmq-plugins", "nats", "consul", "nomad", "etcdctl", "influx", "stripe", "twilio", "ldcli", "unleash", "flipt", "algolia", "meilisearch", "datadog-ci", "dog", "newrelic", "pd", "splunk", "promtool", "amtool", "grafana-cli", "grr", "kong", "deck", "apigeecli", "fastly", "cf", "circleci", "buildkite-agent", "argocd", "argo", "flux", "istioctl", "linkerd", "cilium", "minikube", "kind", "k3d", "k3s", "vagrant", "multipass", "lxc", "incus", "virsh", "qm", "pct", "VBoxManage", "vboxmanage", "prlctl", "govc", "databricks", "snow", "snowsql", "pscale", "neonctl", "turso", "atlas", "confluent", "ccloud", "kaf", "rpk", "pulsar-admin", "hasura", "prisma", "jenkins-cli", "jenkins-cli.jar", "jenkins", "gitlab-runner", "gitlab", "glab", "drone", "tkn", "crictl", "ctr", "buildah", "skopeo", "flarectl", "cloudflared", "akamai", "step", "certbot", "acme.sh", "tailscale", "wg-quick", "cinder", "nova", "neutron", "glance", "swift", "rados", "rbd", "ceph", "gluster", "drbdadm", "pcs", "crm", "kadmin", "ldapdelete", "dropdb", "dropuser", "dscl", "az-cli", "elasticdump", "curator_cli", "opensearch-cli", "mongocli", "fauna", "cockroach", "tiup", "cqlsh", "nodetool", "sentry-cli", "pagerduty", "flagsmith", "optimizely", "split", "sendgrid", "mailgun", "postmark", "ses", "plesk", "whmapi1", "pm2", "supervisorctl", "dokku", "convox", "kubeadm", "kustomize", "crossplane", "talosctl", "rancher", "eas", "expo", "appcenter", "aptible", "porter", "massdriver", "qovery", "zeet", "temporal", "tctl", "airflow", "dagster", "prefect", "wp", "drush", "artisan", "rails", "rake", "manage.py", "django-admin", "flask", "alembic", "flyway", "liquibase", "knex", "sequelize", "typeorm", "mix", "ecto", "dbmate", "goose", "migrate", "sqitch"]
+MANAGERS = word_set(
+    """
+    aws awslocal aws2 gcloud gsutil bq az azcopy kubectl oc k9s helm helmfile terraform tofu terragrunt pulumi cdk cdktf serverless sls sam eksctl kops
+    copilot eb amplify heroku vercel netlify fly flyctl railway render supabase firebase wrangler doctl linode-cli hcloud scw vultr-cli exo oci ibmcloud
+    openstack civo gh glab hub vault bao doppler op bws infisical chamber sops restic borg borgmatic velero rclone mc mcli s3cmd s5cmd kopia duplicity
+    tarsnap pgbackrest barman wal-g rabbitmqctl rabbitmqadmin rabbitmq-plugins nats consul nomad etcdctl influx stripe twilio ldcli unleash flipt algolia
+    meilisearch datadog-ci dog newrelic pd splunk promtool amtool grafana-cli grr kong deck apigeecli fastly cf circleci buildkite-agent argocd argo flux
+    istioctl linkerd cilium minikube kind k3d k3s vagrant multipass lxc incus virsh qm pct VBoxManage vboxmanage prlctl govc databricks snow snowsql
+    pscale neonctl turso atlas confluent ccloud kaf rpk pulsar-admin hasura prisma jenkins-cli jenkins-cli.jar jenkins gitlab-runner gitlab glab drone tkn
+    crictl ctr buildah skopeo flarectl cloudflared akamai step certbot acme.sh tailscale wg-quick cinder nova neutron glance swift rados rbd ceph gluster
+    drbdadm pcs crm kadmin ldapdelete dropdb dropuser dscl az-cli elasticdump curator_cli opensearch-cli mongocli fauna cockroach tiup cqlsh nodetool
+    sentry-cli pagerduty flagsmith optimizely split sendgrid mailgun postmark ses plesk whmapi1 pm2 supervisorctl dokku convox kubeadm kustomize
+    crossplane talosctl rancher eas expo appcenter aptible porter massdriver qovery zeet temporal tctl airflow dagster prefect wp drush artisan rails rake
+    manage.py django-admin flask alembic flyway liquibase knex sequelize typeorm mix ecto dbmate goose migrate sqitch
+    """
 )
 
 
@@ -61,8 +92,11 @@ def verb(call: Call) -> Finding | None:
 
 
 _ACTION = re.compile(r"""["']?[Aa]ction["']?\s*[:=]\s*["']?DELETE""")
-_VALUED = frozenset(
-    ["--name", "-n", "--namespace", "--title", "--body", "--message", "-m", "--query", "--filter", "--description", "--label", "--notes", "--search", "--context", "--profile", "--project", "--region", "-c", "--tag", "--user", "-u"]
+_VALUED = word_set(
+    """
+    --name -n --namespace --title --body --message -m --query --filter --description --label --notes --search --context --profile --project --region -c
+    --tag --user -u
+    """
 )
 
 

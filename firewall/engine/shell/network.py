@@ -6,12 +6,19 @@ import re2
 
 from firewall.engine.shell.call import Call
 from firewall.engine.shell.files import Rule
-from firewall.engine.shell.types import Category, Command, Finding, Script
+from firewall.engine.shell.types import Category, Command, Finding, Script, word_set
 
-FETCHERS = frozenset(
-    ["curl", "wget", "http", "https", "xh", "aria2c", "fetch", "lynx", "links", "w3m", "httpie", "iwr", "irm", "invoke-webrequest", "invoke-restmethod", "nc", "ncat", "netcat", "ftp", "tftp", "scp", "ipfs", "gh", "gsutil", "aws", "axel"]
+FETCHERS = word_set(
+    """
+    curl wget http https xh aria2c fetch lynx links w3m httpie iwr irm invoke-webrequest invoke-restmethod nc ncat netcat ftp tftp scp ipfs gh gsutil aws
+    axel
+    """
 )
-DECODERS = frozenset(["base64", "base32", "xxd", "openssl", "gpg", "gunzip", "zcat", "bzcat", "xzcat", "bunzip2", "unxz", "uudecode", "rev", "tr", "gzip", "rot13", "basenc", "hexdump", "od", "age"])
+DECODERS = word_set(
+    """
+    base64 base32 xxd openssl gpg gunzip zcat bzcat xzcat bunzip2 unxz uudecode rev tr gzip rot13 basenc hexdump od age
+    """
+)
 
 _DOWNLOADS = re2.compile(r"(?i)net\.webclient|download(?:string|file|data)\b|start-bitstransfer")
 _METHOD_OPTIONS = ("-X", "--request", "--method", "-Method", "--http-method")

@@ -81,12 +81,8 @@ class _Reader:
             char = self.text[self.at]
             if blank := _BLANK.match(self.text, self.at):
                 self.at = blank.end()
-            elif char == "#":
-                self.at = self._line_end()
-            elif char == "\n":
-                self._end(script, pipeline=True)
-                self.at += 1
-                self._read_heredocs()
+            elif char in "#\n":
+                self._line(script)
             elif char == ")" or (char == "}" and closer == "}" and not self.command.words):
                 self.at += 1
                 if char == closer:
@@ -115,6 +111,15 @@ class _Reader:
     def _line_end(self) -> int:
         end = self.text.find("\n", self.at)
         return len(self.text) if end < 0 else end
+
+    def _line(self, script: Script) -> None:
+        """Skip a comment, or end a line: its heredocs follow."""
+        if self.text[self.at] == "#":
+            self.at = self._line_end()
+            return
+        self._end(script, pipeline=True)
+        self.at += 1
+        self._read_heredocs()
 
     def _operator(self, script: Script) -> None:
         two = self.text[self.at : self.at + 2]

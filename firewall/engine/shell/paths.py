@@ -5,89 +5,24 @@ from __future__ import annotations
 import posixpath
 import re
 
+from firewall.engine.shell.types import word_set
+
 TEMPORARY = ("/tmp", "/var/tmp", "/private/tmp", "/dev/shm", "$TMPDIR", "$TMP", "$TEMP", "$RUNNER_TEMP")  # noqa: S108 - names to compare with
 
 #: What a build or a package manager makes again.
-REBUILDABLE = frozenset(
-    [
-        "node_modules",
-        "bower_components",
-        ".next",
-        ".nuxt",
-        ".svelte-kit",
-        ".turbo",
-        ".parcel-cache",
-        ".angular",
-        ".cache",
-        ".eslintcache",
-        "__pycache__",
-        ".pytest_cache",
-        ".mypy_cache",
-        ".ruff_cache",
-        ".tox",
-        ".nox",
-        ".hypothesis",
-        ".eggs",
-        ".ipynb_checkpoints",
-        "htmlcov",
-        ".coverage",
-        "coverage",
-        "build",
-        "dist",
-        "target",
-        "out",
-        "_build",
-        "bazel-out",
-        "cmake-build-debug",
-        "cmake-build-release",
-        ".gradle",
-        "DerivedData",
-        "Pods",
-        ".dart_tool",
-        ".venv",
-        "venv",
-        "tmp",
-        "temp",
-        ".tmp",
-        ".sass-cache",
-        ".terraform",
-        "site-packages",
-        "test-results",
-        "playwright-report",
-    ]
+REBUILDABLE = word_set(
+    """
+    node_modules bower_components .next .nuxt .svelte-kit .turbo .parcel-cache .angular .cache .eslintcache __pycache__ .pytest_cache .mypy_cache
+    .ruff_cache .tox .nox .hypothesis .eggs .ipynb_checkpoints htmlcov .coverage coverage build dist target out _build bazel-out cmake-build-debug
+    cmake-build-release .gradle DerivedData Pods .dart_tool .venv venv tmp temp .tmp .sass-cache .terraform site-packages test-results playwright-report
+    """
 )
 _REBUILDABLE_FILE = re.compile(r"(?:.*[*.])?(?:pyc|pyo|o|obj|class|tmp|temp|swp|swo|egg-info|tsbuildinfo|DS_Store|orig|rej|bak~?)|.*~|#.*#|core")
 
-_SYSTEM_ROOTS = frozenset(
-    [
-        "bin",
-        "boot",
-        "dev",
-        "etc",
-        "lib",
-        "lib32",
-        "lib64",
-        "opt",
-        "proc",
-        "root",
-        "sbin",
-        "srv",
-        "sys",
-        "usr",
-        "var",
-        "home",
-        "run",
-        "snap",
-        "mnt",
-        "media",
-        "System",
-        "Library",
-        "Applications",
-        "Users",
-        "Volumes",
-        "Windows",
-        "nix",
-    ]
+_SYSTEM_ROOTS = word_set(
+    """
+    bin boot dev etc lib lib32 lib64 opt proc root sbin srv sys usr var home run snap mnt media System Library Applications Users Volumes Windows nix
+    """
 )
 #: Writing over one of these locks people out, opens the machine or stops it from starting.
 _CRITICAL = re.compile(
@@ -102,8 +37,11 @@ _LOG = re.compile(r"/var/log(?:/.*)?|.*/?\.(?:bash|zsh|sh|python|mysql|psql)_his
 _DATA_FILE = re.compile(r".*\.(?:db|sqlite3?|mdb|sql(?:\.gz)?|dump|bak|pem|key|kdbx|tfstate(?:\.backup)?|ibd|qcow2|vmdk|vdi)")
 _PRIVATE = re.compile(
     r"(?:.*/)?\.ssh/(?:id_\w+|\*|identity)|(?:.*/)?id_(?:rsa|ed25519|ecdsa|dsa)|(?:.*/)?\.aws/(?:credentials|\*)|(?:.*/)?\.(?:netrc|pgpass|my\.cnf|git-credentials|vault-token|htpasswd)"
-    r"|(?:.*/)?\.docker/config\.json|(?:.*/)?\.kube/config|/etc/kubernetes/admin\.conf|(?:.*/)?\.gnupg/(?:private.*|secring\.gpg|\*)|/etc/(?:g?shadow-?|sudoers|master\.passwd|krb5\.keytab)"
-    r"|(?:.*/)?(?:application_default_credentials|access_tokens|accessTokens|azureProfile)\.(?:json|db)|(?:.*/)?gcloud/credentials\.db|(?:.*/)?gh/hosts\.yml|/proc/(?:self|\d+|\*)/environ"
+    r"|(?:.*/)?\.docker/config\.json|(?:.*/)?\.kube/config|/etc/kubernetes/admin\.conf"
+    r"|(?:.*/)?\.gnupg/(?:private.*|secring\.gpg|\*)|/etc/(?:g?shadow-?|sudoers|master\.passwd|krb5\.keytab)"
+    r"|(?:.*/)?(?:application_default_credentials|access_tokens|accessTokens|azureProfile)\.(?:json|db)"
+    r"|(?:.*/)?gcloud/credentials\.db|(?:.*/)?gh/hosts\.yml"
+    r"|/proc/(?:self|\d+|\*)/environ"
     r"|/run/secrets/.*|(?:.*/)?\.(?:ssh|aws|gnupg|kube|azure)/?|/var/run/secrets/.*|(?:.*/)?(?:Login Data|logins\.json|key4\.db|wallet\.dat)|.*/etc/ssh/ssh_host_\w+_key"
 )
 _ENVIRONMENT = re.compile(r"(?:.*/)?\.env(?:\.(?!example|sample|template|dist)\w+)?|(?:.*/)?(?:secrets?|credentials)\.(?:ya?ml|json|toml|env)|.*\.pem")

@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
+def word_set(text: str) -> frozenset[str]:
+    """The words of a table, written as text."""
+    return frozenset(text.split())
+
+
 class Category(StrEnum):
     DELETION = "deletion"
     DISK = "disk"

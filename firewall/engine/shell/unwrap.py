@@ -7,8 +7,13 @@ from dataclasses import dataclass
 
 from firewall.engine.shell.call import Call
 from firewall.engine.shell.evaluate import unbase64
+from firewall.engine.shell.types import word_set
 
-SHELLS = frozenset(["sh", "bash", "zsh", "dash", "ksh", "mksh", "fish", "ash", "csh", "tcsh", "rbash", "pwsh", "powershell", "cmd", "nu", "xonsh", "elvish"])
+SHELLS = word_set(
+    """
+    sh bash zsh dash ksh mksh fish ash csh tcsh rbash pwsh powershell cmd nu xonsh elvish
+    """
+)
 _POWERSHELLS = frozenset({"pwsh", "powershell"})
 
 
@@ -44,7 +49,8 @@ WRAPPERS = _wrappers(
     sudo,doas,pkexec 0 -u -g -h -p -C -r -t -T -U -D -R --user --group --host --prompt --chdir --chroot --role --type --other-user
     run0,systemd-run 0 -u -p -M -E --unit --property --uid --gid --description --setenv --slice --on-calendar --on-active
     env 0 -u -C --unset --chdir --block-signal
-    nohup,setsid,unbuffer,rlwrap,fakeroot,catchsegv,command,builtin,noglob,nocorrect,tini,dumb-init,torsocks,torify,trickle,eatmydata,winpty,then,busybox,toybox,linux32,linux64,setarch,arch 0
+    nohup,setsid,unbuffer,rlwrap,fakeroot,catchsegv,command,builtin,noglob,nocorrect,tini,dumb-init,torsocks,torify,trickle,eatmydata 0
+    winpty,busybox,toybox,linux32,linux64,setarch,arch 0
     proxychains,proxychains4,firejail,bwrap,tsocks 0 -f
     exec 0 -a
     time,gtime 0 -f -o --format --output
@@ -57,11 +63,8 @@ WRAPPERS = _wrappers(
     chrt,taskset,numactl,cpulimit,schedtool 1 -p -l --limit
     gosu,su-exec,setpriv,chpst,s6-setuidgid,setuidgid 1
     caffeinate 0 -t -w
-    entr 0
     when-changed,retry,chronic,ifne,sem,errno,ts,cgexec,dbus-run-session,xvfb-run,prlimit,softlimit,nq,nocache 0 -g -s -n -j -t
     start-stop-daemon 0 --pidfile -p --exec -x --name -n --user -u --chuid -c --signal -s
-    direnv 2
-    aws-vault,chamber,envchain,dotenv,op,doppler,infisical,bws,teller,heroku,railway,poetry,pipenv,uv,rye,hatch,pdm,bundle,npm,pnpm,yarn,bun,npx,bunx,conda,mamba,micromamba,asdf,mise,nix,rustup,fnm,volta,devbox,flox 99
     """
 )
 #: These run what follows one of their words: ``kubectl exec pod -- rm``, ``docker run image rm``. The number counts operands to skip after it.
@@ -109,12 +112,23 @@ _AFTER = {
     ("direnv", "exec"): 1,
     ("ip", "netns"): 2,
 }
-_VALUED_AFTER = frozenset(
-    ["-n", "--namespace", "-c", "--container", "-u", "--user", "-w", "--workdir", "-e", "--env", "--env-file", "-v", "--volume", "--name", "--network", "--net", "-p", "--publish", "--mount", "--entrypoint", "-h", "--hostname", "-l", "--label", "--context", "--project", "--config", "--app", "-a", "-r", "--remote", "--profile", "--rm-after", "--memory", "-m", "--cpus", "--gpus", "--platform", "--pid", "--add-host", "--cap-add", "--restart", "--prefix", "-N"]
+_VALUED_AFTER = word_set(
+    """
+    -n --namespace -c --container -u --user -w --workdir -e --env --env-file -v --volume --name --network --net -p --publish --mount --entrypoint -h
+    --hostname -l --label --context --project --config --app -a -r --remote --profile --rm-after --memory -m --cpus --gpus --platform --pid --add-host
+    --cap-add --restart --prefix -N
+    """
 )
-_SSH_VALUED = frozenset(["-b", "-c", "-D", "-E", "-e", "-F", "-I", "-i", "-J", "-L", "-l", "-m", "-O", "-o", "-p", "-Q", "-R", "-S", "-W", "-w"])
-_XARGS_VALUED = frozenset(
-    ["-I", "-n", "-P", "-L", "-s", "-d", "-E", "-a", "--max-args", "--max-procs", "--delimiter", "--arg-file", "--replace", "--max-lines", "-j", "--jobs", "--joblog", "-S", "--sshlogin", "--colsep", "--timeout", "--delay", "-N"]
+_SSH_VALUED = word_set(
+    """
+    -b -c -D -E -e -F -I -i -J -L -l -m -O -o -p -Q -R -S -W -w
+    """
+)
+_XARGS_VALUED = word_set(
+    """
+    -I -n -P -L -s -d -E -a --max-args --max-procs --delimiter --arg-file --replace --max-lines -j --jobs --joblog -S --sshlogin --colsep --timeout
+    --delay -N
+    """
 )
 _SETTING = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
 #: Options of any program whose value is a command for a shell.
@@ -138,6 +152,12 @@ def unwrap(call: Call) -> Inside | None:
     if name in ("eval", "watch", "iex", "invoke-expression"):
         rest = _after_options(call.args, frozenset({"-n", "--interval", "-Command"}), 0) if name != "eval" else call.args
         return Inside(texts=(" ".join(rest),)) if rest else Inside(reads_input=name != "watch")
+    return _remote_or_later(call)
+
+
+def _remote_or_later(call: Call) -> Inside | None:
+    """Programs that run a command elsewhere, as someone else or at another time; then those that run the words after their own."""
+    name = call.name
     if name in ("ssh", "autossh", "mosh", "rsh", "sshpass", "pdsh", "clush"):
         return _ssh(call)
     if name in ("su", "runuser", "script", "flock", "newgrp", "sg", "entr"):
@@ -153,7 +173,7 @@ def unwrap(call: Call) -> Inside | None:
         return Inside(texts=tuple(call.operands[:1]) if name == "trap" else (), reads_input=name in ("at", "batch"))
     if name in ("tmux", "screen", "byobu", "zellij", "dtach", "abduco"):
         return Inside(texts=tuple(word for word in call.operands[1:] if " " in word), words=_terminal(call))
-    if name in WRAPPERS and WRAPPERS[name].skipped < 99:
+    if name in WRAPPERS:
         return _wrapped(call)
     return _after_word(call)
 

@@ -7,11 +7,14 @@ import re
 from firewall.engine.shell import paths
 from firewall.engine.shell.call import Call
 from firewall.engine.shell.files import Rule
-from firewall.engine.shell.types import Category, Finding
+from firewall.engine.shell.types import Category, Finding, word_set
 
 #: Nouns of ``Remove-`` and ``Clear-`` that undo nothing but a setting of the session.
-_SESSION_NOUNS = frozenset(
-    ["variable", "module", "alias", "psdrive", "pssession", "psbreakpoint", "typedata", "job", "event", "eventsubscriber", "host", "content", "item", "itemproperty", "console", "typenames", "history", "screen"]
+_SESSION_NOUNS = word_set(
+    """
+    variable module alias psdrive pssession psbreakpoint typedata job event eventsubscriber host content item itemproperty console typenames history
+    screen
+    """
 )
 _CMDLET = re.compile(r"(remove|clear|stop|restart|format|initialize|reset|uninstall|disable|suspend|dismount|set|revoke|unregister|delete)-([a-z]+)")
 _REASONS = {
@@ -24,7 +27,7 @@ _REASONS = {
 }
 
 
-def cmdlet(call: Call) -> Finding | None:
+def cmdlet(call: Call) -> Finding | None:  # noqa: PLR0911 - one answer a kind of cmdlet
     """A cmdlet of a verb that takes something away; None for any other name."""
     found = _CMDLET.fullmatch(call.name)
     if not found or any(word.lower() in ("-whatif", "-whatif:$true") for word in call.args):
