@@ -23,7 +23,7 @@ from keys.engine.token import is_well_formed
 from keys.models import UsageSource
 from orcarouter.gateway import correlate, record, runs
 from orcarouter.gateway.engine import answer, gate, openai, pricing
-from orcarouter.gateway.engine.calls import EmittedCall, Usage
+from orcarouter.gateway.engine.calls import AS_IT_CAME, EmittedCall, Ruling, Usage
 from orcarouter.gateway.engine.exchange import Exchange, Refusal, fingerprint, message_digests
 from orcarouter.gateway.request import Request
 from orcarouter.gateway.state import State
@@ -119,6 +119,12 @@ def _lineage(request: Request, grant: Grant, exchange: Exchange, correlation: co
     return runs.Lineage(run_id, candidate, fingerprint(grant.key_id, exchange, secret=_PEPPER).hex(), digests)
 
 
+def _ruling(decision: Decision) -> Ruling:
+    if decision.verdict is Verdict.SANITIZE:
+        return Ruling(arguments=decision.arguments)
+    return Ruling(refusal=decision.reason) if decision.blocks else AS_IT_CAME
+
+
 class Relay:
     """An admitted call: judged, sent, judged again on its way back, recorded at each step."""
 
@@ -202,12 +208,12 @@ class Relay:
         return openai.outbound(self.call.exchange, route.upstream_model)
 
     # --- 6, 7: the way back -----------------------------------------------------------------------------------------------
-    def _judge(self, calls: Sequence[EmittedCall]) -> tuple[list[dict], list[str | None]]:
-        """Events of the calls that a model emitted, and for each the reason it may not leave, or None."""
+    def _judge(self, calls: Sequence[EmittedCall]) -> tuple[list[dict], list[Ruling]]:
+        """Events of the calls that a model emitted, and for each what becomes of it."""
         decisions = [self._decide(called) for called in calls]
-        self.blocked += sum(decision.blocks for decision in decisions)
-        events = record.emitted(self.call, calls, decisions, datetime.now(UTC))
-        return events, [decision.reason if decision.blocks else None for decision in decisions]
+        rulings = [_ruling(decision) for decision in decisions]
+        self.blocked += sum(not ruling.leaves for ruling in rulings)
+        return record.emitted(self.call, calls, decisions, datetime.now(UTC)), rulings
 
     def _decide(self, called: EmittedCall) -> Decision:
         if called.fault is not None:
@@ -221,8 +227,8 @@ class Relay:
             raise errors.UpstreamError("The provider's answer is not a chat completion.")
         if read.is_error:
             raise errors.UpstreamError(f"The provider answered 200 with an error: {message_of(body, provided.route.secret)}", upstream_status=200)
-        events, refusals = self._judge(read.calls) if self.judges else ([], [None] * len(read.calls))
-        body = answer.release(read, refusals, notices=self.notices)
+        events, rulings = self._judge(read.calls) if self.judges else ([], [AS_IT_CAME] * len(read.calls))
+        body = answer.release(read, rulings, notices=self.notices)
         used, source = self._used(read.usage, read.text_bytes)
         # The usage joins the inbound events in one group commit if they have not left yet; both stand before the answer.
         await self._settle("completed", 200, used, source, events=events)
@@ -258,10 +264,10 @@ class Relay:
     async def _pass_on(self, relayed: gate.Gate, step: gate.Step) -> None:
         while step.calls:
             await self._send(step.send)
-            events, refusals = self._judge(step.calls)
+            events, rulings = self._judge(step.calls)
             if events:
                 await self.state.record(self.call.grant, events, [])
-            step = relayed.resume(refusals)
+            step = relayed.resume(rulings)
         if step.error is not None or step.fault is not None:
             await self._send(step.send)
             raise errors.UpstreamError("The provider's stream failed." if step.error is not None else "An event of the provider's stream is too large.")

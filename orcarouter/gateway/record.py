@@ -6,7 +6,7 @@ from datetime import datetime
 
 from firewall.engine.advertised import Row
 from firewall.engine.summary import summarise
-from firewall.engine.types import Decision, Surface
+from firewall.engine.types import Decision, Surface, Verdict
 from keys.engine.grant import Grant, Price, Route
 from keys.models import UsageSource
 from orcarouter.gateway import metrics
@@ -60,13 +60,14 @@ def advertised(call: Call, rows: Sequence[Row], at: datetime) -> list[dict]:
 
 
 def emitted(call: Call, calls: Sequence[EmittedCall], decisions: Sequence[Decision], at: datetime) -> list[dict]:
-    """One event for each tool call of an answer, with what is kept of its arguments."""
+    """One event for each tool call of an answer, with what is kept of its arguments: of the clean ones where they were sanitized."""
     found = []
     for called, decision in zip(calls, decisions, strict=True):
         if not decision.is_recorded:
             continue
         row = _event(call, decision, Surface.RESPONSE, at, (called.name,))
-        summary = summarise(called.arguments)
+        arguments = decision.arguments if decision.verdict is Verdict.SANITIZE else None
+        summary = summarise(called.arguments if arguments is None else arguments)
         row["args_summary"], row["args_hash"] = summary.text, summary.digest
         found.append(row)
     return found

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from orcarouter.gateway.engine.calls import LEGACY, EmittedCall, Usage, notice, read_call, read_function_call, read_usage
+from orcarouter.gateway.engine.calls import LEGACY, SPELLINGS, EmittedCall, Ruling, Usage, notice, read_call, read_function_call, read_usage, rewritten
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -49,41 +49,44 @@ def read(body: bytes) -> Answer | None:
     )
 
 
-def release(answer: Answer, refusals: Sequence[str | None], *, notices: bool = True) -> bytes:
-    """The body that may leave, ``refusals`` saying of each call why it may not: the provider's own bytes if none is refused.
+def release(answer: Answer, rulings: Sequence[Ruling], *, notices: bool = True) -> bytes:
+    """The body that may leave, with a ruling for each call: the provider's own bytes if every call leaves as it came.
 
-    A blocked call is taken out, one line of the choice's text says so, and a choice left without calls ends with ``stop``.
+    A refused call is taken out, one line of the choice's text says so, and a choice left without calls ends with ``stop``.
     """
-    if not any(refusal is not None for refusal in refusals):
+    if not any(ruling.changes(call) for call, ruling in zip(answer.calls, rulings, strict=True)):
         return answer.body
     body = orjson.loads(answer.body)
     for place, choice in enumerate(_choices(body)):
-        judged = [(call, refusal) for call, refusal in zip(answer.calls, refusals, strict=True) if call.choice == place]
-        blocked = [(call, refusal) for call, refusal in judged if refusal is not None]
-        if blocked:
-            _strip(choice, judged)
+        judged = [(call, ruling) for call, ruling in zip(answer.calls, rulings, strict=True) if call.choice == place]
+        blocked = [(call, ruling.refusal) for call, ruling in judged if ruling.refusal is not None]
+        if any(ruling.changes(call) for call, ruling in judged):
+            _apply(choice["message"], judged)
+            for name in SPELLINGS:
+                choice.pop(name, None)
+        if blocked and notices:
             message = choice["message"]
-            if notices:
-                content = message.get("content")
-                message["content"] = _with_line(content, notice(blocked))
-            if len(blocked) == len(judged):
-                choice["finish_reason"] = "stop"
+            message["content"] = _with_line(message.get("content"), notice(blocked))
+        if blocked and len(blocked) == len(judged):
+            choice["finish_reason"] = "stop"
     return orjson.dumps(body)
 
 
-def _strip(choice: dict[str, Any], judged: list[tuple[EmittedCall, str | None]]) -> None:
-    message = choice["message"]
-    stays = [refusal is None for call, refusal in judged if call.kind != LEGACY]
-    left = [call for call, kept in zip(message.get("tool_calls") or (), stays, strict=True) if kept]
-    for place, call in enumerate(left):
-        if "index" in call:
-            call["index"] = place
+def _apply(message: dict[str, Any], judged: list[tuple[EmittedCall, Ruling]]) -> None:
+    """Take out of a message what is refused, and put in what is rewritten."""
+    entries = [*(message.pop("tool_calls", None) or ()), *([message.pop(LEGACY)] if message.get(LEGACY) is not None else [])]
+    left = []
+    for entry, (call, ruling) in zip(entries, judged, strict=True):
+        if not ruling.leaves:
+            continue
+        arguments = ruling.instead(call)
+        said = entry if arguments is None else rewritten(call, [entry], arguments)
+        if call.kind == LEGACY:
+            message[LEGACY] = said
+        else:
+            left.append({**said, "index": len(left)} if "index" in said else said)
     if left:
         message["tool_calls"] = left
-    else:
-        message.pop("tool_calls", None)
-    if any(call.kind == LEGACY and refusal is not None for call, refusal in judged):
-        message.pop(LEGACY)
 
 
 def _with_line(content: Any, line: str) -> Any:

@@ -30,6 +30,30 @@ class EmittedCall(msgspec.Struct, frozen=True):
     fault: str | None = None
 
 
+class Ruling(msgspec.Struct, frozen=True):
+    """What becomes of an emitted call: it leaves as it came, leaves with other ``arguments`` (JSON text), or, with a ``refusal``, not at all.
+
+    The refusal says why in one line, for the agent to read; an empty one refuses as well.
+    """
+
+    refusal: str | None = None
+    arguments: str | None = None
+
+    @property
+    def leaves(self) -> bool:
+        return self.refusal is None
+
+    def instead(self, call: EmittedCall) -> str | None:
+        """The arguments that the call leaves with instead of its own; None where it leaves with these, or not at all."""
+        return self.arguments if self.leaves and self.arguments != call.arguments else None
+
+    def changes(self, call: EmittedCall) -> bool:
+        return not self.leaves or self.instead(call) is not None
+
+
+AS_IT_CAME = Ruling()
+
+
 class Usage(msgspec.Struct, frozen=True):
     """Tokens as the provider counted them; ``cached``, ``cache_write`` and audio input are parts of ``input``,
     ``reasoning`` and audio output parts of ``output``."""
@@ -76,6 +100,33 @@ def _name_and_arguments(called: Any, text_name: str) -> tuple[str, str]:
     if not isinstance(name, str):
         raise ValueError("a call's name is a string")
     return name, text_of(called.get(text_name))
+
+
+#: What a rewritten call keeps of what it said beside name and arguments: any other member may repeat the arguments.
+#: ``extra_content`` is where providers put a signature that they want back.
+_KEPT = ("index", "id", "type", "extra_content")
+#: Members of a choice that spell its tokens once more, those of its calls included.
+SPELLINGS = ("logprobs", "token_ids")
+
+
+def rewritten(call: EmittedCall, parts: Sequence[Mapping[str, Any]], arguments: str) -> dict[str, Any]:
+    """``call`` with other ``arguments``, as its ``parts`` were shaped: an entry of ``tool_calls``, whole or in fragments, or a ``function_call``."""
+    if call.kind == LEGACY:
+        return {"name": call.name, "arguments": _as_given(parts, "arguments", arguments)}
+    kept = {name: part[name] for part in reversed(parts) for name in _KEPT if part.get(name) is not None}
+    for shape, text_name in (("function", "arguments"), ("custom", "input")):
+        if called := [part[shape] for part in parts if part.get(shape) is not None]:
+            return {**kept, shape: {"name": call.name, text_name: _as_given(called, text_name, arguments)}}
+    if any(part.get(call.kind) is not None for part in parts):
+        return {**kept, call.kind: _as_given(parts, call.kind, arguments)}
+    # A hosted tool whose members are its arguments.
+    return {**{name: value for name, value in kept.items() if name != "extra_content"}, **orjson.loads(arguments)}
+
+
+def _as_given(parts: Sequence[Mapping[str, Any]], name: str, arguments: str) -> Any:
+    """JSON text, or the object itself where the provider sent that."""
+    sends_objects = any(isinstance(part.get(name), dict) for part in parts)
+    return orjson.Fragment(arguments) if sends_objects else arguments
 
 
 def text_of(arguments: Any) -> str:

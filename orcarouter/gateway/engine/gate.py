@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from orcarouter.gateway.engine.calls import TOO_LARGE, EmittedCall, Usage, read_usage, text_of
+from orcarouter.gateway.engine.calls import TOO_LARGE, EmittedCall, Ruling, Usage, read_usage, text_of
 from orcarouter.gateway.engine.held import Held, frame, index_of
 from orcarouter.gateway.engine.sse import Decoder, Event
 
@@ -91,6 +91,7 @@ class _Chunk(msgspec.Struct):
 _CHUNK = msgspec.json.Decoder(_Chunk)
 _NO_ERROR = (b"null", b"false", b'""', b"{}")
 _NOTHING = Step()
+_OUTGROWN = Ruling(refusal="it is larger than may be held for judging")
 
 
 class Gate:
@@ -135,19 +136,19 @@ class Gate:
         self._at_end = True
         return self._run([])
 
-    def resume(self, refusals: Sequence[str | None]) -> Step:
-        """Go on after the calls of the last step were judged: for each, None or why it may not leave."""
-        return self._run([self._let_go(refusals)])
+    def resume(self, rulings: Sequence[Ruling]) -> Step:
+        """Go on after the calls of the last step were judged, with a ruling for each."""
+        return self._run([self._let_go(rulings)])
 
-    def _let_go(self, refusals: Sequence[str | None]) -> bytes:
+    def _let_go(self, rulings: Sequence[Ruling]) -> bytes:
         held, outgrown = self._held, self._asks == TOO_LARGE
         if outgrown:
-            refusals = [refusal or "it is larger than may be held for judging" for refusal in refusals]
+            rulings = [ruling if ruling.refusal else _OUTGROWN for ruling in rulings]
             self._closed_early |= held.choices
-        self.blocked += sum(refusal is not None for refusal in refusals)
-        released = held.released(refusals, after_text=self._with_text, notices=self._notices, ends=outgrown)
-        for call, refusal in zip(held.calls(), refusals, strict=True):
-            if refusal is None:
+        self.blocked += sum(not ruling.leaves for ruling in rulings)
+        released = held.released(rulings, after_text=self._with_text, notices=self._notices, ends=outgrown)
+        for call, ruling in zip(held.calls(), rulings, strict=True):
+            if ruling.leaves:
                 self._left[call.choice] = self._left.get(call.choice, 0) + 1
         self._held, self._open, self._asks = Held(self._left), set(), None
         return released

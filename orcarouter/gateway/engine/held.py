@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from orcarouter.gateway.engine.calls import LEGACY, EmittedCall, notice, read_call, read_function_call
+from orcarouter.gateway.engine.calls import LEGACY, SPELLINGS, EmittedCall, Ruling, notice, read_call, read_function_call, rewritten
 
 
 def frame(chunk: Mapping[str, Any]) -> bytes:
@@ -22,6 +22,7 @@ class _Growing:
         self.is_named = False  # a fragment has come that can carry the name
         self.names: list[str] = []
         self.arguments: list[str] = []
+        self.parts: list[dict[str, Any]] = []
 
     @property
     def name(self) -> str:
@@ -78,6 +79,7 @@ class Held:
                 self._is_irregular = self._is_irregular or len(call.names) > 1
             held.fragments.setdefault(choice, []).append(_Fragment(part, call, arguments))
             call.arguments.append(arguments)
+            call.parts.append(part)
             call.id = call.id or _string(part.get("id"))
         if any("message" in choice for choice in chunk["choices"]):
             # A whole message in a stream repeats what its deltas said, calls included.
@@ -112,16 +114,19 @@ class Held:
             calls.append(EmittedCall(call.choice, position, call.id, call.name, "".join(call.arguments), call.kind, fault))
         return tuple(calls)
 
-    def released(self, refusals: Sequence[str | None], *, after_text: set[int], notices: bool, ends: bool) -> bytes:
-        """The bytes that may leave, ``refusals`` saying of each call why it may not.
+    def released(self, rulings: Sequence[Ruling], *, after_text: set[int], notices: bool, ends: bool) -> bytes:
+        """The bytes that may leave, with a ruling for each call.
 
-        With nothing refused they are the held frames as they came. Else, per choice: its text, the notice (on a line of
-        its own if the choice is in ``after_text`` or has text here), the surviving calls re-indexed from zero, the
-        finish frame. ``ends``: choices the provider has not finished are finished here.
+        Where every call leaves as it came they are the held frames as they came. Else, per choice: its text, the notice
+        (on a line of its own if the choice is in ``after_text`` or has text here), the surviving calls re-indexed from
+        zero, a rewritten one whole where it began, the finish frame. ``ends``: choices the provider has not finished are
+        finished here.
         """
-        if not ends and not self._is_irregular and all(refusal is None for refusal in refusals):
+        calls = self.calls()
+        is_untouched = not any(ruling.changes(call) for call, ruling in zip(calls, rulings, strict=True))
+        if is_untouched and not ends and not self._is_irregular:
             return b"".join(held.raw for held in self._frames)
-        return b"".join(_Release(self._frames, self._calls, self.calls(), refusals, self._left).frames(after_text, notices=notices, ends=ends))
+        return b"".join(_Release(self._frames, self._calls, calls, rulings, self._left).frames(after_text, notices=notices, ends=ends))
 
 
 def index_of(choice: Mapping[str, Any]) -> int:
@@ -147,20 +152,22 @@ def _parts(choice: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any], str
 class _Release:
     """One rewriting of held frames to what survived."""
 
-    def __init__(
-        self, held: list[_Frame], growing: list[_Growing], calls: Sequence[EmittedCall], refusals: Sequence[str | None], left: Mapping[int, int]
-    ) -> None:
+    def __init__(self, held: list[_Frame], growing: list[_Growing], calls: Sequence[EmittedCall], rulings: Sequence[Ruling], left: Mapping[int, int]) -> None:
         self._held = held
         self._blocked: dict[int, list[tuple[EmittedCall, str]]] = {}
         self._new_index: dict[int, int] = {}  # id() of a surviving call -> its index among the survivors of its choice
+        self._rewritten: dict[int, dict[str, Any]] = {}  # id() of a call that leaves with other arguments -> the call, whole
         survivors: dict[int, int] = {}
-        for call, judged, refusal in zip(growing, calls, refusals, strict=True):
-            if refusal is not None:
-                self._blocked.setdefault(call.choice, []).append((judged, refusal))
-            else:
-                self._new_index[id(call)] = survivors.get(call.choice, left.get(call.choice, 0))
-                survivors[call.choice] = self._new_index[id(call)] + 1
+        for call, judged, ruling in zip(growing, calls, rulings, strict=True):
+            if ruling.refusal is not None:
+                self._blocked.setdefault(call.choice, []).append((judged, ruling.refusal))
+                continue
+            self._new_index[id(call)] = survivors.get(call.choice, left.get(call.choice, 0))
+            survivors[call.choice] = self._new_index[id(call)] + 1
+            if (arguments := ruling.instead(judged)) is not None:
+                self._rewritten[id(call)] = rewritten(judged, call.parts, arguments)
         self._emptied = {choice for choice in self._blocked if choice not in survivors}
+        self._changed = {call.choice for call, ruling in zip(calls, rulings, strict=True) if ruling.changes(call)}
         self._with_text: set[int] = set()
         self._finished: set[int] = set()
 
@@ -180,7 +187,8 @@ class _Release:
     def _split(self, held: _Frame) -> tuple[bytes, bytes]:
         """The text of a frame, and its surviving calls with its finish."""
         texts, rests = [], []
-        for choice in held.chunk["choices"]:
+        choices = [self._without_spellings(choice) for choice in held.chunk["choices"]]
+        for choice in choices:
             index, finish = index_of(choice), choice.get("finish_reason")
             said = {name: value for name, value in (choice.get("delta") or {}).items() if name not in ("tool_calls", LEGACY)}
             called = self._surviving(held.fragments.get(index, ()))
@@ -193,31 +201,44 @@ class _Release:
                 finish = "stop" if index in self._emptied else finish
             if called or finish:
                 rests.append({"index": index, "delta": called, "finish_reason": finish})
-        if not held.fragments and not (texts and rests) and not self._changes_finish(rests):
+        is_as_it_came = not held.fragments and choices == held.chunk["choices"] and not self._changes_finish(rests)
+        if is_as_it_came and not (texts and rests):
             return (held.raw, b"") if texts else (b"", held.raw)
         usage = held.chunk.get("usage")
         text = frame({**held.chunk, "choices": texts, **({"usage": None} if usage else {})}) if texts else b""
         return text, frame({**held.chunk, "choices": rests}) if rests or usage else b""
 
+    def _without_spellings(self, choice: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in choice.items() if name not in SPELLINGS} if index_of(choice) in self._changed else choice
+
     def _changes_finish(self, rests: list[dict[str, Any]]) -> bool:
         return any(choice["index"] in self._emptied for choice in rests)
 
     def _surviving(self, fragments: Sequence[_Fragment]) -> dict[str, Any]:
-        """A delta of the fragments whose calls survive, saying what was judged and nothing else."""
+        """A delta of the fragments whose calls survive, saying what was ruled and nothing else."""
         delta: dict[str, Any] = {}
         for fragment in fragments:
             new_index = self._new_index.get(id(fragment.call))
-            if new_index is None:
+            part = self._as_ruled(fragment)
+            if new_index is None or part is None:
                 continue
-            part, call = dict(fragment.part), fragment.call
-            if call.kind == LEGACY:
-                delta[LEGACY] = _as_judged(part, fragment, "arguments")
-                continue
-            for shape, text_name in (("function", "arguments"), ("custom", "input")):
-                if part.get(shape) is not None:
-                    part[shape] = _as_judged(part[shape], fragment, text_name)
-            delta.setdefault("tool_calls", []).append({**part, "index": new_index})
+            if fragment.call.kind == LEGACY:
+                delta[LEGACY] = part
+            else:
+                delta.setdefault("tool_calls", []).append({**part, "index": new_index})
         return delta
+
+    def _as_ruled(self, fragment: _Fragment) -> dict[str, Any] | None:
+        """What a fragment says of its call; None where its call is rewritten and has left whole before it."""
+        part, call = fragment.part, fragment.call
+        if (whole := self._rewritten.get(id(call))) is not None:
+            return whole if part is call.parts[0] else None
+        if call.kind == LEGACY:
+            return _as_judged(part, fragment, "arguments")
+        named = {
+            shape: _as_judged(part[shape], fragment, text) for shape, text in (("function", "arguments"), ("custom", "input")) if part.get(shape) is not None
+        }
+        return {**part, **named}
 
 
 def _as_judged(called: Mapping[str, Any], fragment: _Fragment, text_name: str) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """Streams as providers send them, and a caller of the gate that judges by name."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
 
-from orcarouter.gateway.engine.calls import EmittedCall
+from orcarouter.gateway.engine.calls import EmittedCall, Ruling
 from orcarouter.gateway.engine.gate import Gate
 
 ENVELOPE = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "demo-small"}
@@ -41,9 +41,13 @@ def turn(*names: str, text: str = "", choice: int = 0, finish: str = "tool_calls
     return [*frames, chunk({}, choice=choice, finish=finish)]
 
 
-def relay(chunks: Iterable[bytes], refused: Iterable[str] = (), **how: Any) -> tuple[bytes, list[EmittedCall], Gate]:
-    """What leaves, what was judged, and the gate after it; calls named in ``refused`` are refused."""
+def relay(chunks: Iterable[bytes], refused: Iterable[str] = (), cleaned: Mapping[str, str] = {}, **how: Any) -> tuple[bytes, list[EmittedCall], Gate]:
+    """What leaves, what was judged, and the gate after it; calls named in ``refused`` are refused, those in ``cleaned`` get these arguments."""
     gate, refused = Gate(**how), set(refused)
+
+    def rule(call: EmittedCall) -> Ruling:
+        return Ruling(refusal="matched a rule") if call.name in refused else Ruling(arguments=cleaned.get(call.name))
+
     sent: list[bytes] = []
     judged: list[EmittedCall] = []
     steps = [*(lambda piece=piece: gate.feed(piece) for piece in chunks), gate.close]
@@ -52,7 +56,7 @@ def relay(chunks: Iterable[bytes], refused: Iterable[str] = (), **how: Any) -> t
         while step.calls:
             sent.append(step.send)
             judged += step.calls
-            step = gate.resume(["matched a rule" if call.name in refused else None for call in step.calls])
+            step = gate.resume([rule(call) for call in step.calls])
         sent.append(step.send)
     return b"".join(sent), judged, gate
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orcarouter.gateway.engine import answer
-from orcarouter.gateway.engine.calls import Usage
+from orcarouter.gateway.engine.calls import AS_IT_CAME, Ruling, Usage
 from tests.orcarouter.gateway.engine.streams import DONE, assembled, relay, turn
 
 ARGUMENTS = '{"command":"rm -rf /tmp/é"}'
@@ -25,7 +25,7 @@ def completion(*names: str, text: str | None = None, finish: str = "tool_calls",
 def judged(body: bytes, refused: set[str]) -> tuple[bytes, list[str]]:
     found = answer.read(body)
     assert found is not None
-    return answer.release(found, ["no" if call.name in refused else None for call in found.calls]), [call.name for call in found.calls]
+    return answer.release(found, [Ruling(refusal="no") if call.name in refused else AS_IT_CAME for call in found.calls]), [call.name for call in found.calls]
 
 
 def test_an_answer_with_nothing_refused_keeps_its_bytes():
@@ -44,7 +44,7 @@ def test_a_refused_call_is_taken_out_and_a_line_says_so():
 def test_a_refusal_without_a_reason_is_a_refusal():
     found = answer.read(completion("shell.exec"))
     assert found is not None
-    assert b"rm -rf" not in answer.release(found, [""])
+    assert b"rm -rf" not in answer.release(found, [Ruling(refusal="")])
 
 
 def test_an_answer_left_without_calls_ends_with_stop():
@@ -64,6 +64,38 @@ def test_every_choice_and_the_legacy_call_are_read():
     first, second = orjson.loads(left)["choices"]
     assert first == body["choices"][0]
     assert (second["finish_reason"], "function_call" in second["message"]) == ("stop", False)
+
+
+CLEAN = '{"command": "[redacted:custom]"}'
+
+
+@pytest.mark.parametrize(
+    ("message", "left"),
+    [
+        (
+            {"content": "So:", "tool_calls": [call(0, "kb.read"), call(1, "shell.exec") | {"parsed": ARGUMENTS}]},
+            {
+                "content": "So:",
+                "tool_calls": [call(0, "kb.read"), {"id": "call_0_1", "type": "function", "function": {"name": "shell.exec", "arguments": CLEAN}}],
+            },
+        ),
+        ({"function_call": {"name": "shell.exec", "arguments": ARGUMENTS}}, {"function_call": {"name": "shell.exec", "arguments": CLEAN}}),
+        (
+            {"tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "shell.exec", "input": ARGUMENTS}}]},
+            {"tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "shell.exec", "input": CLEAN}}]},
+        ),
+        (
+            {"tool_calls": [{"id": "c", "function": {"name": "shell.exec", "arguments": {"command": "rm -rf"}}}]},
+            {"tool_calls": [{"id": "c", "function": {"name": "shell.exec", "arguments": orjson.loads(CLEAN)}}]},
+        ),
+    ],
+)
+def test_a_rewritten_call_keeps_its_shape_and_place(message, left):
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls", "logprobs": {"content": [{"token": "rm -rf"}]}}
+    found = answer.read(orjson.dumps({"choices": [choice]}))
+    assert found is not None
+    body = answer.release(found, [Ruling(arguments=CLEAN) if called.name == "shell.exec" else AS_IT_CAME for called in found.calls])
+    assert orjson.loads(body)["choices"] == [{"index": 0, "message": left, "finish_reason": "tool_calls"}]
 
 
 @pytest.mark.parametrize(
@@ -124,4 +156,4 @@ def test_an_answer_and_its_stream_are_judged_alike(names, text, refused):
 )
 def test_any_body_has_an_answer(body):
     found = answer.read(body)
-    assert found is None or answer.release(found, ["no"] * len(found.calls)) is not None
+    assert found is None or answer.release(found, [Ruling(refusal="no")] * len(found.calls)) is not None

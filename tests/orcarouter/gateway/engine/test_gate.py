@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orcarouter.gateway.engine.calls import Usage
+from orcarouter.gateway.engine.calls import AS_IT_CAME, Ruling, Usage
 from orcarouter.gateway.engine.gate import MAX_HELD_BYTES, Gate
 from orcarouter.gateway.engine.sse import MAX_EVENT_BYTES, Decoder
 from tests.orcarouter.gateway.engine.streams import DONE, assembled, call_frames, chunk, deltas, fragment, relay, turn
@@ -39,7 +39,7 @@ def test_text_flows_while_nothing_is_held_and_calls_wait_for_the_end_of_their_tu
     assert gate.feed(b": ping\n\n").send == b": ping\n\n"
     step = gate.feed(finish)
     assert (step.send, [found.name for found in step.calls]) == (b"", ["web.search"])
-    assert gate.resume([None]).send == b"".join(call) + finish
+    assert gate.resume([AS_IT_CAME]).send == b"".join(call) + finish
 
 
 def test_the_survivors_of_a_turn_are_numbered_from_zero_after_the_notice():
@@ -66,7 +66,7 @@ def test_a_turn_left_without_calls_ends_with_stop():
 def test_a_refusal_without_a_reason_is_a_refusal():
     gate = Gate()
     step = gate.feed(b"".join(turn("shell.exec")))
-    assert b"command" not in step.send + gate.resume([""]).send
+    assert b"command" not in step.send + gate.resume([Ruling(refusal="")]).send
 
 
 def test_choices_are_held_and_judged_apart():
@@ -255,7 +255,7 @@ def test_an_event_over_the_limit_ends_the_stream_and_its_held_calls():
     gate.feed(b"".join(call_frames(0, "shell.exec")))
     step = gate.feed(b"data: " + b"x" * (MAX_EVENT_BYTES + 1))
     assert [call.fault for call in step.calls] == ["response_too_large"]
-    step = gate.resume([None])
+    step = gate.resume([AS_IT_CAME])
     assert step.fault == "response_too_large"
     assert assembled(step.send)["finish_reason"] == "stop"
     assert gate.is_over
@@ -272,6 +272,96 @@ def test_usage_that_only_we_asked_for_stays_here(withholds):
 
 def test_without_judging_calls_flow_as_text_does():
     assert Gate(judges=False).feed(STREAM).send == STREAM
+
+
+# --- Rewritten calls ---
+SECRET = "sk-geheim-0123456789"
+CLEAN = '{"command":"curl [redacted:openai_key]"}'
+
+
+def secret_call(index: int, name: str, *, choice: int = 0) -> list[bytes]:
+    return call_frames(index, name, f'{{"command":"curl {SECRET}"}}', choice=choice)
+
+
+@pytest.mark.parametrize("around", [("web.search", "kb.read"), (), ("web.search",)])
+def test_a_rewritten_call_leaves_whole_with_other_arguments_however_the_stream_is_cut(around):
+    names = [*around[:1], "shell.exec", *around[1:]]
+    calls = [secret_call(index, name) if name == "shell.exec" else call_frames(index, name) for index, name in enumerate(names)]
+    begins, ends = chunk({"role": "assistant", "content": None}), chunk({}, finish="tool_calls")
+    stream = b"".join([begins, chunk({"content": "So:"}), *itertools.chain(*calls), ends, chunk(None, usage=USAGE), DONE])
+    whole, _, gate = relay([stream], cleaned={"shell.exec": CLEAN})
+    message = assembled(whole)
+    assert [(call["name"], call["arguments"]) for call in message["tool_calls"].values()] == [(name, CLEAN if name == "shell.exec" else "{}") for name in names]
+    assert [call["id"] for call in message["tool_calls"].values()] == [f"call_0_{index}" for index in range(len(names))]
+    assert (message["content"], message["finish_reason"], gate.blocked) == ("So:", "tool_calls", 0)
+    assert begins in whole
+    assert whole.endswith(ends + chunk(None, usage=USAGE) + DONE)
+    for cut in range(len(stream) + 1):
+        assert relay([stream[:cut], stream[cut:]], cleaned={"shell.exec": CLEAN})[0] == whole
+
+
+def test_arguments_that_stay_as_they_were_leave_byte_for_byte():
+    assert relay([STREAM], cleaned={"shell.exec": '{"command":"rm -rf /tmp/é"}'})[0] == STREAM
+
+
+def test_a_rewritten_call_beside_a_refused_one_takes_its_number():
+    stream = [*call_frames(0, "kb.read"), *secret_call(1, "shell.exec"), chunk({}, finish="tool_calls"), DONE]
+    sent, _, gate = relay(stream, ["kb.read"], {"shell.exec": CLEAN})
+    assert assembled(sent)["tool_calls"] == {0: {"name": "shell.exec", "arguments": CLEAN, "id": "call_0_1"}}
+    assert gate.blocked == 1
+
+
+@pytest.mark.parametrize(
+    ("deltas_of", "left"),
+    [
+        (
+            [{"function_call": {"name": "shell.exec", "arguments": ""}}, {"function_call": {"arguments": SECRET}}],
+            {"function_call": {"name": "shell.exec", "arguments": CLEAN}},
+        ),
+        (
+            [{"tool_calls": [{"index": 0, "id": "c", "type": "custom", "custom": {"name": "shell.exec", "input": SECRET}}]}],
+            {"tool_calls": [{"index": 0, "id": "c", "type": "custom", "custom": {"name": "shell.exec", "input": CLEAN}}]},
+        ),
+        (  # no index, the name in pieces, an id that comes late, members that nobody documents
+            [
+                {"tool_calls": [{"function": {"name": "shell", "parameters": {"command": SECRET}}}]},
+                {"tool_calls": [{"id": "c", "function": {"name": ".exec", "arguments": SECRET}, "parsed": [SECRET], "extra_content": {"signature": "s"}}]},
+            ],
+            {"tool_calls": [{"extra_content": {"signature": "s"}, "id": "c", "index": 0, "function": {"name": "shell.exec", "arguments": CLEAN}}]},
+        ),
+        (
+            [{"tool_calls": [{"index": 0, "id": "c", "function": {"name": "shell.exec", "arguments": {"command": SECRET}}}]}],
+            {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "shell.exec", "arguments": orjson.loads(CLEAN)}}]},
+        ),
+        (
+            [{"tool_calls": [{"index": 0, "type": "shell.exec", "shell.exec": {"command": SECRET}, "extra_content": {"signature": "s"}}]}],
+            {"tool_calls": [{"extra_content": {"signature": "s"}, "type": "shell.exec", "index": 0, "shell.exec": orjson.loads(CLEAN)}]},
+        ),
+        (
+            [{"tool_calls": [{"index": 0, "type": "shell.exec", "command": SECRET}]}],
+            {"tool_calls": [{"index": 0, "type": "shell.exec", **orjson.loads(CLEAN)}]},
+        ),
+    ],
+)
+def test_a_rewritten_call_keeps_its_shape_and_nothing_else_that_it_said(deltas_of, left):
+    stream = b"".join([*(chunk(delta) for delta in deltas_of), chunk({}, finish="tool_calls"), DONE])
+    whole, _, _ = relay([stream], cleaned={"shell.exec": CLEAN})
+    assert [event["choices"][0]["delta"] for event in deltas(whole)] == [left, {}]
+    for cut in range(len(stream) + 1):
+        assert SECRET.encode() not in relay([stream[:cut], stream[cut:]], cleaned={"shell.exec": CLEAN})[0]
+
+
+def test_what_spells_the_tokens_of_a_changed_call_once_more_stays_here():
+    spelt = {"logprobs": {"content": [{"token": SECRET}]}, "token_ids": [1]}
+    frames = []
+    for index in (0, 1):
+        called = {"index": index, "delta": fragment(0, SECRET, name="shell.exec" if index == 0 else "kb.read", called_as="c"), **spelt}
+        frames.append(b"data: " + orjson.dumps({"choices": [called]}) + b"\n\n")
+        frames.append(b"data: " + orjson.dumps({"choices": [{"index": index, "delta": {}, "finish_reason": "tool_calls", **spelt}]}) + b"\n\n")
+    for how in ({"cleaned": {"shell.exec": CLEAN}}, {"refused": ["shell.exec"]}):
+        sent, _, _ = relay(frames, **how)
+        for event in deltas(sent):
+            assert (SECRET in str(event)) is (event["choices"][0]["index"] == 1)
 
 
 NAMES = st.sampled_from(["shell.exec", "web.search", "kb.read"])
@@ -307,6 +397,22 @@ def test_no_part_of_a_refused_call_leaves_and_no_other_is_lost(frames, refused, 
         assert [call["name"] for call in left.values()] == [name for name in asked if name not in refused]
         assert list(left) == list(range(len(left)))
         assert assembled(sent, choice)["content"].startswith(assembled(stream, choice)["content"])
+
+
+@given(STREAMS, st.sets(NAMES), st.sets(NAMES), st.lists(st.integers(0, 4_000), max_size=6))
+def test_no_part_of_the_arguments_of_a_rewritten_call_leaves(frames, cleaned, refused, places):
+    stream = b"".join(frames)
+    cuts = sorted(min(place, len(stream)) for place in places)
+    pieces = [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    sent, _, _ = relay(pieces, refused, dict.fromkeys(cleaned, CLEAN))
+    for choice in range(3):
+        left = assembled(sent, choice)["tool_calls"]
+        asked = [call for call in assembled(stream, choice)["tool_calls"].values() if call["name"] not in refused]
+        assert list(left) == list(range(len(asked)))
+        assert [call["arguments"] for call in left.values()] == [CLEAN if call["name"] in cleaned else call["arguments"] for call in asked]
+        assert [(call["name"], call["id"]) for call in left.values()] == [(call["name"], call["id"]) for call in asked]
+    if cleaned | refused == {"shell.exec", "web.search", "kb.read"}:
+        assert b"rm -" not in sent
 
 
 @given(STREAMS)
