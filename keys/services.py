@@ -105,9 +105,13 @@ def reveal_key(key: ApiKey, *, actor: User, at: datetime) -> str:
     return plaintext
 
 
-def makes_a_gateway_key(fields: Mapping[str, object], key: ApiKey | None) -> bool:
-    """Whether this change gives a key the gateway's own routes, which a role above the ordinary must do."""
-    return bool(fields.get("is_firewall_gateway")) and (key is None or not key.is_firewall_gateway)
+def turns_the_gateway_switch(fields: Mapping[str, object], key: ApiKey | None) -> bool:
+    """Whether this change gives a key the gateway's own routes or takes them away, which a role above the ordinary must do.
+
+    Both ways: taken away, the key is an ordinary one that an ordinary role reveals, until somebody gives them back.
+    """
+    before = key is not None and key.is_firewall_gateway
+    return bool(fields.get("is_firewall_gateway", before)) != before
 
 
 def policy_of(workspace: Workspace, policy_id: int | None) -> Policy | None:

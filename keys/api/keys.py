@@ -123,7 +123,7 @@ class Keys(WorkspaceViewSet):
         return body
 
     def _may_set(self, fields: dict[str, object], *, key: ApiKey | None) -> None:
-        if services.makes_a_gateway_key(fields, key):
+        if services.turns_the_gateway_switch(fields, key):
             self.require("keys.change_gateway_key")
 
     def _shown(self, keys: Sequence[ApiKey]) -> Sequence[dict]:

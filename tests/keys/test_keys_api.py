@@ -235,6 +235,13 @@ def test_a_gateway_key_needs_an_admin(acme, developer, admin):
 
 
 # --- Revealing ------------------------------------------------------------------------------------------------------
+def test_a_gateway_key_is_not_made_ordinary_to_be_read(acme, developer, admin):
+    key, _ = make_key(acme, is_firewall_gateway=True)
+    assert refusal(developer("PATCH", f"/api/token/{key.pk}", {"is_firewall_gateway": False}))[:2] == (403, "permission_denied")
+    assert refusal(developer("POST", f"/api/token/{key.pk}/reveal"))[:2] == (403, "permission_denied")
+    assert not admin("PATCH", f"/api/token/{key.pk}", {"is_firewall_gateway": False}).json()["is_firewall_gateway"]
+
+
 def test_a_key_is_revealed_to_a_developer_on_record_and_never_stored_by_a_browser(acme, developer):
     key, plaintext = make_key(acme)
     answer = developer("POST", f"/api/token/{key.pk}/reveal")
