@@ -27,6 +27,8 @@ _OTHER = re2.compile(
 _SQL_START = re2.compile(
     r"(?is)\s*(?:\(|BEGIN\b[^;]*;|START\s+TRANSACTION\s*;|SET\b[^;]*;|USE\s+\w+\s*;|--[^\n]*\n|/\*.*?\*/)*\s*(?:DROP|TRUNCATE|DELETE\s+FROM|UPDATE|ALTER\s+TABLE|WITH|SELECT|INSERT)\s"
 )
+#: Quick to say no, which is the answer for nearly every command.
+_SQL_LIKELY = re.compile(r"\s*(?:[(/-]|drop|truncate|delete|update|alter|with|select|insert|begin|start|set|use)", re.IGNORECASE)
 _MONGO = re2.compile(
     r"\.\s*(?:dropDatabase|dropIndexes?|dropUser|dropAllUsersFromDatabase|dropRole|drop|deleteMany|remove)\s*\(\s*(?:\)|\{\s*\}|['\"]|true|\{\s*writeConcern)|\bdb\.shutdownServer\s*\(|\bdb\.dropDatabase|\[['\"](?:drop|dropDatabase)['\"]\]\s*\("
     r"|\bdropDatabase\s*:\s*1|\bdrop\s*:\s*['\"]"
@@ -65,7 +67,7 @@ def sql(text: str) -> Finding | None:
 
 def statement(text: str) -> Finding | None:
     """For a text that may be SQL itself, and no shell."""
-    return sql(text) if _SQL_START.match(text) else None
+    return sql(text) if _SQL_LIKELY.match(text) and _SQL_START.match(text) else None
 
 
 def client(call: Call) -> Finding | None:

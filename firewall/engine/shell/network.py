@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import re2
 
 from firewall.engine.shell.call import Call
@@ -20,7 +22,7 @@ DECODERS = word_set(
     """
 )
 
-_DOWNLOADS = re2.compile(r"(?i)net\.webclient|download(?:string|file|data)\b|start-bitstransfer")
+_DOWNLOADS = re.compile(r"net\.webclient|download(?:string|file|data)\b|start-bitstransfer", re.IGNORECASE)
 _METHOD_OPTIONS = ("-X", "--request", "--method", "-Method", "--http-method")
 _DELETING_URL = re2.compile(
     r"(?i)(?:/|[?&]action=)_?(?:do[-_]?delete|delete(?:[-_]?(?:all|by[-_]query|batch|objects?|documents?))?|destroy|purge(?:_cache|_queue)?|terminate|wipe|truncate|drop|clear|flush(?:all|db)?|kill|shutdown"

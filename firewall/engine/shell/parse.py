@@ -261,7 +261,13 @@ class _Reader:
 
     def _word(self) -> list[str]:
         """The words one written word becomes: more than one after expansion, none if it vanishes."""
-        text, done, parts, exists, marked = self.text, [], [], False, False
+        text = self.text
+        if (plain := _PLAIN.match(text, self.at)) and (plain.end() == len(text) or text[plain.end()] in " \n"):
+            self.at = plain.end()
+            return [plain[0]]
+        done: list[str] = []
+        parts: list[str] = []
+        exists = marked = False
         while self.at < len(text):
             if plain := _PLAIN.match(text, self.at):
                 self.at = plain.end()

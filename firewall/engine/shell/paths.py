@@ -42,7 +42,8 @@ _PRIVATE = re.compile(
     r"|(?:.*/)?(?:application_default_credentials|access_tokens|accessTokens|azureProfile)\.(?:json|db)"
     r"|(?:.*/)?gcloud/credentials\.db|(?:.*/)?gh/hosts\.yml"
     r"|/proc/(?:self|\d+|\*)/environ"
-    r"|/run/secrets/.*|(?:.*/)?\.(?:ssh|aws|gnupg|kube|azure)/?|/var/run/secrets/.*|(?:.*/)?(?:Login Data|logins\.json|key4\.db|wallet\.dat)|.*/etc/ssh/ssh_host_\w+_key"
+    r"|/run/secrets/.*"
+    r"|(?:.*/)?\.(?:ssh|aws|gnupg|kube|azure)/?|/var/run/secrets/.*|(?:.*/)?(?:Login Data|logins\.json|key4\.db|wallet\.dat)|.*/etc/ssh/ssh_host_\w+_key"
 )
 _ENVIRONMENT = re.compile(r"(?:.*/)?\.env(?:\.(?!example|sample|template|dist)\w+)?|(?:.*/)?(?:secrets?|credentials)\.(?:ya?ml|json|toml|env)|.*\.pem")
 
