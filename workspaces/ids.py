@@ -26,8 +26,8 @@ def uuid7() -> UUID:
 
 
 def lowest_at(at: datetime) -> UUID:
-    """The smallest id of that moment: ``id >= lowest_at(start)`` and ``id < lowest_at(end)`` select a period."""
-    return UUID(int=int(at.timestamp() * 1000) << 80)
+    """The smallest id of that moment: ``id >= lowest_at(start)`` and ``id < lowest_at(end)`` select a period. None is before 1970."""
+    return UUID(int=max(int(at.timestamp() * 1000), 0) << 80)
 
 
 def moment_of(value: UUID) -> datetime:

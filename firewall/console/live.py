@@ -6,11 +6,12 @@ what was sent. Database work runs in a few threads of its own: a stream holds no
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from importlib import import_module
 from typing import TypeVar
@@ -18,9 +19,10 @@ from uuid import UUID
 
 import redis.asyncio
 from django.conf import settings
+from django.contrib.auth import get_user
 from django.contrib.sessions.backends.base import SessionBase
 from django.db import close_old_connections
-from django.http import StreamingHttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.views.decorators.http import require_GET
@@ -38,6 +40,8 @@ from workspaces.permissions import allowed
 
 #: Streams of one process; one more is refused, and its page asks again later.
 MOST_STREAMS = 100
+#: So that one person's scripts do not take the streams of every workspace.
+MOST_OF_A_PERSON = 10
 STREAM_SECONDS = 300.0
 #: Without a hint PostgreSQL is asked this often.
 LOOK_SECONDS = 1.0
@@ -47,12 +51,15 @@ RECHECK_SECONDS = 15.0
 HEARTBEAT_SECONDS = 10.0
 #: A row may appear this long after its id was made.
 OVERLAP = timedelta(seconds=5)
+#: A page that slept longer gets what is newer than this; all of it is in the list.
+OLDEST_PAGE = timedelta(days=1)
 #: Events of one look; of a faster stream the newest are shown, all of them are in the list.
 MOST_AT_ONCE = 100
 
 T = TypeVar("T")
 _threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="feed")
-_open = 0
+#: Streams by person.
+_open: Counter[int] = Counter()
 
 
 @dataclass(slots=True)
@@ -68,8 +75,10 @@ class Feed:
     sent: set[UUID] = field(default_factory=set)
 
     def still_allowed(self) -> bool:
-        """Whether the session stands and the member may still see events, as of now."""
-        if not _session(self.session_key).exists(self.session_key):
+        """Whether the session stands (a new password ends it) and the member may still see events, as of now."""
+        request = HttpRequest()
+        request.session = _session(self.session_key)
+        if get_user(request).pk != self.user_id:
             return False
         with tenancy.scope(self.workspace_id):
             members = Workspace(pk=self.workspace_id).memberships
@@ -103,9 +112,10 @@ class Feed:
 @page("firewall.view_events")
 def live(request: ConsoleRequest) -> StreamingHttpResponse:
     """``since`` is the newest row of the page; what is newer, and what appears later, is sent. Ends after five minutes."""
-    if _open >= MOST_STREAMS:
+    if _open.total() >= MOST_STREAMS or _open[request.user.pk] >= MOST_OF_A_PERSON:
         raise RateLimited("Too many live pages are open. Reload to see newer events.")
-    since = _place(request.headers.get("Last-Event-ID") or request.GET.get("since", ""))
+    at = timezone.now()
+    since = _place(request.headers.get("Last-Event-ID") or request.GET.get("since", ""), at)
     query = request.GET.copy()
     query.pop("since", None)
     feed = Feed(
@@ -114,15 +124,14 @@ def live(request: ConsoleRequest) -> StreamingHttpResponse:
         wanted=selectors.event_filter(request.GET),
         query=f"?{query.urlencode()}" if query else "",
         session_key=request.session.session_key or "",
-        since=since or lowest_at(timezone.now()),
+        since=since,
     )
     return StreamingHttpResponse(stream(feed), content_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
 
 async def stream(feed: Feed) -> AsyncIterator[str]:
     """The bytes of one stream, until its time is over, the member may no longer, or the page goes away."""
-    global _open
-    _open += 1
+    _open[feed.user_id] += 1
     hints = _Hints(feed.workspace_id)
     clock = asyncio.get_running_loop().time
     ends, recheck, beat = clock() + STREAM_SECONDS, clock() + RECHECK_SECONDS, 0.0
@@ -144,7 +153,9 @@ async def stream(feed: Feed) -> AsyncIterator[str]:
                 recheck = clock() + RECHECK_SECONDS
             await hints.wait(LOOK_SECONDS)
     finally:
-        _open -= 1
+        _open[feed.user_id] -= 1
+        if not _open[feed.user_id]:
+            del _open[feed.user_id]
         await hints.close()
 
 
@@ -153,11 +164,11 @@ def _message(markup: str, newest: str) -> str:
     return f"event: rows\nid: {newest}\n{lines}\n\n"
 
 
-def _place(text: str) -> UUID | None:
-    """The event a row stands for; None for anything else."""
+def _place(text: str, at: datetime) -> UUID:
+    """The event a row stands for, a day back at most; for anything else, and for what is still to come, now."""
     with suppress(ValueError):
-        return UUID(text[:36])
-    return None
+        return min(max(UUID(text[:36]), lowest_at(at - OLDEST_PAGE)), lowest_at(at))
+    return lowest_at(at)
 
 
 def _session(key: str) -> SessionBase:

@@ -107,7 +107,7 @@ def event_page(
     wanted = wanted.bounded(at)
     low, high = max(low, lowest_at(wanted.since)) if wanted.since else low, lowest_at(wanted.until) if wanted.until else HIGHEST_ID
     # Ids are distinct, so the next one up makes an exclusive start inclusive.
-    low, high = max(low, UUID(int=after.int + 1)) if after else low, min(high, before) if before else high
+    low, high = max(low, UUID(int=min(after.int + 1, HIGHEST_ID.int))) if after else low, min(high, before) if before else high
     glob = parse(wanted.tool_name)
     found = _plain(workspace, wanted).filter(pk__gte=low, pk__lt=high)
     if glob.form is not Form.EVERY:

@@ -9,8 +9,10 @@ from django.db import connection
 
 from firewall.engine.glob import parse
 from firewall.models import Event
+from firewall.selectors.events import HIGHEST_ID
 from tests.factories.firewall import EventFactory
 from workspaces import tenancy
+from workspaces.api_base import write_cursor
 from workspaces.permissions import Role
 
 EVENTS = "/api/workspace/firewall/events"
@@ -187,6 +189,13 @@ def test_a_parameter_that_says_nothing_usable_is_named(api, name, value):
     answer = api.get(EVENTS, {name: value})
 
     assert (answer.status_code, answer.json()["error"]["code"], answer.json()["error"]["param"]) == (400, "validation_error", name)
+
+
+@pytest.mark.parametrize("query", [{"tool_name": "kb.*", "to": "1"}, {"cursor": write_cursor(HIGHEST_ID, backwards=True)}])
+def test_at_the_ends_of_time_there_is_nothing(acme, api, query):
+    EventFactory(workspace=acme.workspace)
+    answer = api.get(EVENTS, query)
+    assert (answer.status_code, answer.json()["results"]) == (200, [])
 
 
 def test_the_events_of_a_request_come_in_the_order_of_decision(acme, rival, api):

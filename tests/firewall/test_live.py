@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -96,6 +96,14 @@ async def test_a_page_gets_what_came_since_it_was_made(tenant):
     assert str(old.pk) not in shown
 
 
+@pytest.mark.parametrize("since", [UUID(int=0), UUID(int=2**128 - 1)])
+async def test_a_place_that_no_page_can_have_seen_is_put_right(tenant, since):
+    messages = await opened(tenant, f"?since={since}")
+    event = await record(tenant)
+    assert str(event.pk) in await rows(messages)
+    await messages.aclose()
+
+
 async def test_a_hint_shortens_the_wait(tenant):
     messages = await opened(tenant)
     hints = live._Hints(tenant.workspace.pk)
@@ -120,17 +128,17 @@ async def test_a_page_that_goes_away_makes_room(tenant):
         async for _ in live.stream(feed(tenant, "")):
             begun.set()
 
-    begun, before = asyncio.Event(), live._open
+    begun, before = asyncio.Event(), live._open.total()
     reading = asyncio.create_task(read())
     await begun.wait()
-    assert live._open == before + 1
+    assert live._open.total() == before + 1
 
     # What Django does when the client hangs up.
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
     async with asyncio.timeout(SECONDS):
-        while live._open > before:  # noqa: ASYNC110 - the generator ends in its own time
+        while live._open.total() > before:  # noqa: ASYNC110 - the generator ends in its own time
             await asyncio.sleep(0.01)
 
 
@@ -148,6 +156,25 @@ def test_a_stream_ends_with_the_role_or_the_session(tenant):
     assert own.still_allowed()
     client.logout()
     assert not own.still_allowed()
+
+
+def test_a_stream_ends_with_the_password_that_it_began_under(tenant):
+    client, person = tenant.client(Role.DEVELOPER), tenant.person(Role.DEVELOPER)
+    own = feed(tenant, client.session.session_key)
+    person.set_password("another correct horse")
+    person.save()
+    assert not own.still_allowed()
+
+
+async def test_one_person_does_not_take_the_streams_of_all(tenant, monkeypatch):
+    monkeypatch.setattr(live, "MOST_OF_A_PERSON", 1)
+    messages = await opened(tenant)
+    again, other = AsyncClient(), AsyncClient()
+    await again.aforce_login(tenant.person(Role.DEVELOPER))
+    assert (await again.get("/events/live/")).status_code == 429
+    await other.aforce_login(tenant.person(Role.ADMIN))
+    assert (await other.get("/events/live/")).status_code == 200
+    await messages.aclose()
 
 
 def test_members_get_no_stream(acme):
