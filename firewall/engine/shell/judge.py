@@ -36,9 +36,9 @@ _DATA = word_set(
 )
 
 _ROWS: dict[str, tuple[Row, ...]] = {}
-for _table in (files.TABLE, git.TABLE, managers.TABLE, system.TABLE, system.COMPOSE, system.PACKAGES, databases.TABLE):
-    for _program, _rows in _table.items():
-        _ROWS[_program] = _ROWS.get(_program, ()) + _rows
+for _each in (files.TABLE, git.TABLE, managers.TABLE, system.TABLE, system.COMPOSE, system.PACKAGES, databases.TABLE):
+    for _name, _rows in _each.items():
+        _ROWS[_name] = _ROWS.get(_name, ()) + _rows
 _ROWS.pop("git")
 
 _RULES: dict[str, Callable[[Call], Finding | None]] = (
