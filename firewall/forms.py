@@ -2,6 +2,7 @@
 
 from django import forms
 
+from firewall.engine.validate import NOT_YET
 from firewall.models import DefaultVerdict, Policy, Rule, RuleVerdict, Stage
 from workspaces.errors import OrcaError
 
@@ -58,7 +59,7 @@ class RuleForm(Based):
         widget=forms.TextInput(attrs={"placeholder": "every tool", "autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}),
     )
     stage = forms.ChoiceField(label="Surface", choices=SURFACES, required=False)
-    verdict = forms.ChoiceField(label="Then", choices=RuleVerdict.choices, initial=RuleVerdict.DENY)
+    verdict = forms.ChoiceField(label="Then", choices=[choice for choice in RuleVerdict.choices if choice[0] not in NOT_YET], initial=RuleVerdict.DENY)
     priority = forms.IntegerField(label="Priority", min_value=0, max_value=1_000_000, initial=100, widget=forms.TextInput(attrs={"inputmode": "numeric"}))
     notes = forms.CharField(label="Notes", required=False, max_length=2000, widget=forms.Textarea(attrs={"rows": 2}))
     enabled = forms.BooleanField(label="Enabled", required=False, initial=True)

@@ -18,6 +18,9 @@ class RuleVerdict(models.TextChoices):
     ALLOW = "allow"
     AUDIT = "audit"
     DENY = "deny"
+    SANITIZE = "sanitize"
+    PENDING_APPROVAL = "pending_approval"
+    CAP_COST = "cap_cost"
 
 
 class Stage(models.TextChoices):
@@ -56,6 +59,8 @@ class Policy(models.Model):
     block_notice = models.BooleanField(default=True)
     #: Under a deny default an unknown top-level field of a request is refused (decisions 6.7).
     refuse_unknown_fields = models.BooleanField(default=True)
+    #: Runs that one key may begin in an hour (decisions 5); null: any number.
+    max_runs_per_key_per_hour = models.PositiveIntegerField(null=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
     updated_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
@@ -81,6 +86,13 @@ class Rule(models.Model):
     notes = models.CharField(max_length=2000, blank=True)
     stage = models.CharField(max_length=8, choices=Stage.choices, blank=True, default=Stage.EVERY)
     tool_name_glob = models.CharField(max_length=128, blank=True, default="")
+    skill_name_glob = models.CharField(max_length=128, blank=True, default="", db_default="")
+    #: Objects as ``firewall.engine.rule_json.stored`` writes them; null says nothing.
+    args_match = models.JSONField(null=True)
+    egress = models.JSONField(null=True)
+    sanitize = models.JSONField(null=True)
+    sequence = models.JSONField(null=True)
+    cap_cost_cents = models.PositiveIntegerField(null=True)
     verdict = models.CharField(max_length=16, choices=RuleVerdict.choices)
     enabled = models.BooleanField(default=True)
 

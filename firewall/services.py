@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from firewall import selectors
+from firewall.engine.rule_json import stored
 from firewall.engine.validate import MAX_RULES, Problem, policy_problems, problems
 from firewall.models import Policy, Rule, Settings
 from workspaces import audit
@@ -17,8 +18,14 @@ from workspaces.models import User, Workspace
 from workspaces.selectors import hold
 from workspaces.services import touch_config
 
-POLICY_FIELDS = ("name", "enabled", "is_default", "default_verdict", "shadow_mode", "block_notice", "refuse_unknown_fields")
-RULE_FIELDS = ("priority", "label", "notes", "stage", "tool_name_glob", "verdict", "enabled")
+POLICY_FIELDS = (
+    *("name", "enabled", "is_default", "default_verdict", "shadow_mode"),
+    *("block_notice", "refuse_unknown_fields", "max_runs_per_key_per_hour"),
+)
+RULE_FIELDS = (
+    *("priority", "label", "notes", "stage", "tool_name_glob", "skill_name_glob", "verdict", "enabled"),
+    *("args_match", "egress", "sanitize", "sequence", "cap_cost_cents"),
+)
 SETTINGS_FIELDS = ("observe_mode", "run_gap_seconds")
 #: Documented settings of parts that do not exist yet: refused by name, so that nobody believes them set.
 SETTINGS_TO_COME = (
@@ -85,8 +92,7 @@ def _policy_fields(fields: Mapping[str, object], *, known: Mapping[str, object],
     """``fields`` cleaned, once they are right together with what is ``known`` already."""
     fields = {name: value.strip() if name == "name" and isinstance(value, str) else value for name, value in fields.items()}
     found = policy_problems({**known, **fields, "rules": rules})
-    flags = [Problem(name, "True or false.") for name in ("block_notice", "refuse_unknown_fields") if not isinstance(fields.get(name, True), bool)]
-    _refuse([*found, *flags, *_unknown(fields, POLICY_FIELDS)])
+    _refuse([*found, *_unknown(fields, POLICY_FIELDS)])
     return fields
 
 
@@ -149,7 +155,7 @@ def add_rule(policy: Policy, *, fields: Mapping[str, object], expected_version: 
 @transaction.atomic
 def change_rule(rule: Rule, *, changes: Mapping[str, object], expected_version: int | None = None, actor: User, at: datetime) -> None:
     """Change some of ``RULE_FIELDS``. ``expected_version`` is the policy's."""
-    _refuse(problems({name: getattr(rule, name) for name in RULE_FIELDS} | dict(changes)))
+    _refuse(problems(_kept(rule, but=changes) | dict(changes)))
     hold(rule.workspace_id)
     _revise(rule.policy, expected_version=expected_version, actor=actor, at=at)
     kept = _rule_fields(changes)
@@ -183,9 +189,14 @@ def order_rules(policy: Policy, *, rule_ids: Sequence[int], expected_version: in
     _settle_policy("firewall_policy_update", policy, actor=actor, at=at)
 
 
+def _kept(rule: Rule, *, but: Mapping[str, object]) -> dict:
+    """A rule's fields, less those that are said again, under either name."""
+    return {name: getattr(rule, name) for name in RULE_FIELDS if name not in but and f"{name}_json" not in but}
+
+
 def _rule_fields(fields: Mapping[str, object]) -> dict:
-    """What is stored of a rule: matchers that are not available may be sent empty, and leave no trace."""
-    kept = {name: fields[name] for name in RULE_FIELDS if name in fields}
+    """What is stored of a rule: the fields that were sent, in one form."""
+    kept = {name: value for name, value in stored(fields).items() if name in RULE_FIELDS}
     return kept | ({"stage": kept["stage"] or ""} if "stage" in kept else {})
 
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from firewall.engine.rule_json import ENCODED_FIELDS
 from firewall.models import DefaultVerdict, Event, Policy, Rule, RuleVerdict, Settings, Stage
-from firewall.services import SETTINGS_TO_COME
+from firewall.services import POLICY_FIELDS, RULE_FIELDS, SETTINGS_TO_COME
 from workspaces.api_base import ApiRequest, Body
 from workspaces.errors import ValidationFailed
 
@@ -37,10 +38,23 @@ class RuleFields(Named):
     )
     enabled = serializers.BooleanField(required=False, default=True)
 
-    also_known = (
-        *("skill_name_glob", "args_match", "args_match_json", "egress", "egress_json"),
-        *("sanitize", "sanitize_json", "sequence", "sequence_json", "cap_cost_cents"),
+    skill_name_glob = serializers.CharField(
+        required=False, allow_blank=True, max_length=128, help_text="The skill that owns the tool; empty: any owner, or none."
     )
+    args_match = serializers.JSONField(
+        required=False, allow_null=True, help_text='`{"clauses": [{"path": "$.command", "op": "regex", "value": "rm -rf"}]}`; all must hold.'
+    )
+    egress = serializers.JSONField(required=False, allow_null=True, help_text='`{"allow": ["api.example.com"], "deny": ["10.0.0.0/8"]}`')
+    sanitize = serializers.JSONField(required=False, allow_null=True, help_text='`{"presets": ["email"], "custom": ["tok_[a-z0-9]+"]}`')
+    sequence = serializers.JSONField(
+        required=False,
+        allow_null=True,
+        help_text='`{"window_seconds": 300, "steps": [{"match": "db.*", "min_count": 1, "egress": false}]}`; `"enforce": "inline"`.',
+    )
+    cap_cost_cents = serializers.IntegerField(required=False, allow_null=True, min_value=0, help_text="US cents a run may cost; for the verdict `cap_cost`.")
+
+    #: The same, encoded as text.
+    also_known = ENCODED_FIELDS
 
 
 class Versioned(Named):
@@ -70,6 +84,7 @@ class PolicyFields(Named):
     shadow_mode = serializers.BooleanField(required=False, default=False)
     block_notice = serializers.BooleanField(required=False, default=True)
     refuse_unknown_fields = serializers.BooleanField(required=False, default=True)
+    max_runs_per_key_per_hour = serializers.IntegerField(required=False, allow_null=True, min_value=1, help_text="Null: any number.")
 
 
 class NewPolicy(PolicyFields):
@@ -119,7 +134,7 @@ def expected_version(fields: dict, request: ApiRequest) -> int | None:
 class RuleOut(serializers.ModelSerializer):
     class Meta:
         model = Rule
-        fields = ("id", "policy_id", "priority", "label", "notes", "stage", "tool_name_glob", "verdict", "enabled")
+        fields = ("id", "policy_id", *RULE_FIELDS)
 
 
 class PolicyOut(serializers.ModelSerializer):
@@ -130,7 +145,7 @@ class PolicyOut(serializers.ModelSerializer):
     class Meta:
         model = Policy
         fields = (
-            *("id", "name", "enabled", "is_default", "default_verdict", "shadow_mode", "block_notice", "refuse_unknown_fields"),
+            *("id", *POLICY_FIELDS),
             *("version", "rule_count", "attached_key_count", "created_at", "updated_at", "updated_by"),
         )
 

@@ -1,4 +1,4 @@
-"""Find the rules that can match a name without trying them all.
+"""Find the rules that can match a name without trying them all, and make their conditions ready to be judged.
 
 Exact names, prefixes and suffixes are looked up by their text, infixes are
 searched for in order; so a policy's cost grows with the rules that match, not
@@ -9,55 +9,161 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from firewall.engine.glob import Form, Glob, parse, underscored
+from firewall.engine import egress
+from firewall.engine.arguments import Arguments
+from firewall.engine.conditions import Check, compile_clauses
+from firewall.engine.egress import Destination, Scope
+from firewall.engine.glob import Form, parse, underscored
+from firewall.engine.sanitize import Sanitizer
+from firewall.engine.words import ReasonCode, Surface, Verdict
 
 if TYPE_CHECKING:
-    from firewall.engine.types import Rule, Surface
+    from firewall.engine.types import Rule, RunState, ToolCall
 
 MEMO_NAMES = 2048
 """Names remembered per policy. They come from callers, so there must be a bound."""
 
-
-class _Entry(NamedTuple):
-    order: int  # unique, so sorting never compares what follows
-    rule: Rule
-    glob: Glob
+_CALLS_OF_MODELS = (Surface.RESPONSE, Surface.EGRESS)
 
 
-def compile_rules(rules: Iterable[Rule]) -> Callable[[str, Surface], tuple[Rule, ...]]:
-    """A memoised function from (tool name as sent, surface) to the rules that match, in the order given.
+class Hit(NamedTuple):
+    """That a rule matches: the code of a denial for it, and what beside the name it matched by."""
+
+    code: ReasonCode = ReasonCode.RULE_DENY
+    because: str = ""
+
+
+_HIT = Hit()
+
+
+class Seen:
+    """One call as the rules look at it: what costs something to find out is found out once, if a rule asks."""
+
+    def __init__(self, call: ToolCall, run: RunState) -> None:
+        self.call, self.run = call, run
+        self.arguments = Arguments(call.arguments)
+
+    @cached_property
+    def destinations(self) -> tuple[Destination, ...]:
+        if self.call.destinations is not None:
+            return self.call.destinations
+        return egress.destinations(self.arguments.root) if self.arguments.are_seen else ()
+
+    @property
+    def is_egress(self) -> bool:
+        return self.call.surface is Surface.EGRESS or bool(self.destinations)
+
+
+class Line:
+    """A rule, compiled."""
+
+    def __init__(self, rule: Rule) -> None:
+        restrains = not rule.verdict.permits
+        self.rule = rule
+        self.glob, self._skill = parse(rule.tool_name_glob), parse(rule.skill_name_glob)
+        self._checks: tuple[Check, ...] = compile_clauses(rule.args_match, wide=restrains)
+        self._scope = Scope(rule.egress, permits=rule.verdict.permits) if rule.egress else None
+        self.sanitizer = Sanitizer(rule.sanitize) if rule.sanitize else None
+        #: Nothing but a call's name and surface says whether the rule matches.
+        self.is_plain = not (self._checks or self._scope or rule.sequence) and self._skill.form is Form.EVERY
+        #: The walk ends where such a rule is met.
+        self.is_last = self.is_plain and rule.verdict is not Verdict.CAP_COST
+
+    def why_silent(self, name: str, surface: Surface) -> str | None:
+        """Why the rule has nothing to say about any call of this name on this surface; None if it may have."""
+        rule = self.rule
+        if not rule.enabled:
+            return "the rule is disabled"
+        if rule.stage not in (None, surface):
+            return f"the rule is for {rule.stage}, this call is on {surface}"
+        if rule.verdict is Verdict.CAP_COST and surface in _CALLS_OF_MODELS:
+            return f"cap_cost does nothing on {surface}"
+        if rule.sequence and not rule.sequence.is_inline:
+            return "its sequence is matched afterwards"
+        if rule.sequence and surface is Surface.INBOUND:
+            return "an offered tool is no call of a sequence"
+        return None if self.glob.matches(name, wide=not rule.verdict.permits) else f"the name does not match {rule.tool_name_glob}"
+
+    def meets(self, seen: Seen) -> Hit | str:
+        """That the rule matches a call about which it is not silent, or why it does not."""
+        if self.is_plain:
+            return _HIT
+        if self._skill.form is not Form.EVERY and not (seen.call.skill is not None and self._skill.matches_spelling(seen.call.skill)):
+            return f"the tool is not of a skill {self.rule.skill_name_glob}"
+        hit = self._meets_arguments(seen) if self._checks else _HIT
+        if isinstance(hit, Hit) and self._scope:
+            hit = self._meets_destination(seen, self._scope, hit)
+        if isinstance(hit, Hit) and self.rule.sequence:
+            hit = self._meets_sequence(seen, hit)
+        return hit
+
+    def _meets_arguments(self, seen: Seen) -> Hit | str:
+        if not seen.arguments.are_seen:
+            return "there are no arguments to see"
+        root = seen.arguments.root
+        if root is None:
+            what = "the arguments are not one JSON object with unique names and finite numbers"
+            return what if self.rule.verdict.permits else Hit(ReasonCode.BAD_ARGUMENTS, what)
+        for check in self._checks:
+            if (miss := check.miss(root)) is not None:
+                return miss
+        return Hit(because=f"its {len(self._checks)} argument clauses hold" if len(self._checks) > 1 else self._checks[0].told(root))
+
+    def _meets_destination(self, seen: Seen, scope: Scope, hit: Hit) -> Hit | str:
+        if not seen.destinations:
+            return "there is no destination to see"
+        found = scope.hit(seen.destinations)
+        if found is None:
+            return "no destination is in its scope" if not self.rule.verdict.permits else "not every destination is in its scope"
+        if hit.code is ReasonCode.BAD_ARGUMENTS:
+            return hit
+        if not found.is_usable:
+            return Hit(ReasonCode.EGRESS_NO_DESTINATION, "it cannot be told where the call goes")
+        return Hit(ReasonCode.EGRESS_DENIED, f"the call goes to {found.shown}")
+
+    def _meets_sequence(self, seen: Seen, hit: Hit) -> Hit | str:
+        chain = self.rule.sequence
+        assert chain is not None
+        _, completes = chain.advance(seen.run.chains.get(chain.key, ()), seen.call.name, is_egress=seen.is_egress, at_ms=seen.run.at_ms)
+        if not completes:
+            return "the call does not complete its sequence"
+        return Hit(ReasonCode.SEQUENCE, f"it completes {chain.shown}") if hit.code is ReasonCode.RULE_DENY else hit
+
+
+def compile_rules(lines: Iterable[Line]) -> Callable[[str, Surface], tuple[Line, ...]]:
+    """A memoised function from (tool name as sent, surface) to the lines that are not silent, in the order given, up to the first that surely matches.
 
     It keeps the names it is asked for, so ask only for names of bounded length.
     """
-    every: list[_Entry] = []
-    infixes: list[tuple[str, _Entry]] = []
-    exact: defaultdict[str, list[_Entry]] = defaultdict(list)
-    prefixes: defaultdict[str, list[_Entry]] = defaultdict(list)
-    suffixes: defaultdict[str, list[_Entry]] = defaultdict(list)
-    for order, rule in enumerate(rules):
-        entry = _Entry(order, rule, parse(rule.tool_name_glob))
-        # Keys are underscored, as are the names looked up: a key that fits is necessary, ``Glob.matches`` has the last word.
-        key = underscored(entry.glob.literal)
-        match entry.glob.form:
+    ordered = tuple(lines)
+    every: list[int] = []
+    infixes: list[tuple[str, int]] = []
+    exact: defaultdict[str, list[int]] = defaultdict(list)
+    prefixes: defaultdict[str, list[int]] = defaultdict(list)
+    suffixes: defaultdict[str, list[int]] = defaultdict(list)
+    for place, line in enumerate(ordered):
+        # Keys are underscored, as are the names looked up: a key that fits is necessary, ``Line.why_silent`` has the last word.
+        key = underscored(line.glob.literal)
+        match line.glob.form:
             case Form.EVERY:
-                every.append(entry)
+                every.append(place)
             case Form.EXACT:
-                exact[key].append(entry)
+                exact[key].append(place)
             case Form.PREFIX:
-                prefixes[key].append(entry)
+                prefixes[key].append(place)
             case Form.SUFFIX:
-                suffixes[key].append(entry)
-                exact[underscored(entry.glob.literal[1:])].append(entry)
+                suffixes[key].append(place)
+                exact[underscored(line.glob.literal[1:])].append(place)
             case Form.INFIX:
-                infixes.append((key, entry))
+                infixes.append((key, place))
     prefix_lengths = sorted({len(key) for key in prefixes})
     suffix_lengths = sorted({len(key) for key in suffixes})
 
     @lru_cache(maxsize=MEMO_NAMES)
-    def rules_for(name: str, surface: Surface) -> tuple[Rule, ...]:
+    def rules_for(name: str, surface: Surface) -> tuple[Line, ...]:
         spelled = underscored(name)
         possible = [*every, *exact.get(spelled, ())]
         for length in prefix_lengths:
@@ -66,7 +172,14 @@ def compile_rules(rules: Iterable[Rule]) -> Callable[[str, Surface], tuple[Rule,
         for length in suffix_lengths:
             if length <= len(spelled):
                 possible += suffixes.get(spelled[-length:], ())
-        possible += [entry for key, entry in infixes if key in spelled]
-        return tuple(rule for _, rule, glob in sorted(possible) if rule.stage in (None, surface) and glob.matches(name, wide=not rule.verdict.permits))
+        possible += [place for key, place in infixes if key in spelled]
+        found = []
+        # A suffix rule may be found by two keys.
+        for place in sorted(set(possible)):
+            if ordered[place].why_silent(name, surface) is None:
+                found.append(ordered[place])
+                if ordered[place].is_last:
+                    break
+        return tuple(found)
 
     return rules_for

@@ -1,13 +1,15 @@
-"""Judge one tool call. Source: spec/firewall.md 1.3, 1.5 and 3."""
+"""Judge one tool call. Source: spec/firewall.md 1.3, 1.5, 1.6, 2.9 and 3, spec/decisions.md 6.2, 6.3 and 6.8."""
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from dataclasses import replace
+from typing import NamedTuple, Protocol, TypeVar
 
-from firewall.engine.glob import TOOL_NAME
-from firewall.engine.types import Decision, Policy, ReasonCode, Rule, RunState, ToolCall, Verdict
+from firewall.engine.compile import Hit, Line, Seen
+from firewall.engine.glob import TOOL_NAME, Form, parse
+from firewall.engine.types import Cap, Decision, Policy, ReasonCode, Rule, RunState, Surface, ToolCall, Verdict
 
-RULE_VERDICTS = (Verdict.ALLOW, Verdict.AUDIT, Verdict.DENY)
+RULE_VERDICTS = (Verdict.ALLOW, Verdict.AUDIT, Verdict.DENY, Verdict.SANITIZE, Verdict.PENDING_APPROVAL, Verdict.CAP_COST)
 """What a rule may say."""
 
 DEFAULT_VERDICTS = (Verdict.ALLOW, Verdict.AUDIT, Verdict.DENY)
@@ -19,15 +21,21 @@ RISK = {
     (Verdict.AUDIT, True): 20,
     (Verdict.AUDIT, False): 30,
     (Verdict.OBSERVE, False): 40,  # no policy at all
+    (Verdict.SANITIZE, True): 50,  # it goes on, without what should not be in it
     (Verdict.DENY, False): 60,  # not on the list
+    (Verdict.PENDING_APPROVAL, True): 70,  # somebody wants to look at it
     (Verdict.DENY, True): 80,  # somebody ruled it out
 }
 """Risk score by verdict and whether a rule gave it. Shadow mode leaves the score of what would have happened."""
 
-RISK_BAD_TOOL_NAME = 90
+RISK_UNREADABLE = 90
+"""Of what cannot be read with certainty: names, arguments, destinations."""
+
+MAX_OPINIONS = 4096
 
 _UNGOVERNED = Decision(Verdict.ALLOW, "no policy applies", risk_score=RISK[Verdict.ALLOW, False])
 _GAP = Decision(Verdict.OBSERVE, "no policy applies", factors=("no policy",), risk_score=RISK[Verdict.OBSERVE, False], gap=True)
+_STOPPED = Decision(Verdict.DENY, "the run was stopped", ReasonCode.RUN_STOPPED, factors=("run stopped",), risk_score=RISK[Verdict.DENY, True])
 
 
 class _HasEnabled(Protocol):
@@ -36,6 +44,14 @@ class _HasEnabled(Protocol):
 
 
 _P = TypeVar("_P", bound=_HasEnabled)
+
+
+class Ruling(NamedTuple):
+    """What the walk found: ``by`` is the line that decided, the code of a denial before or beside all rules, or None for the default."""
+
+    by: Line | ReasonCode | None
+    hit: Hit | None = None
+    caps: tuple[Line, ...] = ()
 
 
 def resolve(attached: _P | None, default: _P | None) -> _P | None:
@@ -53,60 +69,193 @@ def decide(policy: Policy | None, call: ToolCall, run: RunState, *, observe_mode
     """Judge one tool call. Same arguments, same decision: no clock, no I/O.
 
     ``policy.rules`` are in priority order and the first that matches wins; with
-    none, ``policy.default_verdict``. A name that no tool may have is denied
-    before any rule. In shadow mode a blocking verdict becomes ``audit`` and the
-    reason says what would have happened. ``policy`` None is no enforcement:
-    ``observe`` and a gap in ``observe_mode``, else an ``allow`` that is not recorded.
+    none, ``policy.default_verdict``. A cap under which the run still fits is no
+    opinion: the walk goes on, and the decision lists it. A name that no tool may
+    have is denied before any rule, as is a call to nowhere on ``egress``. In
+    shadow mode a blocking verdict becomes ``audit`` and the reason says what
+    would have happened. ``policy`` None is no enforcement: ``observe`` and a gap
+    in ``observe_mode``, else an ``allow`` that is not recorded. A stopped run is
+    denied whatever applies.
     """
+    if run.is_stopped:
+        return _STOPPED
     if policy is None:
         return _GAP if observe_mode else _UNGOVERNED
+    seen = Seen(call, run)
+    return _decision(policy, walk(policy, seen), seen)
+
+
+def decide_request(policy: Policy | None, run: RunState) -> Decision | None:
+    """Judge the request itself, once, before its tools: by what is not about a tool. None where nothing is to say or to record.
+
+    It meets the caps whose globs name every tool, so that a request without tools cannot outspend them; its decision lists them.
+    """
+    if run.is_stopped:
+        return _STOPPED
+    if policy is None:
+        return None
+    seen = Seen(ToolCall(Surface.INBOUND, ""), run)
+    ruling = Ruling(ReasonCode.RUN_LIMIT) if _is_over_limit(policy, run) else _caps_met(filter(_is_of_request, policy.lines), run)
+    return None if ruling.by is None and not ruling.caps else _decision(policy, ruling, seen, of_request=True)
+
+
+def walk(policy: Policy, seen: Seen) -> Ruling:
+    """Which rule decides, and under which caps the call passed on the way."""
+    call = seen.call
     # Before the rules: their memo must not keep what callers can make arbitrarily long.
     if TOOL_NAME.fullmatch(call.name) is None:
-        return _opinion(policy, ReasonCode.BAD_TOOL_NAME)
-    rules = policy.rules_for(call.name, call.surface)
-    return _opinion(policy, rules[0] if rules else None)
+        return Ruling(ReasonCode.BAD_TOOL_NAME)
+    if call.surface is Surface.EGRESS and not any(to.is_usable for to in seen.destinations):
+        return Ruling(ReasonCode.EGRESS_NO_DESTINATION)
+    # On the relay a run begins with a request, see ``decide_request``; elsewhere with a call.
+    if call.surface in (Surface.MCP, Surface.EGRESS) and _is_over_limit(policy, seen.run):
+        return Ruling(ReasonCode.RUN_LIMIT)
+    caps: tuple[Line, ...] = ()
+    for line in policy.rules_for(call.name, call.surface):
+        hit = line.meets(seen)
+        if isinstance(hit, str):
+            continue
+        if line.rule.verdict is not Verdict.CAP_COST:
+            return Ruling(line, hit, caps)
+        if code := over(line.rule, seen.run):
+            return Ruling(line, Hit(code))
+        caps = (*caps, line)
+    return Ruling(None, None, caps)
 
 
-def _opinion(policy: Policy, source: Rule | ReasonCode | None) -> Decision:
-    """What ``source`` (None: the default) says under this policy. It does not depend on the call, so it is made once."""
-    key = source.id if isinstance(source, Rule) else source
-    opinion = policy.opinions.get(key)
-    if opinion is None:
-        opinion = _of_rule(policy, source) if isinstance(source, Rule) else _of_policy(policy, source)
-        if policy.shadow_mode and opinion.blocks:
-            opinion = opinion.shadowed()
-        policy.opinions[key] = opinion
-    return opinion
+def over(rule: Rule, run: RunState) -> ReasonCode | None:
+    """Why the run may not go on under the rule's cap; None if it may."""
+    if rule.cap_micro_usd is None:
+        return ReasonCode.COST_CAP
+    if run.estimate_micro_usd is None:
+        return ReasonCode.PRICE_UNKNOWN
+    return ReasonCode.COST_CAP if run.spent_micro_usd + run.reserved_micro_usd + run.estimate_micro_usd > rule.cap_micro_usd else None
 
 
-def _of_rule(policy: Policy, rule: Rule) -> Decision:
-    named = f'rule "{rule.label}"' if rule.label else f"rule {rule.id}"
-    reason = f"matched {rule.tool_name_glob or '*'} ({named})"
-    verdict = rule.verdict
-    if verdict not in RULE_VERDICTS:
-        # A row written by a newer release, while this process still runs: fail closed.
-        verdict, reason = Verdict.DENY, f"{reason}, and its verdict {rule.verdict} is not available in this version"
-    return Decision(
+def _caps_met(lines, run: RunState) -> Ruling:
+    caps: tuple[Line, ...] = ()
+    for line in lines:
+        if code := over(line.rule, run):
+            return Ruling(line, Hit(code))
+        caps = (*caps, line)
+    return Ruling(None, None, caps)
+
+
+def _is_of_request(line: Line) -> bool:
+    rule = line.rule
+    is_inbound = rule.enabled and rule.stage in (None, Surface.INBOUND)
+    return is_inbound and rule.verdict is Verdict.CAP_COST and line.is_plain and parse(rule.tool_name_glob).form is Form.EVERY
+
+
+def _is_over_limit(policy: Policy, run: RunState) -> bool:
+    # Only a run that begins: those that go on were counted when they did.
+    limit = policy.max_runs_per_key_per_hour
+    return limit is not None and not run.calls and run.runs_this_hour > limit
+
+
+# --- Saying it ------------------------------------------------------------------------------------------------------
+def _decision(policy: Policy, ruling: Ruling, seen: Seen, *, of_request: bool = False) -> Decision:
+    """What a ruling says under this policy. Where that depends on the name alone it is made once."""
+    by, hit, caps = ruling
+    is_constant = hit is None or (isinstance(by, Line) and by.is_last and by.rule.verdict not in (Verdict.SANITIZE, Verdict.PENDING_APPROVAL))
+    key = (by.rule.id if isinstance(by, Line) else by, tuple(line.rule.id for line in caps), of_request)
+    if is_constant and (known := policy.opinions.get(key)) is not None:
+        return known
+    if isinstance(by, Line) and hit is not None:
+        decision = _of_rule(policy, by, hit, seen)
+    elif caps and (of_request or policy.default_verdict in (Verdict.ALLOW, Verdict.AUDIT)):
+        decision = _under_cap(policy, caps[0].rule)
+    else:
+        decision = _of_policy(policy, by if isinstance(by, ReasonCode) else None)
+    if caps and decision.verdict is not Verdict.DENY:
+        decision = replace(decision, caps=tuple(Cap(line.rule.id, line.rule.cap_micro_usd or 0) for line in caps))
+    if policy.shadow_mode:
+        decision = decision.shadowed()
+    if is_constant and len(policy.opinions) < MAX_OPINIONS:
+        policy.opinions[key] = decision
+    return decision
+
+
+def _of_rule(policy: Policy, line: Line, hit: Hit, seen: Seen) -> Decision:
+    rule = line.rule
+    verdict, code, said = _effect(line, hit, seen)
+    because = f", and {hit.because}" if hit.because else ""
+    reason = f"matched {rule.tool_name_glob or '*'} ({_named(rule)}){because}{said}"
+    decision = Decision(
         verdict=verdict,
         reason=reason,
-        reason_code=None if verdict.permits else ReasonCode.RULE_DENY,
+        reason_code=code if verdict is Verdict.DENY else None,
+        rule_id=rule.id,
+        rule_label=rule.label,
+        policy_id=policy.id,
+        policy_name=policy.name,
+        policy_version=policy.version,
+        factors=(f"rule {rule.id}: {rule.tool_name_glob or '*'} {rule.verdict}", *((hit.because,) if hit.because else ())),
+        risk_score=RISK_UNREADABLE if code in (ReasonCode.BAD_ARGUMENTS, ReasonCode.EGRESS_NO_DESTINATION) else RISK[verdict, True],
+    )
+    return _cleaned(decision, line, seen) if verdict is Verdict.SANITIZE else decision
+
+
+def _effect(line: Line, hit: Hit, seen: Seen) -> tuple[Verdict, ReasonCode, str]:
+    """The verdict that a matched rule comes to on this surface, the code if that is a denial, and what to add to the reason."""
+    rule, surface = line.rule, seen.call.surface
+    match rule.verdict:
+        case Verdict.CAP_COST:
+            return Verdict.DENY, hit.code, f": {_money(rule, seen.run, hit.code)}"
+        case Verdict.SANITIZE if surface is Surface.INBOUND:
+            return Verdict.DENY, ReasonCode.SANITIZE_INBOUND, ", and an offered tool has no arguments to clean"
+        case Verdict.SANITIZE if line.sanitizer and (seen.call.arguments is None or not seen.arguments.are_bad):
+            return Verdict.SANITIZE, hit.code, ""
+        case Verdict.SANITIZE:
+            said = "" if hit.because else ", and its arguments cannot be cleaned: they are not one JSON object with unique names and finite numbers"
+            return Verdict.DENY, ReasonCode.BAD_ARGUMENTS, said
+        case Verdict.PENDING_APPROVAL if surface is Surface.EGRESS:
+            return Verdict.DENY, ReasonCode.HOLD_UNAVAILABLE, ", and a destination cannot be held for approval"
+        case Verdict.PENDING_APPROVAL if surface is Surface.INBOUND and rule.stage is None:
+            return Verdict.AUDIT, hit.code, ": a call of it is held for approval"
+        case Verdict.ALLOW | Verdict.AUDIT | Verdict.DENY | Verdict.PENDING_APPROVAL:
+            return rule.verdict, hit.code, ""
+    # A row written by a newer release, while this process still runs: fail closed.
+    return Verdict.DENY, ReasonCode.RULE_DENY, f", and its verdict {rule.verdict} is not available in this version"
+
+
+def _cleaned(decision: Decision, line: Line, seen: Seen) -> Decision:
+    text = seen.call.arguments
+    redacted = line.sanitizer.arguments(text) if line.sanitizer and text is not None else None
+    if redacted is None:
+        return decision
+    found = tuple(f"{name}: {count}" for name, count in redacted.counts)
+    return replace(decision, arguments=redacted.text, redactions=redacted.counts, factors=(*decision.factors, *found))
+
+
+def _under_cap(policy: Policy, rule: Rule) -> Decision:
+    return Decision(
+        verdict=Verdict.ALLOW,
+        reason=f"the run is within its cap of {_usd(rule.cap_micro_usd or 0)} ({_named(rule)})",
         rule_id=rule.id,
         rule_label=rule.label,
         policy_id=policy.id,
         policy_name=policy.name,
         policy_version=policy.version,
         factors=(f"rule {rule.id}: {rule.tool_name_glob or '*'} {rule.verdict}",),
-        risk_score=RISK[verdict, True],
+        risk_score=RISK[Verdict.ALLOW, True],
     )
 
 
 def _of_policy(policy: Policy, code: ReasonCode | None) -> Decision:
     verdict = policy.default_verdict if policy.default_verdict in DEFAULT_VERDICTS else Verdict.DENY
     reason, factor, risk = f"no rule matched and the default is {verdict}", f"default {verdict}", RISK[verdict, False]
-    if code is ReasonCode.BAD_TOOL_NAME:
+    match code:
+        case ReasonCode.BAD_TOOL_NAME:
+            reason = "a tool name is 1 to 128 letters, digits and _ . : / - and this one is not"
+            factor, risk = "bad tool name", RISK_UNREADABLE
+        case ReasonCode.EGRESS_NO_DESTINATION:
+            reason, factor, risk = "it cannot be told where the call goes", "no destination", RISK_UNREADABLE
+        case ReasonCode.RUN_LIMIT:
+            reason = f"the key has begun more than {policy.max_runs_per_key_per_hour} runs this hour, and this would be another"
+            factor, risk = "run limit", RISK[Verdict.DENY, True]
+    if code is not None:
         verdict = Verdict.DENY
-        reason = "a tool name is 1 to 128 letters, digits and _ . : / - and this one is not"
-        factor, risk = "bad tool name", RISK_BAD_TOOL_NAME
     elif verdict is Verdict.DENY:
         code = ReasonCode.DEFAULT_DENY
     return Decision(
@@ -119,3 +268,24 @@ def _of_policy(policy: Policy, code: ReasonCode | None) -> Decision:
         factors=(factor,),
         risk_score=risk,
     )
+
+
+def _named(rule: Rule) -> str:
+    return f'rule "{rule.label}"' if rule.label else f"rule {rule.id}"
+
+
+def _money(rule: Rule, run: RunState, code: ReasonCode) -> str:
+    if rule.cap_micro_usd is None:
+        return "it names no cap"
+    cap = _usd(rule.cap_micro_usd)
+    if code is ReasonCode.PRICE_UNKNOWN or run.estimate_micro_usd is None:
+        return f"the model has no price, so the run's cap of {cap} cannot be kept"
+    reserved = f" and {_usd(run.reserved_micro_usd)} reserved" if run.reserved_micro_usd else ""
+    return f"the run has spent {_usd(run.spent_micro_usd)}{reserved}; with up to {_usd(run.estimate_micro_usd)} for this call it would exceed its cap of {cap}"
+
+
+def _usd(micro_usd: int) -> str:
+    """``$1.50``, ``$0.000042``: at least cents, and no digit less than there is."""
+    whole, rest = divmod(micro_usd, 1_000_000)
+    digits = f"{rest:06d}".rstrip("0")
+    return f"${whole}.{digits:0<2}"

@@ -2,52 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
-from firewall.engine.compile import compile_rules
+from firewall.engine.compile import Line, compile_rules
+from firewall.engine.conditions import Clause
+from firewall.engine.egress import Destination, EgressLists
+from firewall.engine.sanitize import Sanitizers
+from firewall.engine.sequence import Chain, Progress
+from firewall.engine.words import ReasonCode, Surface, Verdict
 
-
-class Surface(StrEnum):
-    """Where a tool call is seen; a call is judged on exactly one."""
-
-    INBOUND = "inbound"  # advertised in a request: a name, no arguments
-    RESPONSE = "response"  # emitted by a model: a name and arguments
-    MCP = "mcp"  # dispatched through the MCP gateway, or reported to the evaluate hook
-    EGRESS = "egress"  # a destination that a tool is about to reach
-
-
-class Verdict(StrEnum):
-    """What becomes of a call. ``observe`` is given where no policy applies, never by a rule."""
-
-    ALLOW = "allow"
-    AUDIT = "audit"
-    DENY = "deny"
-    SANITIZE = "sanitize"
-    PENDING_APPROVAL = "pending_approval"
-    CAP_COST = "cap_cost"
-    OBSERVE = "observe"
-
-    @property
-    def permits(self) -> bool:
-        """A call with this verdict goes on as it was sent."""
-        return self in (Verdict.ALLOW, Verdict.AUDIT, Verdict.OBSERVE)
-
-
-class ReasonCode(StrEnum):
-    """Why a call did not go on as it was sent. A public contract: codes are added, none changes its meaning."""
-
-    RULE_DENY = "rule_deny"  # a rule with verdict deny matched
-    DEFAULT_DENY = "default_deny"  # no rule matched and the policy's default is deny
-    BAD_TOOL_NAME = "bad_tool_name"  # the name has characters or a length that no tool may have
-    RESPONSE_TOO_LARGE = "response_too_large"  # more tool-call bytes than the gateway will hold to judge
-    POLICY_UNAVAILABLE = "policy_unavailable"  # the key's policy could not be loaded and no good copy is left
+__all__ = ["Cap", "Decision", "Policy", "ReasonCode", "Rule", "RunState", "Surface", "ToolCall", "Verdict"]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One line of a policy. ``stage`` None is every surface; ``id`` is unique within its policy and breaks ties of ``priority``."""
+    """One line of a policy. ``stage`` None is every surface; ``id`` is unique within its policy and breaks ties of ``priority``.
+
+    Matchers left out hold for every call. ``sanitize`` and ``cap_micro_usd`` belong to the verdicts of their names.
+    """
 
     id: int
     priority: int
@@ -56,23 +29,54 @@ class Rule:
     tool_name_glob: str
     verdict: Verdict
     enabled: bool = True
+    skill_name_glob: str = ""
+    args_match: tuple[Clause, ...] = ()
+    egress: EgressLists | None = None
+    sanitize: Sanitizers | None = None
+    sequence: Chain | None = None
+    cap_micro_usd: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A tool as it was sent: ``name`` untouched, ``arguments`` the JSON text, or None where there are none to see."""
+    """A tool as it was sent: ``name`` untouched, ``arguments`` the JSON text, or None where there are none to see.
+
+    ``skill`` owns the tool, None: nobody does. ``destinations`` are where it goes, with names resolved; None: to be found in
+    the arguments and judged unresolved (see ``egress.destinations``).
+    """
 
     surface: Surface
     name: str
     arguments: str | None = None
+    skill: str | None = None
+    destinations: tuple[Destination, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """What the call's run has done before this call."""
+    """What the call's run has done before this call, and what the request that it belongs to may cost.
+
+    ``reserved_micro_usd`` is held for calls in flight, this one's ``estimate_micro_usd`` (None: the model has no price) not among it.
+    ``runs_this_hour`` counts the runs that the key began, this one too. ``at_ms`` is the time on any clock that the run's calls share;
+    ``chains`` is kept with the run and given back as ``afterwards.advance`` gave it.
+    """
 
     calls: int = 0
-    cost_micro_usd: int = 0
+    spent_micro_usd: int = 0
+    reserved_micro_usd: int = 0
+    estimate_micro_usd: int | None = 0
+    is_stopped: bool = False
+    runs_this_hour: int = 0
+    at_ms: int = 0
+    chains: Mapping[str, Progress] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """A cap that a call passed under, to be checked again where money is reserved: run total + reserved + estimate <= cap."""
+
+    rule_id: int
+    cap_micro_usd: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +84,10 @@ class Decision:
     """What was decided and why.
 
     ``rule_id`` None: no rule had an opinion. ``policy_id`` None: no policy
-    applied. ``reason_code`` is set when the verdict stops a call, or would have
+    applied. ``reason_code`` is set when the verdict is ``deny``, or would be
     without shadow mode. ``risk_score`` is 0 to 100, see ``decide.RISK``.
+    ``arguments`` is what to send instead when the verdict is ``sanitize`` (None: the call had none), ``redactions``
+    how often each sanitizer found something. ``caps`` are those the call passed under.
     """
 
     verdict: Verdict
@@ -96,6 +102,9 @@ class Decision:
     risk_score: int = 0
     shadow: bool = False
     gap: bool = False
+    arguments: str | None = None
+    redactions: tuple[tuple[str, int], ...] = ()
+    caps: tuple[Cap, ...] = ()
 
     @property
     def blocks(self) -> bool:
@@ -111,17 +120,16 @@ class Decision:
         """The same decision without its effect: ``audit``, and a reason that says what would have happened."""
         if not self.blocks:
             return self
-        return replace(
-            self, verdict=Verdict.AUDIT, reason=f"[shadow] would {self.verdict} — {self.reason}", factors=(*self.factors, "shadow mode"), shadow=True
-        )
+        reason = f"[shadow] would {self.verdict} — {self.reason}"
+        return replace(self, verdict=Verdict.AUDIT, reason=reason, factors=(*self.factors, "shadow mode"), shadow=True, arguments=None, redactions=())
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """One revision of a policy, compiled when it is made: make it once per ``version`` and keep it.
 
-    ``rules`` may come in any order and stand in the order they are tried.
-    ``rules_for(name, surface)`` are the enabled ones that match.
+    ``rules`` may come in any order and stand in the order they are tried, as ``lines`` compiled. ``rules_for(name, surface)``
+    are the enabled lines that can match, up to the first that surely does.
     """
 
     id: int
@@ -135,13 +143,21 @@ class Policy:
     # refuse unknown top-level fields under a deny default (6.7).
     block_notice: bool = True
     refuse_unknown_fields: bool = True
-    rules_for: Callable[[str, Surface], tuple[Rule, ...]] = field(init=False, repr=False, compare=False)
-    # Decisions by what gave them, filled by ``decide``: at most one per rule and two more.
-    opinions: dict[int | ReasonCode | None, Decision] = field(init=False, repr=False, compare=False)
+    #: Runs that a key may begin in an hour (decisions 5); None: any number.
+    max_runs_per_key_per_hour: int | None = None
+    #: Whether any rule caps what a run may cost: only then does the gateway reserve.
+    has_caps: bool = field(init=False, repr=False, compare=False)
+    lines: tuple[Line, ...] = field(init=False, repr=False, compare=False)
+    rules_for: Callable[[str, Surface], tuple[Line, ...]] = field(init=False, repr=False, compare=False)
+    # Decisions that depend on no more than a call's name, by what gave them and the caps before it: filled by ``decide``.
+    opinions: dict[object, Decision] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.rules, key=lambda rule: (rule.priority, rule.id)))
+        lines = tuple(map(Line, ordered))
         # A frozen dataclass fills its own fields this way.
         object.__setattr__(self, "rules", ordered)
-        object.__setattr__(self, "rules_for", compile_rules(rule for rule in ordered if rule.enabled))
+        object.__setattr__(self, "lines", lines)
+        object.__setattr__(self, "has_caps", any(rule.enabled and rule.verdict is Verdict.CAP_COST for rule in ordered))
+        object.__setattr__(self, "rules_for", compile_rules(line for line in lines if line.rule.enabled))
         object.__setattr__(self, "opinions", {})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from firewall.engine import conditions, egress, sanitize, sequence
 from firewall.engine.decide import DEFAULT_VERDICTS, RULE_VERDICTS
 from firewall.engine.glob import MAX_GLOB_CHARS
+from firewall.engine.rule_json import ENCODED_FIELDS, JSON_FIELDS, unpacked
 from firewall.engine.types import Surface, Verdict
 
 MAX_RULES = 500
@@ -15,21 +17,21 @@ MAX_POLICY_NAME_CHARS = 64
 MAX_LABEL_CHARS = 120
 MAX_NOTES_CHARS = 2000
 MAX_PRIORITY = 1_000_000
+MAX_CAP_CENTS = 100_000_000
+MAX_RUNS_PER_HOUR = 1_000_000
 
-_RULE_STAGES = ("", Surface.INBOUND, Surface.RESPONSE, Surface.MCP)
-_NOT_AVAILABLE = (
-    "skill_name_glob",
-    "args_match",
-    "args_match_json",
-    "egress",
-    "egress_json",
-    "sanitize",
-    "sanitize_json",
-    "sequence",
-    "sequence_json",
-    "cap_cost_cents",
+NOT_YET = frozenset({"sanitize", "pending_approval", "cap_cost", "egress", "sequence", "run_limit"})
+"""Parts of the language that the gateway does not enforce yet: refused at save, so that nobody believes them in force."""
+
+_STAGES = ("", Surface.INBOUND, Surface.RESPONSE, Surface.MCP, Surface.EGRESS)
+_PART_OF = {"egress": "egress", "sanitize": "sanitize", "sequence": "sequence", "cap_cost_cents": "cap_cost"}
+_RULE_FIELDS = frozenset(
+    (
+        *("id", "policy_id", "priority", "label", "notes", "stage", "tool_name_glob", "skill_name_glob", "verdict", "enabled", "cap_cost_cents"),
+        *JSON_FIELDS,
+        *ENCODED_FIELDS,
+    )
 )
-_RULE_FIELDS = frozenset({"id", "policy_id", "priority", "label", "notes", "stage", "tool_name_glob", "verdict", "enabled", *_NOT_AVAILABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +49,68 @@ def problems(rule_fields: Mapping[str, object], *, rule: int | None = None) -> l
 
     ``rule`` is its position where it comes in a list, and then part of each ``param``.
     """
-    found = [(name, "There is no such field.") for name in rule_fields if name not in _RULE_FIELDS]
-    found += _verdict_problems(rule_fields.get("verdict"))
-    found += _stage_problems(rule_fields.get("stage"))
-    found += _text_problems("tool_name_glob", rule_fields.get("tool_name_glob", ""), MAX_GLOB_CHARS)
-    found += _text_problems("label", rule_fields.get("label", ""), MAX_LABEL_CHARS)
-    found += _text_problems("notes", rule_fields.get("notes", ""), MAX_NOTES_CHARS, lines=True)
-    priority = rule_fields.get("priority", 0)
-    if type(priority) is not int or not 0 <= priority <= MAX_PRIORITY:
-        found.append(("priority", f"A whole number from 0 to {MAX_PRIORITY}."))
-    found += _flag_problems("enabled", rule_fields)
-    found += [(name, f"{name} is not available in this version.") for name in _NOT_AVAILABLE if _is_used(rule_fields.get(name))]
-    return [Problem(name if rule is None else f"rules[{rule}].{name}", message, rule) for name, message in found]
+    fields, given, packed = unpacked(rule_fields)
+    found: list[tuple[str, str, int | None]] = [(name, "There is no such field.", None) for name in fields if name not in _RULE_FIELDS]
+    plain = _verdict_problems(fields.get("verdict")) + _stage_problems(fields.get("stage"))
+    plain += _text_problems("tool_name_glob", fields.get("tool_name_glob", ""), MAX_GLOB_CHARS)
+    plain += _text_problems("skill_name_glob", fields.get("skill_name_glob", ""), MAX_GLOB_CHARS)
+    plain += _text_problems("label", fields.get("label", ""), MAX_LABEL_CHARS)
+    plain += _text_problems("notes", fields.get("notes", ""), MAX_NOTES_CHARS, lines=True)
+    plain += _number_problems("priority", fields.get("priority", 0), MAX_PRIORITY)
+    plain += _flag_problems("enabled", fields)
+    plain += _number_problems("cap_cost_cents", fields.get("cap_cost_cents") or 0, MAX_CAP_CENTS)
+    found += [(name, message, None) for name, message in [*plain, *packed]]
+    if not packed:
+        found += _spec_problems(fields, given)
+    if not found:
+        found += [(given.get(name, name), message, None) for name, message in _pairing_problems(fields)]
+    return [Problem(name if rule is None else f"rules[{rule}].{name}", message, rule, clause) for name, message, clause in found]
+
+
+def _spec_problems(fields: Mapping[str, object], given: Mapping[str, str]) -> list[tuple[str, str, int | None]]:
+    """What is wrong inside the specs, each by the name it was given by."""
+    found: list[tuple[str, str, int | None]] = []
+    for name, part in _PART_OF.items():
+        if part in NOT_YET and fields.get(name):
+            found.append((given.get(name, name), f"{given.get(name, name)} is not available in this version.", None))
+    for name in JSON_FIELDS:
+        if fields.get(name) is None or _PART_OF.get(name) in NOT_YET:
+            continue
+        for inner, message, *clause in _OBJECTIONS[name](fields[name]):
+            found.append((f"{given[name]}{'.' if inner else ''}{inner}", message, clause[0] if clause else None))
+    return found
+
+
+_OBJECTIONS: Mapping[str, Callable[[object], Sequence[tuple]]] = {
+    "args_match": conditions.objections,
+    "egress": egress.objections,
+    "sanitize": sanitize.objections,
+    "sequence": sequence.objections,
+}
+
+
+def _pairing_problems(fields: Mapping[str, object]) -> list[tuple[str, str]]:
+    """What does not go together, in a rule whose fields are right one by one."""
+    verdict, stage = Verdict(str(fields["verdict"])), fields.get("stage") or ""
+    found = []
+    if verdict is Verdict.SANITIZE and not fields.get("sanitize"):
+        found.append(("sanitize", "A rule that sanitizes needs at least one preset or pattern."))
+    if verdict is Verdict.CAP_COST and fields.get("cap_cost_cents") is None:
+        found.append(("cap_cost_cents", "A cap needs its cents, 0 or more."))
+    if verdict is Verdict.PENDING_APPROVAL and stage == Surface.EGRESS:
+        found.append(("stage", "A destination cannot be held for approval."))
+    if isinstance(lists := fields.get("egress"), Mapping):
+        needed = "allow" if verdict.permits else "deny"
+        if stage == Surface.INBOUND:
+            found.append(("egress", "An offered tool has no destination yet."))
+        elif not lists.get(needed):
+            found.append(("egress", f"A rule with verdict {verdict} is about what its {needed} list has, and it has none."))
+    if fields.get("sequence"):
+        if verdict not in (Verdict.AUDIT, Verdict.DENY, Verdict.PENDING_APPROVAL):
+            found.append(("verdict", "A sequence may audit, deny or hold for approval."))
+        if stage == Surface.INBOUND:
+            found.append(("sequence", "An offered tool is no call of a sequence."))
+    return found
 
 
 def policy_problems(policy_fields: Mapping[str, object]) -> list[Problem]:
@@ -69,8 +121,9 @@ def policy_problems(policy_fields: Mapping[str, object]) -> list[Problem]:
         found.append(("name", "A policy needs a name."))
     if policy_fields.get("default_verdict", Verdict.AUDIT) not in DEFAULT_VERDICTS:
         found.append(("default_verdict", f"One of {', '.join(DEFAULT_VERDICTS)}."))
-    for flag in ("enabled", "is_default", "shadow_mode"):
+    for flag in ("enabled", "is_default", "shadow_mode", "block_notice", "refuse_unknown_fields"):
         found += _flag_problems(flag, policy_fields)
+    found += _run_limit_problems(policy_fields.get("max_runs_per_key_per_hour"))
     rules = policy_fields.get("rules", ())
     if not isinstance(rules, list | tuple):
         return [Problem(*each) for each in [*found, ("rules", "A list of rules.")]]
@@ -85,19 +138,30 @@ def policy_problems(policy_fields: Mapping[str, object]) -> list[Problem]:
 def _verdict_problems(verdict: object) -> list[tuple[str, str]]:
     if verdict is None:
         return [("verdict", "A rule needs a verdict.")]
-    if verdict in RULE_VERDICTS:
-        return []
-    if verdict in (Verdict.SANITIZE, Verdict.PENDING_APPROVAL, Verdict.CAP_COST):
-        return [("verdict", f"The verdict {verdict} is not available in this version.")]
-    return [("verdict", f"One of {', '.join(RULE_VERDICTS)}.")]
+    if not isinstance(verdict, str) or verdict not in RULE_VERDICTS:
+        return [("verdict", f"One of {', '.join(each for each in RULE_VERDICTS if each not in NOT_YET)}.")]
+    return [("verdict", f"The verdict {verdict} is not available in this version.")] if verdict in NOT_YET else []
 
 
 def _stage_problems(stage: object) -> list[tuple[str, str]]:
-    if stage is None or stage in _RULE_STAGES:
+    if stage is None:
         return []
-    if stage == Surface.EGRESS:
-        return [("stage", "The stage egress is not available in this version.")]
-    return [("stage", f"One of {', '.join(filter(None, _RULE_STAGES))}, or empty for all of them.")]
+    if not isinstance(stage, str) or stage not in _STAGES:
+        return [("stage", f"One of {', '.join(each for each in _STAGES if each and each not in NOT_YET)}, or empty for all of them.")]
+    return [("stage", f"The stage {stage} is not available in this version.")] if stage in NOT_YET else []
+
+
+def _number_problems(name: str, value: object, at_most: int) -> list[tuple[str, str]]:
+    return [] if type(value) is int and 0 <= value <= at_most else [(name, f"A whole number from 0 to {at_most}.")]
+
+
+def _run_limit_problems(limit: object) -> list[tuple[str, str]]:
+    name = "max_runs_per_key_per_hour"
+    if limit is None:
+        return []
+    if "run_limit" in NOT_YET:
+        return [(name, f"{name} is not available in this version.")]
+    return [] if type(limit) is int and 0 < limit <= MAX_RUNS_PER_HOUR else [(name, f"A whole number from 1 to {MAX_RUNS_PER_HOUR}, or null for no limit.")]
 
 
 def _text_problems(name: str, value: object, at_most: int, *, lines: bool = False) -> list[tuple[str, str]]:
@@ -113,10 +177,3 @@ def _text_problems(name: str, value: object, at_most: int, *, lines: bool = Fals
 
 def _flag_problems(name: str, fields: Mapping[str, object]) -> list[tuple[str, str]]:
     return [] if isinstance(fields.get(name, True), bool) else [(name, "True or false.")]
-
-
-def _is_used(value: object) -> bool:
-    """Whether a matcher or setting says anything: clients may send all fields, with the unused ones empty."""
-    if isinstance(value, str):
-        return value.strip() not in ("", "{}", "[]", "null")
-    return any(value.values()) if isinstance(value, Mapping) else bool(value)

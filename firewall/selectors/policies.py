@@ -6,10 +6,16 @@ from datetime import UTC, datetime, timedelta
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce, TruncDay
 
+from firewall.engine import rule_json
 from firewall.engine import types as engine
 from firewall.models import Policy, Rule, Settings
 from workspaces.ids import lowest_at
 from workspaces.models import Workspace
+
+_OF_RULE = (
+    *("priority", "label", "stage", "tool_name_glob", "skill_name_glob", "verdict", "enabled"),
+    *("args_match", "egress", "sanitize", "sequence", "cap_cost_cents"),
+)
 
 
 def policies(workspace: Workspace) -> QuerySet[Policy]:
@@ -38,18 +44,8 @@ def compiled(policy: Policy, rules: Iterable[Rule]) -> engine.Policy:
         enabled=policy.enabled,
         block_notice=policy.block_notice,
         refuse_unknown_fields=policy.refuse_unknown_fields,
-        rules=tuple(
-            engine.Rule(
-                id=rule.pk,
-                priority=rule.priority,
-                label=rule.label,
-                stage=engine.Surface(rule.stage) if rule.stage else None,
-                tool_name_glob=rule.tool_name_glob,
-                verdict=engine.Verdict(rule.verdict),
-                enabled=rule.enabled,
-            )
-            for rule in rules
-        ),
+        max_runs_per_key_per_hour=policy.max_runs_per_key_per_hour,
+        rules=tuple(rule_json.rule(rule.pk, {name: getattr(rule, name) for name in _OF_RULE}) for rule in rules),
     )
 
 

@@ -1,5 +1,6 @@
 """Policies, rules and settings over HTTP."""
 
+import json
 import threading
 from uuid import uuid4
 
@@ -69,7 +70,12 @@ def test_a_policy_is_made_with_its_rules_in_one_step(acme, api):
         ({"rules": 5}, "rules"),
         ({"rules": [{"verdict": "allow"}, {"verdict": "maybe"}]}, "rules.1.verdict"),
         ({"rules": [{"verdict": "sanitize"}]}, "rules.0.verdict"),
-        ({"rules": [{"verdict": "deny", "args_match_json": '{"clauses":[{"path":"$.a","op":"eq","value":1}]}'}]}, "rules.0.args_match_json"),
+        (
+            {"rules": [{"verdict": "deny", "args_match_json": '{"clauses":[{"path":"$.a","op":"regex","value":"("}]}'}]},
+            "rules.0.args_match_json.clauses.0.value",
+        ),
+        ({"rules": [{"verdict": "deny", "args_match_json": "{"}]}, "rules.0.args_match_json"),
+        ({"rules": [{"verdict": "deny", "args_match": {"clauses": [{"path": "$.a", "op": "like", "value": 1}]}}]}, "rules.0.args_match.clauses.0.op"),
         ({"rules": [{"verdict": "deny", "stage": "egress"}]}, "rules.0.stage"),
         ({"rules": [{"verdict": "deny", "priority": "1"}]}, "rules.0.priority"),
         ({"rules": [{"verdict": "allow"}] * 501}, "rules"),
@@ -341,3 +347,34 @@ def test_promotions_at_the_same_time_leave_one_default(tenant):
     assert together(*(lambda policy=policy: promote(policy) for policy in made[1:])) == [None] * 3
     with tenancy.scope(tenant.workspace.pk):
         assert tenant.workspace.policies.filter(is_default=True).count() == 1
+
+
+CLAUSES = {"clauses": [{"path": "$.command", "op": "regex", "value": "rm -rf"}, {"path": "$.n", "op": "in", "value": [1, 2.5, True, "x"]}]}
+
+
+def test_argument_clauses_come_as_objects_or_as_text_and_go_out_as_objects(api):
+    policy = make(
+        api, rules=[{"verdict": "deny", "args_match": CLAUSES, "skill_name_glob": "community.*"}, {"verdict": "deny", "args_match_json": json.dumps(CLAUSES)}]
+    )
+
+    assert [rule["args_match"] for rule in policy["rules"]] == [CLAUSES, CLAUSES]
+    assert [rule["skill_name_glob"] for rule in policy["rules"]] == ["community.*", ""]
+    assert [rule["egress"] for rule in policy["rules"]] == [None, None]
+    first = f"{RULES}/{policy['rules'][0]['id']}"
+    assert send(api, "patch", first, {"args_match_json": '{"clauses": [{"path": "$.a", "op": "eq", "value": 1}]}'}).json()["args_match"] == {
+        "clauses": [{"path": "$.a", "op": "eq", "value": 1}]
+    }
+    assert send(api, "patch", first, {"label": "kept"}).json()["args_match"]["clauses"]
+    assert send(api, "patch", first, {"args_match": None}).json()["args_match"] is None
+
+
+def test_a_wrong_clause_is_told_by_rule_and_clause(api):
+    wrong = {"clauses": [CLAUSES["clauses"][0], {"path": "$..a", "op": "eq", "value": 1}]}
+    error = send(api, "post", POLICIES, RESEARCH | {"rules": [{"verdict": "deny"}, {"verdict": "deny", "args_match": wrong}]}).json()["error"]
+    assert [(each["param"], each["rule"], each["clause"]) for each in error["metadata"]["errors"]] == [("rules.1.args_match.clauses.1.path", 1, 1)]
+
+
+def test_what_the_gateway_does_not_enforce_yet_cannot_be_saved(api):
+    for rule in ({"verdict": "sanitize"}, {"verdict": "cap_cost", "cap_cost_cents": 5}, {"verdict": "allow", "egress": {"allow": ["x.org"]}}):
+        assert send(api, "post", POLICIES, RESEARCH | {"rules": [rule]}).status_code == 400
+    assert send(api, "post", POLICIES, RESEARCH | {"max_runs_per_key_per_hour": 5}).json()["error"]["param"] == "max_runs_per_key_per_hour"

@@ -64,7 +64,7 @@ def is_public(address: Address) -> bool:
 
 def is_off_limits(address: Address) -> bool:
     """Whether no setting may open this address, however it is wrapped."""
-    return any(each in network for each in (address, *_wrapped(address)) for network in _NEVER if each.version == network.version)
+    return any(each in network for each in readings(address) for network in _NEVER if each.version == network.version)
 
 
 def is_within(address: Address, network: Network) -> bool:
@@ -75,6 +75,11 @@ def is_within(address: Address, network: Network) -> bool:
 
 def unmapped(address: Address) -> Address:
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def readings(address: Address) -> tuple[Address, ...]:
+    """The address, and every one that it may lead to: mapped, NAT64, 6to4 and Teredo forms carry another inside."""
+    return (address, *_wrapped(address))
 
 
 def _wrapped(address: Address) -> Iterator[IPv4Address]:

@@ -57,7 +57,8 @@ def judge(policy: Policy, call: ToolCall) -> tuple[str, int | None, bool]:
 
 
 def _judge_in_force(policy: Policy, call: ToolCall) -> tuple[str, int | None]:
-    if not 1 <= len(call.name) <= 128 or set(call.name) - NAME_CHARACTERS:
+    if not 1 <= len(call.name) <= 128 or set(call.name) - NAME_CHARACTERS or call.surface.value == "egress":
+        # These calls say nothing of where they go.
         return "deny", None
     waiting: list[Rule] = list(policy.rules)
     while waiting:

@@ -108,9 +108,9 @@ def test_without_a_policy_a_call_passes_unseen_or_as_a_gap():
     assert judge(policy(), "shell.exec", observe_mode=True).verdict is Verdict.DENY
 
 
-@pytest.mark.parametrize("verdict", [Verdict.SANITIZE, Verdict.PENDING_APPROVAL, Verdict.CAP_COST, Verdict.OBSERVE])
+@pytest.mark.parametrize("verdict", [Verdict.SANITIZE, Verdict.CAP_COST, Verdict.OBSERVE])
 def test_a_verdict_that_cannot_be_carried_out_is_a_deny(verdict):
-    assert judge(policy(replace(ALLOW_SEARCH, verdict=verdict)), "web.search").verdict is Verdict.DENY
+    assert judge(policy(replace(ALLOW_SEARCH, stage=Surface.MCP, verdict=verdict)), "web.search", Surface.MCP).verdict is Verdict.DENY
     assert judge(policy(default=verdict), "web.search").verdict is Verdict.DENY
 
 

@@ -1,0 +1,65 @@
+"""Patterns that people write into rules: RE2, searched in linear time, refused when they would be slow or large all the same.
+
+RE2 answers in time linear in the text as long as its automaton fits into memory, and falls back to a simulation whose cost is the
+text times the program where it does not. So the program's size is bounded too, and capturing groups, which force the slow way, are off.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+import re2
+
+MAX_PATTERN_CHARS = 512
+#: Bytes that one compiled pattern may take.
+MAX_MEMORY_BYTES = 1 << 20
+#: Instructions of a compiled pattern: about 50 ms for 64 KiB of text at worst.
+MAX_PROGRAM = 160
+#: The same for patterns without counted repetition, whose size is what their author typed: long lists of words.
+MAX_PLAIN_PROGRAM = 600
+
+_COUNTED = re.compile(r"\{[0-9]+(?:,[0-9]*)?\}")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def objection(pattern: object) -> str | None:
+    """Why a pattern cannot be saved; None if it can."""
+    if not isinstance(pattern, str) or not pattern:
+        return "A pattern is a text."
+    if len(pattern) > MAX_PATTERN_CHARS:
+        return f"A pattern has at most {MAX_PATTERN_CHARS} characters; this one has {len(pattern)}."
+    if "\x00" in pattern or _LONE_SURROGATE.search(pattern):
+        return "Without NUL and lone surrogates."
+    try:
+        compiled(pattern)
+        # Characters, not bytes, are what can be in progress at once; so sized as if each were one byte.
+        size = re2.compile(pattern.encode(), _options(re2.Options.Encoding.LATIN1)).programsize
+    except re2.error as error:
+        said = error.args[0] if error.args else error
+        return f"RE2 refuses this pattern: {said.decode(errors='replace') if isinstance(said, bytes) else said}."
+    at_most = MAX_PROGRAM if _COUNTED.search(pattern) else MAX_PLAIN_PROGRAM
+    if size > at_most:
+        return f"The pattern is too large once its repetitions are written out: {size} steps, at most {at_most}."
+    return None
+
+
+@lru_cache(maxsize=1024)
+def compiled(pattern: str) -> Any:
+    """The pattern, ready to be searched in what ``searchable`` gives. Raises ``re2.error``."""
+    return re2.compile(pattern, _options(re2.Options.Encoding.UTF8))
+
+
+def _options(encoding: Any) -> Any:
+    options = re2.Options()
+    options.encoding = encoding
+    options.max_mem = MAX_MEMORY_BYTES
+    options.never_capture = True
+    options.log_errors = False
+    return options
+
+
+def searchable(text: str) -> str:
+    """The text as RE2 can read it: a lone surrogate, which UTF-8 cannot say, becomes U+FFFD; positions stay."""
+    return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
