@@ -94,7 +94,8 @@ def as_line(record: Record, *, colour: bool | None = None) -> str:
         colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     level = str(record.get("level", "info"))
     at = datetime.fromisoformat(str(record["time"])).astimezone().strftime("%H:%M:%S")
-    process, message = f"{record.get('process', ''):<9}", str(record.get("message", ""))
+    process = f"{record.get('process', ''):<9}"
+    message = " ".join(str(record.get("message", "")).split("\n")).strip()  # others' messages have lines; here one is a record
     rest = "".join(f" {name}={value}" for name, value in record.items() if name not in PLACED)
     if colour:
         tone = LEVEL_COLOURS.get(level, "")

@@ -14,7 +14,10 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 # --- Where things are ---------------------------------------------------------------------------------------------
 DATA_DIR = Path(env.str("ORCAROUTER_DATA", default=str(BASE_DIR / ".data"))).resolve()
 HOST = env.str("HOST", default="127.0.0.1")
-PORT = env.int("PORT", default=8000)
+try:
+    PORT = env.int("PORT", default=8000)
+except ValueError:
+    raise SystemExit(f"PORT={env.str('PORT')} is no port: take one from 1 to 65535.") from None
 _REACHABLE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(HOST, f"[{HOST}]" if ":" in HOST else HOST)  # noqa: S104 - compared, not listened on
 #: Where a person on this machine finds it.
 BASE_URL = f"http://{_REACHABLE}:{PORT}"
@@ -186,6 +189,7 @@ ACCOUNT_LOGOUT_REDIRECT_URL = "/account/login/"
 ACCOUNT_SESSION_REMEMBER = True
 #: Per source address and per e-mail address.
 ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "10/m/ip,5/5m/key"}
+SESSION_ENGINE = "workspaces.sessions"
 SESSION_COOKIE_AGE = 7 * 24 * 3600  # seconds, the longest a session lasts
 SESSION_IDLE_SECONDS = 12 * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
@@ -225,6 +229,8 @@ CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
+# Without the broker a running task cannot be acknowledged, and is handed out again: it need not run twice.
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_TASK_TIME_LIMIT = 300  # seconds
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {

@@ -68,7 +68,7 @@ class Link(asyncio.Protocol):
             if not self._is_greeted:
                 try:
                     await self._connect()
-                    logger.info("valkey_connected")
+                    logger.info("Valkey answers.")
                 except (OSError, TimeoutError):
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
@@ -183,6 +183,6 @@ class Link(asyncio.Protocol):
             if future is not None and not future.done():
                 future.set_exception(Away("Valkey does not answer"))
         if self._is_greeted and not (self._keeper and self._keeper.done()):  # after `stop` it is no loss
-            logger.warning("valkey_lost")
+            logger.warning("Valkey does not answer. Trying again.")
         self._is_greeted = False
         self._lost.set()

@@ -73,3 +73,9 @@ def test_on_a_terminal_a_record_is_a_line_for_a_person() -> None:
         "web", logging.INFO, json.dumps({"time": "2026-01-01T10:00:00Z", "level": "info", "message": "answers", "address": "here"})
     )
     assert out.getvalue().endswith("  web        answers address=here\n")
+
+
+def test_on_a_terminal_a_message_of_several_lines_is_one() -> None:
+    out = io.StringIO()
+    Relay(as_json=False, stream=out)("worker", logging.INFO, json.dumps({"time": "2026-01-01T10:00:00Z", "level": "info", "message": "Lost.\nAgain in 2 s.\n"}))
+    assert out.getvalue().endswith("  worker     Lost. Again in 2 s.\n")

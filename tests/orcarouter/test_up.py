@@ -144,6 +144,12 @@ def test_a_taken_port_is_said_in_one_line_before_anything_starts(up: Callable[..
     assert not (data / "postgres").exists()
 
 
+def test_a_port_that_is_none_is_said_in_one_line() -> None:
+    environment = os.environ | {"PORT": "http"}
+    refused = subprocess.run([sys.executable, "manage.py", "up"], check=False, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=60)
+    assert (refused.returncode, refused.stderr) == (1, "PORT=http is no port: take one from 1 to 65535.\n")
+
+
 def test_a_missing_secret_is_said_in_one_line(up: Callable[..., Up]) -> None:
     environment = production({"owner": "postgres://orca_owner@127.0.0.1:1/none", "redis": "redis://127.0.0.1:1/0"})
     del environment["KEY_PEPPER"]

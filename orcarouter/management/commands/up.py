@@ -150,10 +150,11 @@ class Up:
         made = json.loads(file.read_text()) if file.exists() else {}
         if made:
             rows["Sign in as"] = made["owner_email"]
-            if first and made.get("owner_password"):
-                rows["Password"] = made["owner_password"]
-            rows["Kept in"] = str(file)
+            if made.get("owner_password"):
+                rows["Password"] = made["owner_password"] if first else f"the first one is in {file}"
             rows["Relay key"] = made["relay_key"]
+            if first:
+                rows["Kept in"] = str(file)
         lines = [f"  {name:<11} {value}" for name, value in rows.items()]
         if made:
             lines += ["", "  Try it:", *_curl(self.address, made["relay_key"])]
