@@ -104,6 +104,12 @@ def test_a_session_ends_idle_or_after_seven_days(acme, gap, times, status):
     assert answer.status_code == status
 
 
+@pytest.mark.parametrize("key", ['"aaaaaaaaaaaa\\000"', '"aaaaaaaaaaaa\\351"', "a" * 5000])
+def test_a_cookie_that_is_no_sessions_key_is_nobody(db, key):
+    client = Client(headers={"Cookie": f"sessionid={key}"})
+    assert [client.get(path).status_code for path in (LOGIN, "/api/workspace/")] == [200, 401]
+
+
 def test_a_session_without_the_csrf_token_writes_nothing(acme):
     client = Client(enforce_csrf_checks=True)
     client.force_login(acme.person(Role.OWNER))
