@@ -268,7 +268,7 @@ AUDIT_FILTERS = {
 
 
 class AuditLog(WorkspaceViewSet):
-    """``/api/workspace/audit``: Developers read what concerns firewall, keys and guardrails; Admins all of it."""
+    """``/api/workspace/audit``: Developers read what concerns firewall, keys and guardrails; Admins (a token: scope ``admin``) all of it."""
 
     collection = "audit_entries"
     permissions = {"list": "workspaces.view_audit", "retrieve": "workspaces.view_audit"}
@@ -277,7 +277,7 @@ class AuditLog(WorkspaceViewSet):
 
     def get_queryset(self):
         asked = {name: self.request.query_params.get(name, "") for name in AUDIT_FILTERS}
-        return selectors.audit_entries(self.membership, **asked)
+        return selectors.audit_entries(self.membership, scoped=self.scope_lacked("workspaces.view_whole_audit") is not None, **asked)
 
     @extend_schema(
         operation_id="workspace_audit_list",

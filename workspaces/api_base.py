@@ -205,12 +205,15 @@ class WorkspaceViewSet(GenericViewSet):
 
     def require(self, permission: str) -> None:
         """Raise ``PermissionRefused`` unless the member, and the token if there is one, may."""
-        credential = self.request.auth
         if not allowed(self.membership, permission):
             raise errors.PermissionRefused(f"This needs the role {PERMISSIONS[permission].least_role.label} or above.", needs=permission)
-        scope = scope_needed(permission, reads=self.request.method in ("GET", "HEAD", "OPTIONS"))
-        if credential.scopes is not None and scope not in credential.scopes:
+        if scope := self.scope_lacked(permission):
             raise errors.PermissionRefused(f"This access token lacks the scope {scope}.", needs=permission, scope=scope)
+
+    def scope_lacked(self, permission: str) -> str | None:
+        """The scope that the request's token would need and has not; None where it has it, or where there is no token."""
+        scope, scopes = scope_needed(permission, reads=self.request.method in ("GET", "HEAD", "OPTIONS")), self.request.auth.scopes
+        return None if scopes is None or scope in scopes else scope
 
     def _refuse_unknown_query(self, request: Request) -> None:
         known = {*self.filters.get(self.action, ()), *(("limit", "cursor") if self.action == "list" else ())}

@@ -91,14 +91,14 @@ def own_tokens(workspace: Workspace, user: User) -> QuerySet[AccessToken]:
     return workspace.access_tokens.filter(user=user, revoked_at=None)
 
 
-def audit_entries(membership: Membership, *, action: str = "", actor: str = "", target: str = "") -> QuerySet[AuditEntry]:
-    """The part of the audit log this member may read, newest first.
+def audit_entries(membership: Membership, *, scoped: bool = False, action: str = "", actor: str = "", target: str = "") -> QuerySet[AuditEntry]:
+    """The part of the audit log this member may read, newest first; ``scoped`` keeps an Admin to a Developer's part.
 
     ``action`` is exact, or the beginning of one with a ``*``; ``actor`` is a person's address or number, or ``system``;
     ``target`` is ``kind`` or ``kind:id``, the kind as it is stored (``firewall.policy``).
     """
     entries = membership.workspace.audit_entries.all()
-    if not allowed(membership, "workspaces.view_whole_audit"):
+    if scoped or not allowed(membership, "workspaces.view_whole_audit"):
         seen = Q(target_kind__in=DEVELOPER_AUDIT_KINDS)
         for app in DEVELOPER_AUDIT_APPS:
             seen |= Q(target_kind__startswith=f"{app}.")

@@ -8,6 +8,7 @@ from threading import Barrier, Thread
 import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, connection, connections, transaction
+from django.test import Client
 from django.utils import timezone
 
 from firewall.models import Policy
@@ -186,6 +187,11 @@ def test_developers_read_what_concerns_their_work_and_admins_all(acme):
     assert [row["target_label"] for row in developers] == ["agent", "strict"]
     admins = acme.client(Role.ADMIN).get(AUDIT).json()["results"]
     assert [row["target_label"] for row in admins] == ["openai", "agent", "strict", "acme"]
+    # A token does what both its scopes and the role allow.
+    for scopes, of_admins in ((["read"], 0), (["read", "admin"], 4)):
+        token = acme.token(Role.ADMIN, *scopes)
+        shown = Client().get(AUDIT, headers={"Authorization": f"Bearer {token}"}).json()["results"]
+        assert sum(row["target_kind"].startswith(("workspaces.", "keys.provider")) for row in shown) == of_admins
 
 
 def test_the_log_is_filtered_by_action_actor_and_target(acme):
