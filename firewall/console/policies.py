@@ -173,7 +173,7 @@ def editor(
 ) -> HttpResponse:
     """The policy's page, or its changing part for htmx. ``editing`` is the rule whose form is open, 0 a new one."""
     wanted = request.GET.get("edit", "")
-    if editing is None and wanted.isascii() and wanted.isdigit():
+    if editing is None and wanted.isascii() and wanted.isdigit() and len(wanted) < 20:
         editing = int(wanted)
     rules = list(shown.rules.all())
     edited = next((rule for rule in rules if rule.pk == editing), None)

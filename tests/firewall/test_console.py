@@ -68,6 +68,11 @@ def test_a_refused_form_comes_back_with_what_was_typed(browser, policy):
     assert "Without control characters." in page(ruled, 422)
 
 
+def test_a_rule_that_cannot_be_opens_no_form(browser, policy):
+    for wanted in ("9" * 5000, "²", "-1"):
+        page(browser.get(f"/policies/{policy.pk}/", {"edit": wanted}))
+
+
 def test_an_edit_over_somebody_elses_is_told_and_can_be_sent_again(browser, policy):
     rule = fresh(policy).in_order[0]
     browser.post(f"/policies/{policy.pk}/set/", {"shadow_mode": "on"})
