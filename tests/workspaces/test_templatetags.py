@@ -95,6 +95,8 @@ def test_arguments_are_shown_escaped_whatever_they_hold(value, marks):
 
 def test_arguments_that_nest_without_end_are_still_shown():
     assert orca.json_view("[" * 100_000).startswith("[[[")
+    for depth in range(500, 1024):
+        assert "[" in orca.json_view("[" * depth + "]" * depth)
     deep: list = []
     for _ in range(300):
         deep = [deep]

@@ -218,7 +218,8 @@ def json_view(value: object, marks: Sequence[str] = ()) -> SafeString:
     """JSON, or a text that may be JSON cut short, as coloured and folding ``pre`` content; ``marks`` are highlighted."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            # Writing it again needs more of the stack than reading it did.
+            return _json(json.loads(value), marks or (), 0)
         except (ValueError, RecursionError):
             return highlight(value, marks)
     return _json(value, marks or (), 0)
