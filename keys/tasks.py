@@ -21,12 +21,14 @@ def tell_of_reveal(*, workspace_id: int, key_id: int, revealed_by: str, at: str,
         key = selectors.key_with_creator(workspace_id, key_id)
     if key is None or key.created_by is None:
         return
+    # A line break would begin another header, which Django refuses: then nobody would be told.
+    name = "".join(char if char.isprintable() else " " for char in key.name)
     moment = f"{datetime.fromisoformat(at):%Y-%m-%d %H:%M} UTC"
     text = (
-        f"{revealed_by} revealed the key {key.name} ({token.mask(key.token_start, key.token_end)}) of the workspace {key.workspace.name} at {moment}.\n\n"
+        f"{revealed_by} revealed the key {name} ({token.mask(key.token_start, key.token_end)}) of the workspace {key.workspace.name} at {moment}.\n\n"
         "If this was not expected, disable the key in the console and make a new one."
     )
-    send_mail(f"The key {key.name} was revealed", text, settings.DEFAULT_FROM_EMAIL, [key.created_by.email])
+    send_mail(f"The key {name} was revealed", text, settings.DEFAULT_FROM_EMAIL, [key.created_by.email])
 
 
 @shared_task

@@ -26,6 +26,14 @@ def test_the_maker_of_a_key_is_told_who_revealed_it(acme):
     assert plaintext not in sent.body
 
 
+def test_no_name_keeps_its_maker_from_being_told(acme):
+    key, _ = make_key(acme, name="agent\nBcc: me@evil.example\r\u2028")
+    tasks.tell_of_reveal(workspace_id=acme.workspace.pk, key_id=key.pk, revealed_by="admin@acme.example", at=timezone.now().isoformat())
+    (sent,) = mail.outbox
+    assert sent.subject == "The key agent Bcc: me@evil.example   was revealed"
+    assert len(sent.body.splitlines()) == 3
+
+
 def test_a_key_that_is_gone_tells_nobody(acme):
     tasks.tell_of_reveal(workspace_id=acme.workspace.pk, key_id=1, revealed_by="x", at=timezone.now().isoformat())
     assert mail.outbox == []
