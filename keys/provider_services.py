@@ -17,7 +17,7 @@ from keys.models import ProviderCredential, ProviderModel
 from workspaces import audit, errors, net, valkey, vault
 from workspaces.engine.addresses import parse_url
 from workspaces.models import User, Workspace
-from workspaces.selectors import hold
+from workspaces.selectors import hold, hold_row
 from workspaces.services import touch_config
 
 MAX_MODELS = 500
@@ -81,16 +81,18 @@ def change_provider(provider: ProviderCredential, *, changes: Mapping[str, Any],
     A stored secret stays with its address: who points a provider elsewhere gives the
     secret again, or it could be read by sending it to oneself.
     """
+    if not provider.is_demo and changes.get("base_url", provider.base_url) != provider.base_url:
+        # A lookup takes its time: nobody waits for it under the lock.
+        changes = {**changes, "base_url": vetted_base_url(changes["base_url"])}
+    hold_row(provider)
     workspace = provider.workspace
     changed = {name: value for name, value in changes.items() if name not in ("secret", "models") and getattr(provider, name) != value}
     if provider.is_demo and (set(changes) & {"secret", "models"} or set(changed) - {"enabled", "order"}):
         raise errors.Conflict("The demo provider is built in: it can be switched off and moved, not changed.")
     if "name" in changed:
         _name_is_free(workspace, changed["name"])
-    if "base_url" in changed:
-        changed["base_url"] = vetted_base_url(changed["base_url"])
-        if provider.secret_sealed and "secret" not in changes and _origin(changed["base_url"]) != _origin(provider.base_url):
-            raise errors.ValidationFailed("Give the secret again: the stored one belongs to the old address.", param="secret")
+    if "base_url" in changed and provider.secret_sealed and "secret" not in changes and _origin(changed["base_url"]) != _origin(provider.base_url):
+        raise errors.ValidationFailed("Give the secret again: the stored one belongs to the old address.", param="secret")
     payload: dict[str, object] = {name: {"from": getattr(provider, name), "to": value} for name, value in changed.items()}
     for name, value in (changed | {"updated_at": at}).items():
         setattr(provider, name, value)
@@ -108,6 +110,7 @@ def change_provider(provider: ProviderCredential, *, changes: Mapping[str, Any],
 @transaction.atomic
 def delete_provider(provider: ProviderCredential, *, actor: User | None, at: datetime) -> None:
     """Remove a provider with its secret and models; usage keeps its name."""
+    hold_row(provider)
     touch_config(provider.workspace)
     audit.record(workspace=provider.workspace, actor=actor, action="provider_delete", target=provider, at=at, payload={"base_url": provider.base_url})
     provider.delete()
@@ -116,7 +119,8 @@ def delete_provider(provider: ProviderCredential, *, actor: User | None, at: dat
 @transaction.atomic
 def move_provider(provider: ProviderCredential, *, up: bool, actor: User | None, at: datetime) -> None:
     """Swap a provider with its neighbour in the order in which they are asked; the first stays first."""
-    workspace = hold(provider.workspace_id)
+    hold_row(provider)
+    workspace = provider.workspace
     ranked = list(selectors.providers(workspace))
     place = next(index for index, each in enumerate(ranked) if each.pk == provider.pk)
     other = place - 1 if up else place + 1

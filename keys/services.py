@@ -16,7 +16,7 @@ from keys.engine import token
 from keys.models import ApiKey
 from workspaces import audit, errors, tokens, vault
 from workspaces.models import User, Workspace
-from workspaces.selectors import hold
+from workspaces.selectors import hold, hold_row
 from workspaces.services import touch_config
 
 #: How often one person may read keys again.
@@ -29,6 +29,8 @@ def create_key(workspace: Workspace, *, fields: Mapping[str, object], actor: Use
 
     A policy comes as the workspace's own row (``policy_of``).
     """
+    hold(workspace.pk)
+    _policy_stands(workspace, fields)
     plaintext = tokens.new_token(token.PREFIX, token.LENGTH)
     start, end = token.ends(plaintext)
     token_hash = vault.lookup_hash(plaintext)
@@ -41,7 +43,9 @@ def create_key(workspace: Workspace, *, fields: Mapping[str, object], actor: Use
 
 @transaction.atomic
 def change_key(key: ApiKey, *, changes: Mapping[str, object], actor: User | None, at: datetime) -> None:
-    """Change the named fields; in force on the key's next call. What is as it was leaves no entry."""
+    """Change the named fields; in force on the key's next call. What is as it was leaves no entry. ``NotFound`` for a key that is gone."""
+    hold_row(key)
+    _policy_stands(key.workspace, changes)
     before = {name: getattr(key, name) for name in changes}
     changed = {name: value for name, value in changes.items() if before[name] != value}
     if not changed:
@@ -72,7 +76,10 @@ def freeze_key(key: ApiKey, *, actor: User | None, at: datetime) -> None:
 
 @transaction.atomic
 def delete_keys(workspace: Workspace, *, keys: Iterable[ApiKey], actor: User | None, at: datetime) -> None:
-    """Remove keys for good; their events and usage stay."""
+    """Remove keys for good; their events and usage stay. All or none: ``NotFound`` when one is gone."""
+    keys = list(keys)
+    for key in keys:
+        hold_row(key)
     touch_config(workspace)
     for key in keys:
         audit.record(workspace=workspace, actor=actor, action="key_delete", target=key, at=at, payload={"key": masked(key)})
@@ -86,7 +93,7 @@ def reveal_key(key: ApiKey, *, actor: User, at: datetime) -> str:
     Raises ``RateLimited`` past ten an hour a person, ``Conflict`` where no copy is kept.
     """
     # Held before counting: two requests at once must not both be the tenth.
-    hold(key.workspace_id)
+    hold_row(key)
     if selectors.reveals_since(actor, at - REVEALS_WITHIN) >= REVEALS:
         raise errors.RateLimited(f"A person may reveal {REVEALS} keys an hour.")
     if not settings.KEEP_SEALED_KEYS or key.token_sealed is None:
@@ -118,17 +125,23 @@ def policy_of(workspace: Workspace, policy_id: int | None) -> Policy | None:
     """The policy that a key is to be bound to; None for 0 and None. Raises ``NotFound`` for another workspace's."""
     if not policy_id:
         return None
-    # Locked against a delete at the same moment, which would find no key bound yet.
-    policy = workspace.policies.select_for_update(no_key=True).filter(pk=policy_id).first()
+    policy = workspace.policies.filter(pk=policy_id).first()
     if policy is None:
         raise errors.NotFound("Not found.", param="firewall_policy_id")
     return policy
 
 
+def _policy_stands(workspace: Workspace, fields: Mapping[str, object]) -> None:
+    # Under the workspace's lock: a delete at the same moment either came first, or finds the key bound.
+    if isinstance(policy := fields.get("firewall_policy"), Policy):
+        policy_of(workspace, policy.pk)
+
+
 @transaction.atomic
 def note_last_use(workspace: Workspace, *, at: datetime) -> None:
     """Copy each key's last use out of its recent usage, whose rows go with time. Repeats change nothing."""
-    for key_id, used_at in selectors.last_uses(workspace, since=at - timedelta(days=2)).items():
+    # In one order, as a task may run twice at once.
+    for key_id, used_at in sorted(selectors.last_uses(workspace, since=at - timedelta(days=2)).items()):
         workspace.api_keys.filter(pk=key_id).filter(Q(accessed_at=None) | Q(accessed_at__lt=used_at)).update(accessed_at=used_at)
 
 

@@ -2,8 +2,9 @@
 
 from datetime import datetime
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import connections
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 
 from workspaces import tenancy, vault
 from workspaces.errors import NotFound
@@ -76,6 +77,18 @@ def hold(workspace_id: int) -> Workspace:
     if held is None:
         raise NotFound("No such workspace.")
     return held
+
+
+def hold_row(row: Model) -> None:
+    """``hold`` the workspace of a row that was read before, and read the row again. Raises ``NotFound`` when it is gone.
+
+    First of all in a change: rows locked before the workspace and after it make two changes wait in a circle.
+    """
+    hold(row.workspace_id)  # type: ignore[attr-defined]
+    try:
+        row.refresh_from_db()
+    except ObjectDoesNotExist as error:
+        raise NotFound("Not found.") from error
 
 
 def members(workspace: Workspace) -> QuerySet[Membership]:

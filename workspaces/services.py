@@ -184,7 +184,7 @@ def invite(workspace: Workspace, *, email: str, role: Role, actor: User, at: dat
 @transaction.atomic
 def revoke_invitation(invitation: Invitation, *, actor: User, at: datetime) -> None:
     """Raises ``Conflict`` for an invitation that was accepted, revoked or has expired."""
-    workspace = invitation.workspace
+    workspace = selectors.hold(invitation.workspace_id)
     if not selectors.open_invitations(workspace, at).filter(pk=invitation.pk).update(revoked_at=at):
         raise Conflict("This invitation is not open any more.")
     invitation.revoked_at = at
@@ -277,6 +277,7 @@ def create_access_token(workspace: Workspace, *, user: User, name: str, scopes: 
 @transaction.atomic
 def revoke_access_token(token: AccessToken, *, actor: User | None, at: datetime) -> None:
     """End a token now. Revoking it again changes nothing."""
+    selectors.hold(token.workspace_id)
     if token.workspace.access_tokens.filter(pk=token.pk, revoked_at=None).update(revoked_at=at):
         token.revoked_at = at
         audit.record(workspace=token.workspace, actor=actor, action="access_token_revoke", target=token, at=at)

@@ -15,6 +15,7 @@ from workspaces import errors
 from workspaces.api import PAGING, a_page_of
 from workspaces.api_base import ApiRequest, WorkspaceViewSet, row_id
 from workspaces.authentication import signed_in_lately
+from workspaces.selectors import hold_row
 
 FILTERS = {"q", "keyword", "status", "environment", "firewall_policy_id"}
 NO_STORE = {"Cache-Control": "no-store"}
@@ -113,6 +114,8 @@ class Keys(WorkspaceViewSet):
 
     def _change(self, key: ApiKey, sent: object) -> Response:
         changes = self._body(sent, partial=True).as_fields(self.workspace)
+        # What is permitted is judged by the key as it will be changed, not as it was read.
+        hold_row(key)
         self._may_set(changes, key=key)
         services.change_key(key, changes=changes, actor=self.request.user, at=timezone.now())
         return Response(self._shown([key])[0])
