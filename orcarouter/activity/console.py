@@ -14,10 +14,11 @@ from django.views.decorators.http import require_GET
 from firewall import selectors as firewall
 from firewall.models import Event
 from firewall.selectors import event_place
+from keys.models import Usage
 from orcarouter.activity.selectors import start, totals
 from orcarouter.activity.selectors.finds import search as find
 from orcarouter.activity.selectors.runs import Run, RunFilter, run_page, runs_named
-from orcarouter.activity.selectors.traces import Call, calls_of, span_of
+from orcarouter.activity.selectors.traces import Call, calls_of, span_of, tools_of
 from workspaces.api_base import PAGE_SIZE, row_id, write_cursor
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, ValidationFailed
@@ -29,6 +30,10 @@ WORDS = {"24h": "24 h", "7d": "7 days", "30d": "30 days"}
 CHARTED = ("allow", "audit", "deny", "observe")
 MOST_OF_QUERY = 200
 MOST_OF_A_GLIMPSE = 60
+#: Tools of a run that its page names at once; the others unfold.
+MOST_TOOLS = 10
+#: What a timeline may be narrowed to.
+SHOWN = {"": "All steps", "called": "Tool calls", "denied": "Denied"}
 
 
 # --- Overview ---------------------------------------------------------------------------------------------------------
@@ -129,6 +134,7 @@ class Step:
     href: str = ""
     tokens: int | None = None
     cost_micro_usd: int | None = None
+    is_offer: bool = False
 
     @property
     def is_tool(self) -> bool:
@@ -146,9 +152,17 @@ def run(request: ConsoleRequest, key_id: int, run_id: str) -> HttpResponse:
     calls, later = calls_of(request.workspace, shown, after=after)
     gap = timedelta(seconds=firewall.settings_of(request.workspace).run_gap_seconds)
     span = span_of(shown, calls)
+    show = request.GET.get("show", "")
+    if show not in SHOWN:
+        raise ValidationFailed("There is no such view of a run.", param="show")
+    tools = tools_of(request.workspace, shown)
     context = {
         "run": shown,
-        "steps": [step for call in calls for step in _steps(shown, call)],
+        "steps": [step for call in calls for step in _steps(shown, call) if _is_shown(step, show)],
+        "show": show,
+        "views": list(SHOWN.items()),
+        "tools": tools[:MOST_TOOLS],
+        "more_tools": tools[MOST_TOOLS:],
         "span_ms": int(span.total_seconds() * 1000),
         "is_open": shown.last_seen_at is not None and timezone.now() - shown.last_seen_at < gap,
         "later": write_cursor(later, backwards=False) if later else "",
@@ -157,6 +171,15 @@ def run(request: ConsoleRequest, key_id: int, run_id: str) -> HttpResponse:
         "policy": request.workspace.policies.filter(api_keys=key_id).first(),
     }
     return TemplateResponse(request, "activity/run.html", context)
+
+
+def _is_shown(step: Step, show: str) -> bool:
+    match show:
+        case "called":
+            return step.is_tool and not step.is_offer
+        case "denied":
+            return step.is_tool and step.verdict == "deny"
+    return True
 
 
 def _steps(run: Run, call: Call) -> list[Step]:
@@ -171,21 +194,27 @@ def _call_step(run: Run, call: Call, level: int) -> Step:
     if usage is None:
         return Step("Call", "no usage was recorded", level, True, "deny" if refused else "", _since(run, call.first), None)
     known = [tokens for tokens in (usage.prompt_tokens, usage.completion_tokens) if tokens is not None]
-    outcome = "" if usage.outcome == "completed" else f" · {usage.outcome.replace('_', ' ')}{f' ({usage.error_code})' if usage.error_code else ''}"
     name = "Refused call" if refused else "Model call"
+    outcome = "" if refused or usage.outcome == "completed" else f" · {_outcome_in_words(usage)}"
     detail = f"{usage.model_name or 'no model'}{outcome}"
     return Step(
         name, detail, level, True, "deny" if refused else "", _since(run, usage), usage.latency_ms, "", sum(known) if known else None, usage.cost_micro_usd
     )
 
 
+def _outcome_in_words(usage: Usage) -> str:
+    """As in ``failed: provider error``."""
+    outcome, code = usage.outcome.replace("_", " "), (usage.error_code or "").replace("upstream", "provider").replace("_", " ")
+    return f"{outcome}: {code}" if code else outcome
+
+
 def _event_steps(run: Run, event: Event, level: int) -> list[Step]:
     href = reverse("console:event", args=[event.pk]) + f"?run_id={run.id}"
-    verb = "offered" if event.surface == "inbound" else ""
-    if event.tool_name is None:
-        return [Step(f"{len(event.tools)} tools offered", ", ".join(event.tools[:6]), level, False, event.verdict, _since(run, event), None, href)]
-    detail = verb or _first_value(event.args_summary)
-    return [Step(event.tool_name, detail, level, False, event.verdict, _since(run, event), None, href)]
+    is_offer = event.surface == "inbound"
+    name, detail = event.tool_name, "offered" if is_offer else _first_value(event.args_summary)
+    if name is None:
+        name, detail = f"{len(event.tools)} tools offered", ", ".join(event.tools[:6])
+    return [Step(name, detail, level, False, event.verdict, _since(run, event), None, href, is_offer=is_offer)]
 
 
 def _first_value(args_summary: str | None) -> str:

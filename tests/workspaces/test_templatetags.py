@@ -63,6 +63,11 @@ def test_durations_keep_two_units_at_most(milliseconds, words):
     assert orca.duration(milliseconds) == words
 
 
+def test_a_short_bar_at_the_very_end_stays_on_its_track():
+    assert (orca.bar_from(67_000, 67_008), orca.bar_of(8, 67_008)) == ("99.40%", "0.60%")
+    assert (orca.bar_from(250, 1_000), orca.bar_of(500, 1_000)) == ("25.00%", "50.00%")
+
+
 def test_counts_stay_short():
     assert [orca.compact(n) for n in (0, 18_402, 250_000, 1_200_000, 3_000_000_000, None)] == ["0", "18,402", "250 k", "1.2 M", "3 G", "–"]
 

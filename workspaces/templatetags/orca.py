@@ -104,10 +104,20 @@ def share_of(part: float | None, whole: float | None) -> str:
     return f"{min(max(100 * (part or 0) / whole, 0), 100):.2f}%" if whole else "0%"
 
 
+#: Percent of a bar's track that every bar takes, however short: enough to see.
+THINNEST = 0.6
+
+
 @register.filter
 def bar_of(part: float | None, whole: float | None) -> str:
     """Like ``share_of``, but never too thin to see."""
-    return max(share_of(part, whole), "0.60%", key=lambda length: float(length.removesuffix("%")))
+    return max(share_of(part, whole), f"{THINNEST:.2f}%", key=lambda length: float(length.removesuffix("%")))
+
+
+@register.filter
+def bar_from(start: float | None, whole: float | None) -> str:
+    """Where such a bar begins: one at the very end is still on its track."""
+    return min(share_of(start, whole), f"{100 - THINNEST:.2f}%", key=lambda length: float(length.removesuffix("%")))
 
 
 @register.filter

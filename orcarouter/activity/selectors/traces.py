@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
+from django.db.models import Count
+
 from firewall.models import Event
 from keys.models import Usage
 from orcarouter.activity.selectors.runs import Run
@@ -27,6 +29,32 @@ class Call:
     @property
     def first(self) -> Event | Usage:
         return self.usage or self.events[0]
+
+
+@dataclass(slots=True)
+class ToolUse:
+    """How often a run offered a tool to its model, how often the model called it, and how often either was denied."""
+
+    name: str
+    offered: int = 0
+    called: int = 0
+    denied: int = 0
+
+
+def tools_of(workspace: Workspace, run: Run) -> list[ToolUse]:
+    """The run's tools, what was called most first, what was only offered last."""
+    uses: dict[str, ToolUse] = {}
+    events = workspace.events.filter(agent_run_id=run.id, key_id=run.key_id).order_by()
+    for tool, group, surface, verdict, count in events.values_list("tool_name", "tools", "surface", "verdict").annotate(count=Count("*")):
+        for name in [tool] if tool else group:
+            use = uses.setdefault(name, ToolUse(name))
+            if surface == "inbound":
+                use.offered += count
+            else:
+                use.called += count
+            if verdict == "deny":
+                use.denied += count
+    return sorted(uses.values(), key=lambda use: (-use.called, -use.denied, use.name))
 
 
 def calls_of(workspace: Workspace, run: Run, *, after: UUID | None = None, limit: int = PAGE) -> tuple[list[Call], UUID | None]:

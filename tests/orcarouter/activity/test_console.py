@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from orcarouter.activity.selectors import totals
+from orcarouter.activity.selectors.runs import Run
+from orcarouter.activity.selectors.traces import tools_of
 from tests.factories.activity import UsageFactory
 from tests.factories.firewall import EventFactory, make_policy
 from workspaces import tenancy
@@ -88,6 +90,28 @@ def test_a_run_is_listed_and_opens_as_a_timeline(acme, browser):
         assert words in opened, words
 
 
+def test_a_run_tells_what_its_tools_did_and_narrows_to_calls_and_denials(acme, browser):
+    shared = {"workspace": acme.workspace, "agent_run_id": "trip", "request_id": UsageFactory(workspace=acme.workspace, agent_run_id="trip").request_id}
+    EventFactory(**shared, surface="inbound", tool_name=None, tools=["web.search", "kb.read", "x" * 128], verdict="allow")
+    EventFactory(**shared, surface="response", tool_name="web.search", verdict="allow", args_summary='{"q": "tides"}')
+    EventFactory(**shared, surface="response", tool_name="shell.exec", verdict="deny", args_summary='{"command": "rm"}')
+    of_run = Run(id="trip", key_id=1)
+
+    with tenancy.scope(acme.workspace.pk):
+        uses = [(use.name[:10], use.offered, use.called, use.denied) for use in tools_of(acme.workspace, of_run)]
+    assert uses == [("shell.exec", 0, 1, 1), ("web.search", 1, 1, 0), ("kb.read", 1, 0, 0), ("x" * 10, 1, 0, 0)]
+    everything, called, denied = (page(browser.get("/runs/1/trip/", {"show": show})) for show in ("", "called", "denied"))
+    assert [words in everything for words in ("Model call", "3 tools offered", "tides", ">rm<")] == [True] * 4
+    assert [words in called for words in ("Model call", "3 tools offered", "tides", ">rm<")] == [False, False, True, True]
+    assert [words in denied for words in ("Model call", "3 tools offered", "tides", ">rm<")] == [False, False, False, True]
+
+
+def test_a_failed_call_says_so_in_words(acme, browser):
+    UsageFactory(workspace=acme.workspace, agent_run_id="trip", outcome="failed", error_code="upstream_error")
+
+    assert "failed: provider error" in page(browser.get("/runs/1/trip/"))
+
+
 def test_overview_is_for_members_and_runs_for_developers(acme):
     UsageFactory(workspace=acme.workspace, agent_run_id="trip")
     member = acme.client(Role.MEMBER)
@@ -121,9 +145,11 @@ def test_search_finds_by_name_part_and_id_what_the_role_may_read(acme, rival, br
     assert "needle-run" not in member
 
 
-@pytest.mark.parametrize("path", ["/?range=1y", "/?environment=%00", "/runs/?verdict=maybe", "/runs/?key_id=x", "/runs/?cursor=x", "/runs/?environment=%00"])
+@pytest.mark.parametrize(
+    "path", ["/?range=1y", "/?environment=%00", "/runs/?verdict=maybe", "/runs/?key_id=x", "/runs/?cursor=x", "/runs/?environment=%00", "/runs/1/trip/?show=x"]
+)
 def test_a_parameter_that_says_nothing_usable_is_a_bad_request(acme, browser, path):
-    UsageFactory(workspace=acme.workspace)
+    UsageFactory(workspace=acme.workspace, agent_run_id="trip")
     assert browser.get(path).status_code == 400
 
 
