@@ -102,6 +102,13 @@ class UnknownField(OrcaError):
     code = "unknown_field"
 
 
+class ModelPriceError(OrcaError):
+    """Under a ceiling, and the model has no price: what the call may cost cannot be told."""
+
+    code = "model_price_error"
+    headers = {"x-should-retry": "false"}
+
+
 class RequestLoop(OrcaError):
     code = "request_loop"
 

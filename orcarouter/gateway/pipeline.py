@@ -8,20 +8,23 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import NoReturn
+from functools import partial
+from typing import Any, NoReturn
 
 import orjson
 from django.conf import settings
 
 from firewall.engine import advertised
-from firewall.engine.decide import decide
+from firewall.engine.decide import decide, decide_request
 from firewall.engine.types import Decision, Policy, ReasonCode, RunState, Surface, ToolCall, Verdict
 from keys.engine import scope
 from keys.engine.grant import Grant
 from keys.engine.token import is_well_formed
 from keys.models import UsageSource
 from orcarouter.gateway import correlate, record, runs
+from orcarouter.gateway.cost import estimate_micro_usd
 from orcarouter.gateway.engine import answer, gate, openai, pricing
 from orcarouter.gateway.engine.calls import AS_IT_CAME, EmittedCall, Ruling, Usage
 from orcarouter.gateway.engine.exchange import Exchange, Refusal, fingerprint, message_digests
@@ -37,6 +40,9 @@ _PEPPER = settings.KEY_PEPPER.encode()
 #: A body of this size is parsed beside the event loop: the worst of 20 MiB takes a second.
 LARGE_BODY_BYTES = 256 * 1024
 _PARSERS = ThreadPoolExecutor(2, thread_name_prefix="orca-parse")
+COST_STORE_DOWN = Decision(
+    Verdict.DENY, "what the run has spent cannot be told just now, so no capped call is let through", ReasonCode.COST_STORE_DOWN, risk_score=60
+)
 TOO_LARGE = Decision(Verdict.DENY, "the tool call is larger than the gateway will hold", ReasonCode.RESPONSE_TOO_LARGE, risk_score=80)
 
 
@@ -99,14 +105,40 @@ async def chat_completions(state: State, upstream: Upstream, request: Request) -
     body = await request.read_body()
     exchange = _parse(body) if len(body) < LARGE_BODY_BYTES else await asyncio.get_running_loop().run_in_executor(_PARSERS, _parse, body)
     lineage = _lineage(request, grant, exchange, correlation, started_at)
-    current, admission = await state.admit(token_hash, grant, lineage)
+    current, admission = await state.admit(token_hash, grant, lineage, partial(_claim, request, exchange, started_at))
     require(request, current, exchange.model)
     assert current is not None
     if exchange.model not in current.models:
         raise errors.ModelNotFound(f"The model {exchange.model!r} does not exist or no provider offers it.", param="model")
     source = "key" if current.one_run_an_hour and correlation.agent_run_id is None else lineage.source
     call = record.Call(request.id, started_at, started, correlation, current, exchange, admission.run_id, source, lineage.digests[0], lineage.fingerprint)
-    await Relay(state, upstream, request, call, RunState(admission.calls, admission.cost_micro_usd)).run()
+    await Relay(state, upstream, request, call, admission).run()
+
+
+def _claim(request: Request, exchange: Exchange, at: datetime, grant: Grant) -> runs.Claim | None:
+    """What the call is to hold against the least cap that it meets: what it may cost at most. None where no cap is met."""
+    policy = grant.policy
+    routes = grant.models.get(exchange.model)
+    if policy is None or not policy.has_caps or not routes or _scope_refusal(request, grant, exchange.model) is not None:
+        return None
+    amount = estimate_micro_usd(routes, exchange, at=at)
+    if amount is None:
+        # Without a price there is nothing to hold; under a cap the judgement refuses the call.
+        return None
+    unspent = RunState()
+    decisions = [decide_request(policy, unspent), *advertised.decide_advertised(policy, exchange.tools, unspent)]
+    caps = [cap.cap_micro_usd for decision in decisions if decision for cap in decision.caps]
+    deadline = at.timestamp() + settings.UPSTREAM_TOTAL_SECONDS + 60
+    return runs.Claim(min(caps), amount, request.id, int(deadline * 1000)) if caps else None
+
+
+def _run_state(grant: Grant, exchange: Exchange, admission: runs.Admission, at: datetime) -> RunState:
+    """The run as the judgement sees it; the estimate matters, and is made, only under a cap."""
+    policy = grant.policy
+    is_capped = policy is not None and policy.has_caps
+    estimate = estimate_micro_usd(grant.models[exchange.model], exchange, at=at) if is_capped else 0
+    at_ms = int(at.timestamp() * 1000)
+    return RunState(admission.calls, admission.cost_micro_usd, admission.reserved_micro_usd, estimate, at_ms=at_ms)
 
 
 def _lineage(request: Request, grant: Grant, exchange: Exchange, correlation: correlate.Correlation, at: datetime) -> runs.Lineage:
@@ -128,8 +160,10 @@ def _ruling(decision: Decision) -> Ruling:
 class Relay:
     """An admitted call: judged, sent, judged again on its way back, recorded at each step."""
 
-    def __init__(self, state: State, upstream: Upstream, request: Request, call: record.Call, run: RunState) -> None:
-        self.state, self.upstream, self.request, self.call, self.run_state = state, upstream, request, call, run
+    def __init__(self, state: State, upstream: Upstream, request: Request, call: record.Call, admission: runs.Admission) -> None:
+        self.state, self.upstream, self.request, self.call = state, upstream, request, call
+        self.run_state = _run_state(call.grant, call.exchange, admission, call.started_at)
+        self.is_blind = admission.is_blind
         self.policy: Policy | None = call.grant.policy
         self.observes = call.grant.observe_mode
         self.judges = self.policy is not None or self.observes
@@ -181,19 +215,29 @@ class Relay:
         exchange, policy = self.call.exchange, self.policy
         if policy and self._refuses_unknown_fields(policy) and (unknown := openai.unknown_fields(exchange)):
             await self._block(errors.UnknownField(f"The policy {policy.name!r} lets no unknown field through: {unknown[0]}", param=unknown[0]))
+        if whole := self._judge_whole():
+            await self._refuse(whole, record.request(self.call, whole, datetime.now(UTC)))
         decisions = advertised.decide_advertised(policy, exchange.tools, self.run_state, observe_mode=self.observes)
         events = record.advertised(self.call, advertised.rows(exchange.tools, decisions), datetime.now(UTC))
         refused = advertised.named_refusal(policy, exchange.tools, decisions)
         if refused is None:
             return events
         name, decision = refused
-        error = errors.FirewallBlocked(
-            f'tool "{advertised.escaped(name)}" blocked by firewall: {decision.reason}',
-            reason_code=decision.reason_code,
-            factors=list(decision.factors),
-            risk_score=decision.risk_score,
-        )
-        await self._block(error, events)
+        await self._refuse(decision, events, f'tool "{advertised.escaped(name)}"')
+
+    def _judge_whole(self) -> Decision | None:
+        """The decision that refuses the request itself, whatever its tools; None if nothing does."""
+        policy = self.policy
+        if self.is_blind and policy is not None and policy.has_caps and not policy.shadow_mode:
+            return replace(COST_STORE_DOWN, policy_id=policy.id, policy_name=policy.name, policy_version=policy.version)
+        decision = decide_request(policy, self.run_state)
+        return decision if decision is not None and decision.blocks else None
+
+    async def _refuse(self, decision: Decision, events: Sequence[dict], what: str = "request") -> NoReturn:
+        message = f"{what} blocked by firewall: {decision.reason}"
+        metadata: dict[str, Any] = {"reason_code": decision.reason_code, "factors": list(decision.factors), "risk_score": decision.risk_score}
+        kind = errors.ModelPriceError if decision.reason_code is ReasonCode.PRICE_UNKNOWN else errors.FirewallBlocked
+        await self._block(kind(message, **metadata), events)
 
     @staticmethod
     def _refuses_unknown_fields(policy: Policy) -> bool:

@@ -1,17 +1,17 @@
 """What is written of a call: rows of the event and usage tables as plain dicts, in the recorder's columns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from firewall.engine.advertised import Row
 from firewall.engine.summary import summarise
-from firewall.engine.types import Decision, Surface, Verdict
-from keys.engine.grant import Grant, Price, Route
+from firewall.engine.types import Decision, Surface, ToolCall, Verdict
+from keys.engine.grant import Grant, Route
 from keys.models import UsageSource
 from orcarouter.gateway import metrics
 from orcarouter.gateway.correlate import Correlation
-from orcarouter.gateway.engine import pricing
+from orcarouter.gateway.cost import cost_micro_usd
 from orcarouter.gateway.engine.calls import EmittedCall, Usage
 from orcarouter.gateway.engine.exchange import Exchange, shown
 from workspaces.ids import uuid7
@@ -54,30 +54,44 @@ class Call:
         }
 
 
+def request(call: Call, decision: Decision, at: datetime) -> list[dict]:
+    """The one event of a request that was refused for itself, not for one of its tools."""
+    return [_event(call.shared, decision, Surface.INBOUND, at, ())]
+
+
 def advertised(call: Call, rows: Sequence[Row], at: datetime) -> list[dict]:
     """One event a row: a decision for one tool, or one shared by several."""
-    return [_event(call, row.decision, Surface.INBOUND, at, row.tools) for row in rows]
+    return [_event(call.shared, row.decision, Surface.INBOUND, at, row.tools) for row in rows]
 
 
 def emitted(call: Call, calls: Sequence[EmittedCall], decisions: Sequence[Decision], at: datetime) -> list[dict]:
-    """One event for each tool call of an answer, with what is kept of its arguments: of the clean ones where they were sanitized."""
+    """One event for each tool call of an answer, with what is kept of its arguments."""
     found = []
     for called, decision in zip(calls, decisions, strict=True):
         if not decision.is_recorded:
             continue
-        row = _event(call, decision, Surface.RESPONSE, at, (called.name,))
-        arguments = decision.arguments if decision.verdict is Verdict.SANITIZE else None
-        summary = summarise(called.arguments if arguments is None else arguments)
-        row["args_summary"], row["args_hash"] = summary.text, summary.digest
-        found.append(row)
+        found.append(_event(call.shared, decision, Surface.RESPONSE, at, (called.name,)) | _kept(called.arguments, decision))
     return found
 
 
-def _event(call: Call, decision: Decision, surface: Surface, at: datetime, tools: Sequence[str]) -> dict:
-    metrics.decisions_of(surface, decision.verdict).inc(len(tools))
+def evaluated(shared: Mapping[str, object], called: ToolCall, arguments: str | None, decision: Decision, at: datetime) -> dict:
+    """The event of a call that its maker asked about, with ``shared`` for what it belongs to; ``arguments`` None where none were given."""
+    row = {**_event(shared, decision, called.surface, at, (called.name,)), "source": "evaluate"}
+    return row if arguments is None else row | _kept(arguments, decision)
+
+
+def _kept(arguments: str, decision: Decision) -> dict:
+    """What is kept of a call's arguments: of the clean ones where they were sanitized."""
+    clean = decision.arguments if decision.verdict is Verdict.SANITIZE else None
+    summary = summarise(arguments if clean is None else clean)
+    return {"args_summary": summary.text, "args_hash": summary.digest}
+
+
+def _event(shared: Mapping[str, object], decision: Decision, surface: Surface, at: datetime, tools: Sequence[str]) -> dict:
+    metrics.decisions_of(surface, decision.verdict).inc(len(tools) or 1)
     names = [shown(name) for name in tools]
     return {
-        **call.shared,
+        **shared,
         "id": uuid7(),
         "occurred_at": at,
         "source": "relay",
@@ -128,37 +142,4 @@ def usage(call: Call, *, outcome: str, status: int, used: Usage, source: UsageSo
 def _cost(call: Call, used: Usage) -> int | None:
     if used == NOTHING:
         return 0
-    route = call.route
-    if route is None:
-        return None
-    price = route.price
-    if price is None or (price.input_per_million_micro_usd is not None and price.output_per_million_micro_usd is not None):
-        return _cost_of(call, route, used)
-    # One side has a price of our own, the other the list price: each is counted for itself.
-    costs = [_cost_of(call, route, side) for side in _sides(used)]
-    return None if None in costs else sum(cost for cost in costs if cost)
-
-
-def _cost_of(call: Call, route: Route, used: Usage) -> int | None:
-    override = _override(route.price, used)
-    return pricing.cost_micro_usd(route.upstream_model, used, at=call.started_at, override=override, base_url=None if route.is_demo else route.base_url)
-
-
-def _override(price: Price | None, used: Usage) -> pricing.ModelPrice | None:
-    """Our own price, if it has one for each side that was used."""
-    if price is None:
-        return None
-    sides = ((price.input_per_million_micro_usd, used.input_tokens), (price.output_per_million_micro_usd, used.output_tokens))
-    if any(own is None and tokens for own, tokens in sides):
-        return None
-    return pricing.ModelPrice(price.input_per_million_micro_usd or 0, price.output_per_million_micro_usd or 0)
-
-
-def _sides(used: Usage) -> tuple[Usage, Usage]:
-    asked = Usage(
-        input_tokens=used.input_tokens,
-        cached_tokens=used.cached_tokens,
-        cache_write_tokens=used.cache_write_tokens,
-        input_audio_tokens=used.input_audio_tokens,
-    )
-    return asked, Usage(output_tokens=used.output_tokens, reasoning_tokens=used.reasoning_tokens, output_audio_tokens=used.output_audio_tokens)
+    return cost_micro_usd(call.route, used, at=call.started_at) if call.route else None

@@ -13,21 +13,23 @@ MAX_PREFIXES = 32
 RUN_TTL_SECONDS = 24 * 3600
 
 # KEYS[1] version of the workspace. ARGV: the caller's version, whether PostgreSQL has just confirmed it (1), key id,
-# now in ms, gap in ms, ttl in s, run id given ('' to derive), candidate run id, fingerprint, number of digests,
-# digests (longest first; the first is this call's own). Answers {version, dirty, run, state, calls, cost}; state is
-# 'known', 'new', 'cold' (the ledger must be asked first) or 'stale' (the configuration must). The last two change nothing.
+# now in ms, gap in ms, ttl in s, run id given ('' to derive), candidate run id, fingerprint, the claim (the least cap of the
+# run in micro-USD or '', its amount, its id, its deadline in ms), number of digests, digests (longest first; the first is
+# this call's own). Answers {version, dirty, run, state, calls, cost, reserved, held}; state is 'known', 'new', 'cold' (the
+# ledger must be asked first) or 'stale' (the configuration must): these two change nothing, nor does a call without digests.
+# ``reserved`` is what calls in flight hold, this one not among them; ``held`` is 1 when this one's claim fitted and stands.
 ADMIT = """
 local space = string.sub(KEYS[1], 1, -8)
 local version = redis.call('HMGET', KEYS[1], 'v', 'dirty')
 if ARGV[2] ~= '1' then
   if tonumber(version[2] or 0) > 0 or not version[1] or tonumber(version[1]) ~= tonumber(ARGV[1]) then
-    return {version[1], version[2], '', 'stale', 0, 0}
+    return {version[1], version[2], '', 'stale', 0, 0, 0, 0}
   end
 elseif tonumber(version[1] or 0) < tonumber(ARGV[1]) then
   redis.call('HSET', KEYS[1], 'v', ARGV[1])
 end
 local key, now, gap, ttl = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local given, candidate, fingerprint, count = ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10])
+local given, candidate, fingerprint, count = ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[14])
 local function run_key(run) return space .. 'run:' .. key .. ':' .. run end
 local function alive(run)
   if not run then return false end
@@ -39,7 +41,7 @@ if given ~= '' then
   if redis.call('HEXISTS', run_key(given), 'last') == 0 then state = 'cold' end
 else
   for i = 1, count do
-    local found = redis.call('GET', space .. 'context:' .. key .. ':' .. ARGV[10 + i])
+    local found = redis.call('GET', space .. 'context:' .. key .. ':' .. ARGV[14 + i])
     if alive(found) then run = found break end
   end
   if run == '' then
@@ -51,16 +53,32 @@ else
     state = redis.call('EXISTS', space .. 'warm:' .. key) == 1 and 'new' or 'cold'
   end
 end
-if state == 'cold' then return {version[1], version[2], run, state, 0, 0} end
+if state == 'cold' then return {version[1], version[2], run, state, 0, 0, 0, 0} end
 local counters = redis.call('HMGET', run_key(run), 'calls', 'cost')
+local reserved, held = 0, 0
+if ARGV[10] ~= '' then
+  local claims = run_key(run) .. ':claims'
+  local open = redis.call('HGETALL', claims)
+  for i = 1, #open, 2 do
+    local deadline, amount = string.match(open[i + 1], '(%d+):(%d+)')
+    if tonumber(deadline) < now then redis.call('HDEL', claims, open[i])
+    elseif open[i] ~= ARGV[12] then reserved = reserved + tonumber(amount) end
+  end
+  if tonumber(counters[2] or 0) + reserved + tonumber(ARGV[11]) <= tonumber(ARGV[10]) then
+    redis.call('HSET', claims, ARGV[12], ARGV[13] .. ':' .. ARGV[11])
+    redis.call('EXPIRE', claims, ttl)
+    held = 1
+  end
+end
+if count == 0 then return {version[1], version[2], run, state, tonumber(counters[1] or 0), tonumber(counters[2] or 0), reserved, held} end
 redis.call('HINCRBY', run_key(run), 'calls', 1)
 redis.call('HSET', run_key(run), 'last', now)
 redis.call('EXPIRE', run_key(run), ttl)
 if given == '' then
-  redis.call('SET', space .. 'context:' .. key .. ':' .. ARGV[11], run, 'PX', gap)
+  redis.call('SET', space .. 'context:' .. key .. ':' .. ARGV[15], run, 'PX', gap)
   redis.call('SET', space .. 'fingerprint:' .. key .. ':' .. fingerprint, run, 'PX', gap)
 end
-return {version[1], version[2], run, state, tonumber(counters[1] or 0), tonumber(counters[2] or 0)}
+return {version[1], version[2], run, state, tonumber(counters[1] or 0), tonumber(counters[2] or 0), reserved, held}
 """
 
 # KEYS[1] as above. ARGV: key id, gap in ms, ttl in s, whether that is all there is of this key's derived runs (1), number of
@@ -81,22 +99,40 @@ if ARGV[4] == '1' then redis.call('SET', space .. 'warm:' .. key, 1, 'EX', ttl) 
 return 1
 """
 
-# KEYS[1] a run's counters, ARGV[1] the cost of a finished call. A run that Valkey has lost is counted by the ledger alone.
-SETTLE = "if redis.call('HEXISTS', KEYS[1], 'last') == 1 then redis.call('HINCRBY', KEYS[1], 'cost', ARGV[1]) end"
+# KEYS[1] a run's counters. ARGV: the cost of a finished call, the id of its claim, which ends with it. A run that Valkey has
+# lost is counted by the ledger alone.
+SETTLE = """
+redis.call('HDEL', KEYS[1] .. ':claims', ARGV[2])
+if redis.call('HEXISTS', KEYS[1], 'last') == 1 then redis.call('HINCRBY', KEYS[1], 'cost', ARGV[1]) end
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """What is known of a call's run before Valkey or the ledger is asked. ``run_id`` None: to be derived."""
+    """What is known of a call's run before Valkey or the ledger is asked. ``run_id`` None: to be derived.
+
+    Without ``digests`` the call only looks at the run, and changes nothing. ``key_id``: whose run it is, None the asking key's.
+    """
 
     run_id: str | None
     candidate: str
     fingerprint: str
     digests: tuple[str, ...]
+    key_id: int | None = None
 
     @property
     def source(self) -> str:
         return "derived" if self.run_id is None else "header"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a call may cost at most, to be held against the least cap of its run until it is settled or its deadline passes."""
+
+    cap_micro_usd: int
+    amount_micro_usd: int
+    id: str
+    deadline_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +142,13 @@ class Admission:
     run_id: str
     calls: int
     cost_micro_usd: int
+    reserved_micro_usd: int = 0
+    #: The claim stands. False without a claim, and where it did not fit.
+    is_held: bool = False
     is_cold: bool = False
     is_stale: bool = False
+    #: The run's spending cannot be told: Valkey is away.
+    is_blind: bool = False
     version: int | None = None
 
 
@@ -124,8 +165,9 @@ def run_key(workspace_id: int, key_id: int, run_id: str) -> str:
     return f"{space(workspace_id)}run:{key_id}:{run_id}"
 
 
-def arguments(version: int, lineage: Lineage, *, is_confirmed: bool, key_id: int, now_ms: int, gap_seconds: int) -> list[str | int]:
+def arguments(version: int, lineage: Lineage, claim: Claim | None, *, is_confirmed: bool, key_id: int, now_ms: int, gap_seconds: int) -> list[str | int]:
     """ARGV of ``ADMIT``."""
+    claimed = (claim.cap_micro_usd, claim.amount_micro_usd, claim.id, claim.deadline_ms) if claim else ("", "", "", "")
     fixed: list[str | int] = [
         version,
         int(is_confirmed),
@@ -136,6 +178,7 @@ def arguments(version: int, lineage: Lineage, *, is_confirmed: bool, key_id: int
         lineage.run_id or "",
         lineage.candidate,
         lineage.fingerprint,
+        *claimed,
     ]
     return [*fixed, len(lineage.digests), *lineage.digests]
 
@@ -152,9 +195,17 @@ def seeds(
 
 def read(reply: Sequence) -> Admission:
     """The reply of ``ADMIT`` as values."""
-    version, dirty, run_id, state, calls, cost = reply
-    known = settled_version(version, dirty)
-    return Admission(run_id.decode(), int(calls), int(cost), is_cold=state == b"cold", is_stale=state == b"stale", version=known)
+    version, dirty, run_id, state, calls, cost, reserved, held = reply
+    return Admission(
+        run_id.decode(),
+        int(calls),
+        int(cost),
+        reserved_micro_usd=int(reserved),
+        is_held=bool(held),
+        is_cold=state == b"cold",
+        is_stale=state == b"stale",
+        version=settled_version(version, dirty),
+    )
 
 
 def settled_version(version: bytes | None, dirty: bytes | None) -> int | None:
@@ -162,6 +213,6 @@ def settled_version(version: bytes | None, dirty: bytes | None) -> int | None:
     return int(version) if version is not None and int(dirty or 0) <= 0 else None
 
 
-def settled(workspace_id: int, key_id: int, run_id: str, cost_micro_usd: int) -> tuple:
-    """The command that adds a finished call's cost to its run's counter."""
-    return ("EVAL", SETTLE, 1, run_key(workspace_id, key_id, run_id), cost_micro_usd)
+def settled(workspace_id: int, key_id: int, run_id: str, cost_micro_usd: int, claim_id: str) -> tuple:
+    """The command that adds a finished call's cost to its run's counter and ends its claim."""
+    return ("EVAL", SETTLE, 1, run_key(workspace_id, key_id, run_id), cost_micro_usd, claim_id)

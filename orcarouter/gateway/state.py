@@ -7,8 +7,9 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -46,6 +47,8 @@ class State:
         self.recorder = Recorder(settings.DATABASE_RECORDER_URL)
         self._grants: OrderedDict[str, Grant] = OrderedDict()
         self._unknown: OrderedDict[str, float] = OrderedDict()
+        #: Of other keys than the asking one: name and environment, by workspace, key and version.
+        self._named_keys: OrderedDict[tuple[int, int, int], tuple[str, str]] = OrderedDict()
         self._loading: dict[str, asyncio.Task] = {}
         self._versions: dict[int, tuple[int, float]] = {}
         self._scripts: dict[str, bytes] = {}
@@ -120,21 +123,34 @@ class State:
         self._versions[workspace_id] = (version, time.monotonic())
         return version
 
+    async def named_key(self, grant: Grant, key_id: int) -> tuple[str, str] | None:
+        """Name and environment of another key of the grant's workspace; None where there is none. PostgreSQL away: ``StoreUnavailable``."""
+        name = (grant.workspace_id, key_id, grant.config_version)
+        found = self._named_keys.get(name)
+        if found is None:
+            found = await self._read_ledger(selectors.named_key, grant.workspace_id, key_id)
+            if found is not None:
+                _remember(self._named_keys, name, found, MAX_GRANTS)
+        return found
+
     # --- Admission ----------------------------------------------------------------------------------------------------
-    async def admit(self, token_hash: str, grant: Grant, lineage: runs.Lineage) -> tuple[Grant | None, runs.Admission]:
+    async def admit(
+        self, token_hash: str, grant: Grant, lineage: runs.Lineage, claim_of: Callable[[Grant], runs.Claim | None] = lambda _: None
+    ) -> tuple[Grant | None, runs.Admission]:
         """The current grant (the one given, or a newer one; None: the key is gone) and the run's counters.
 
-        One round trip to Valkey when the grant is current. Valkey away: version and run come from PostgreSQL, and the
-        call goes on. PostgreSQL's recorder away: ``StoreUnavailable`` (503), nothing may go unrecorded.
+        ``claim_of(grant)`` is what the call is to hold against its run's caps. One round trip to Valkey when the grant is
+        current. Valkey away: version and run come from PostgreSQL, and the call goes on unless it is capped (``is_blind``).
+        PostgreSQL's recorder away: ``StoreUnavailable`` (503), nothing may go unrecorded.
         """
         if not self.recorder.accepts:
             raise StoreUnavailable("Calls cannot be recorded just now, so none is let through.")
         try:
-            admission = await self._ask_valkey(grant, lineage, is_confirmed=False)
+            admission = await self._ask_valkey(grant, lineage, claim_of(grant), is_confirmed=False)
             if not admission.is_stale:
                 return grant, admission
             current = await self._newest(token_hash, grant, admission.version)
-            return current, await self._ask_valkey(current, lineage, is_confirmed=True) if current else admission
+            return current, await self._ask_valkey(current, lineage, claim_of(current), is_confirmed=True) if current else admission
         except (Away, hiredis.ReplyError) as error:
             metrics.VALKEY_AWAY.inc()
             logger.debug("admit_without_valkey", extra={"error": str(error)})
@@ -158,11 +174,12 @@ class State:
             return grant
         return await self.reload(token_hash, at_least=version)
 
-    async def _ask_valkey(self, grant: Grant, lineage: runs.Lineage, *, is_confirmed: bool) -> runs.Admission:
+    async def _ask_valkey(self, grant: Grant, lineage: runs.Lineage, claim: runs.Claim | None, *, is_confirmed: bool) -> runs.Admission:
+        grant = _owner(grant, lineage)
         version_key = valkey.version_key(grant.workspace_id)
         now_ms = time.time_ns() // 1_000_000
         arguments = runs.arguments(
-            grant.config_version, lineage, is_confirmed=is_confirmed, key_id=grant.key_id, now_ms=now_ms, gap_seconds=grant.run_gap_seconds
+            grant.config_version, lineage, claim, is_confirmed=is_confirmed, key_id=grant.key_id, now_ms=now_ms, gap_seconds=grant.run_gap_seconds
         )
         admission = runs.read(await self._script(runs.ADMIT, version_key, *arguments))
         if admission.is_cold:
@@ -187,6 +204,7 @@ class State:
 
     async def _ask_ledger(self, grant: Grant, lineage: runs.Lineage) -> runs.Admission:
         """What Valkey would have said, from PostgreSQL: the same rule over the same rows."""
+        grant = _owner(grant, lineage)
         if lineage.run_id is not None:
             chosen = await self._named_run(grant, lineage.run_id)
         else:
@@ -196,8 +214,8 @@ class State:
             )
             chosen = trail.runs.get(run_id) if run_id else None
         if chosen is None:
-            return runs.Admission(lineage.run_id or lineage.candidate, 0, 0)
-        return runs.Admission(chosen.run_id, chosen.calls, chosen.cost_micro_usd)
+            return runs.Admission(lineage.run_id or lineage.candidate, 0, 0, is_blind=True)
+        return runs.Admission(chosen.run_id, chosen.calls, chosen.cost_micro_usd, is_blind=True)
 
     async def _named_run(self, grant: Grant, run_id: str) -> selectors.RunTrace | None:
         return await self._read_ledger(selectors.named_run, grant.workspace_id, grant.key_id, run_id)
@@ -252,15 +270,20 @@ class State:
             # Observation: the feed polls as well, so a lost hint costs it a second.
             self.link.hint("PUBLISH", valkey.feed_channel(grant.workspace_id), 1)
         for row in usage:
-            if row["agent_run_id"] and row["cost_micro_usd"]:
-                self.link.hint(*runs.settled(grant.workspace_id, grant.key_id, row["agent_run_id"], row["cost_micro_usd"]))
+            if row["agent_run_id"] and (row["cost_micro_usd"] or (grant.policy and grant.policy.has_caps)):
+                self.link.hint(*runs.settled(grant.workspace_id, grant.key_id, row["agent_run_id"], row["cost_micro_usd"] or 0, row["request_id"]))
+
+
+def _owner(grant: Grant, lineage: runs.Lineage) -> Grant:
+    """The grant with the id of the key that the run belongs to."""
+    return grant if lineage.key_id in (None, grant.key_id) else replace(grant, key_id=lineage.key_id)
 
 
 def _counted(run: selectors.RunTrace) -> runs.Counted:
     return run.run_id, run.calls, run.cost_micro_usd, int(run.last_at.timestamp() * 1000)
 
 
-def _remember(kept: OrderedDict, name: str, value: object, limit: int) -> None:
+def _remember(kept: OrderedDict, name: Hashable, value: object, limit: int) -> None:
     kept[name] = value
     kept.move_to_end(name)
     while len(kept) > limit:

@@ -87,7 +87,7 @@ def forget(workspace_id: int) -> None:
 async def call(state: State, grant: Grant, lineage: runs.Lineage, *, cost: int | None = 7) -> runs.Admission:
     """One call from its admission to its settlement, with Valkey and the ledger asked for the same."""
     from_ledger = await state._ask_ledger(grant, lineage)
-    from_valkey = await state._ask_valkey(grant, lineage, is_confirmed=True)
+    from_valkey = await state._ask_valkey(grant, lineage, None, is_confirmed=True)
     assert told(from_valkey) == told(from_ledger)
     await state.record(grant, [], [row_of(grant, lineage, from_valkey.run_id, cost)])
     return from_valkey
@@ -208,9 +208,9 @@ def test_a_copy_of_the_configuration_is_believed_at_its_own_version_only(runner,
     grant = replace(grant_of(workspace_id), config_version=5)
 
     async def live() -> None:
-        admission = await state._ask_valkey(grant, lineage_of("A"), is_confirmed=False)
+        admission = await state._ask_valkey(grant, lineage_of("A"), None, is_confirmed=False)
         assert admission.is_stale is stale
-        assert not (await state._ask_valkey(grant, lineage_of("A"), is_confirmed=True)).is_stale
+        assert not (await state._ask_valkey(grant, lineage_of("A"), None, is_confirmed=True)).is_stale
 
     runner.run(live())
     assert int(client.hget(name, "v")) == max(known or 0, 5)
