@@ -10,13 +10,17 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orcarouter.settings")
 
 from django.core.asgi import get_asgi_application
 
-django_application = get_asgi_application()
+_django = get_asgi_application()
+
+from django.conf import settings  # noqa: E402
 
 from orcarouter import health  # noqa: E402
+from orcarouter.bounded_body import BoundedBody  # noqa: E402
 from orcarouter.gateway.app import Gateway  # noqa: E402
 
 ROLE = os.environ.get("ORCA_ROLE", "all")
 gateway = Gateway()
+django_application = BoundedBody(_django, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 
 
 async def application(scope, receive, send):
