@@ -5,10 +5,21 @@ out, walks every rule, and shares nothing with the engine but its value types.
 Exponential in the underscores of a name, so for short names only.
 """
 
-from itertools import groupby
-from string import ascii_letters, digits
+from __future__ import annotations
 
-from firewall.engine.types import Policy, Rule, ToolCall
+import json
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import partial
+from ipaddress import ip_address, ip_network
+from itertools import combinations, groupby
+from string import ascii_letters, digits
+from typing import NamedTuple
+
+from firewall.engine.conditions import Clause
+from firewall.engine.sequence import Chain, Step
+from firewall.engine.types import Policy, Rule, RunState, ToolCall
 
 NAME_CHARACTERS = set(ascii_letters + digits + "_.:/-")
 
@@ -50,21 +61,204 @@ def matches(glob: str, name: str, *, wide: bool) -> bool:
     return any(spelled_matches(glob, reading) for reading in (all_readings(name) if wide else plain_readings(name)))
 
 
-def judge(policy: Policy, call: ToolCall) -> tuple[str, int | None, bool]:
-    """Verdict, rule id, and whether shadow mode took the effect away."""
-    verdict, rule_id = _judge_in_force(policy, call)
-    return ("audit", rule_id, True) if policy.shadow_mode and verdict == "deny" else (verdict, rule_id, False)
+def judge(policy: Policy, call: ToolCall, run: RunState | None = None, history: list[Past] = ()) -> tuple[str, int | None, bool]:
+    """Verdict, rule id, and whether shadow mode took the effect away. ``history`` are the run's earlier calls."""
+    verdict, rule_id = _judge_in_force(policy, call, run or RunState(), history)
+    blocks = verdict in ("deny", "sanitize", "pending_approval")
+    return ("audit", rule_id, True) if policy.shadow_mode and blocks else (verdict, rule_id, False)
 
 
-def _judge_in_force(policy: Policy, call: ToolCall) -> tuple[str, int | None]:
-    if not 1 <= len(call.name) <= 128 or set(call.name) - NAME_CHARACTERS or call.surface.value == "egress":
-        # These calls say nothing of where they go.
+def _judge_in_force(policy: Policy, call: ToolCall, run: RunState, history: list[Past]) -> tuple[str, int | None]:
+    if not 1 <= len(call.name) <= 128 or set(call.name) - NAME_CHARACTERS:
+        return "deny", None
+    arguments = read_arguments(call.arguments)
+    goals = goals_of(call, arguments)
+    if call.surface.value == "egress" and all(goal is None for goal in goals):
         return "deny", None
     waiting: list[Rule] = list(policy.rules)
+    cap = None
     while waiting:
         rule = min(waiting, key=lambda rule: (rule.priority, rule.id))
         waiting.remove(rule)
-        on_surface = rule.stage is None or rule.stage.value == call.surface.value
-        if rule.enabled and on_surface and matches(rule.tool_name_glob, call.name, wide=rule.verdict.value == "deny"):
-            return rule.verdict.value, rule.id
-    return policy.default_verdict.value, None
+        if not rule_matches(rule, call, arguments, goals, run, history):
+            continue
+        verdict = rule.verdict.value
+        if verdict == "cap_cost":
+            if run.estimate_micro_usd is None or run.spent_micro_usd + run.reserved_micro_usd + run.estimate_micro_usd > rule.cap_micro_usd:
+                return "deny", rule.id
+            cap = cap or rule
+            continue
+        return effect(rule, call, arguments), rule.id
+    default = policy.default_verdict.value
+    return ("allow", cap.id) if cap and default != "deny" else (default, None)
+
+
+def effect(rule: Rule, call: ToolCall, arguments: object) -> str:
+    verdict, surface = rule.verdict.value, call.surface.value
+    if verdict == "sanitize" and (surface == "inbound" or arguments is BAD):
+        return "deny"
+    if verdict == "pending_approval":
+        return "deny" if surface == "egress" else "audit" if surface == "inbound" and rule.stage is None else verdict
+    return verdict
+
+
+def rule_matches(rule: Rule, call: ToolCall, arguments: object, goals: list, run: RunState, history: list[Past]) -> bool:
+    permits = rule.verdict.value in ("allow", "audit")
+    surface = call.surface.value
+    if not rule.enabled or (rule.stage is not None and rule.stage.value != surface) or not matches(rule.tool_name_glob, call.name, wide=not permits):
+        return False
+    if rule.verdict.value == "cap_cost" and surface in ("response", "egress"):
+        return False
+    if rule.skill_name_glob not in ("", "*") and not (call.skill and spelled_matches(rule.skill_name_glob, call.skill)):
+        return False
+    if rule.args_match:
+        if arguments is None:
+            return False
+        if arguments is BAD:
+            if permits:
+                return False
+        elif not all(clause_holds(clause, arguments) for clause in rule.args_match):
+            return False
+    if rule.egress and not in_scope(rule, goals, permits):
+        return False
+    if rule.sequence:
+        past = Past(call.name, run.at_ms, surface == "egress" or bool(goals))
+        return rule.sequence.is_inline and surface != "inbound" and completes(rule.sequence, [*history, past])
+    return True
+
+
+# --- Arguments ------------------------------------------------------------------------------------------------------
+BAD = object()
+ABSENT = object()
+
+
+def read_arguments(text: str | None) -> object:
+    """The object; None where there are none to see, ``BAD`` where they cannot be trusted."""
+    if text is None:
+        return None
+
+    def unique(pairs: list) -> dict:
+        names = [name for name, _ in pairs]
+        if sorted(names) != sorted(set(names)):
+            raise ValueError
+        return dict(pairs)
+
+    def finite(digits: str, kind: type[Fraction] = Fraction) -> Fraction:
+        if abs(Fraction(digits)) >= 2**1024:
+            raise ValueError
+        return kind(digits)
+
+    def no(word: str) -> None:
+        raise ValueError(word)
+
+    try:
+        found = json.loads(text, object_pairs_hook=unique, parse_int=finite, parse_float=partial(finite, kind=Written), parse_constant=no)
+    except ValueError:
+        return BAD
+    return found if isinstance(found, dict) else BAD
+
+
+def clause_holds(clause: Clause, root: dict) -> bool:
+    """By the documented table; numbers as fractions, so that nothing is rounded."""
+    found = root
+    for step in re.findall(r"\.([^.\[]+)|\[(\d+)\]", clause.path):
+        name, place = step
+        try:
+            found = found[name] if name and isinstance(found, dict) else found[int(place)] if not name and isinstance(found, list) else ABSENT
+        except (KeyError, IndexError):
+            found = ABSENT
+    value = clause.value
+    match clause.op.value:
+        case "eq":
+            return same(found, value)
+        case "in":
+            return any(same(found, each) for each in value)
+        case "contains":
+            return isinstance(found, str) and value in found
+        case "regex":
+            return isinstance(found, str) and re.search(value, found) is not None
+        case "gt":
+            return isinstance(found, Fraction) and found > Fraction(value)
+        case "lt":
+            return isinstance(found, Fraction) and found < Fraction(value)
+    raise AssertionError(clause.op)
+
+
+def same(found: object, value: object) -> bool:
+    if isinstance(value, bool) or isinstance(found, bool):
+        return found is value
+    return found == Fraction(value) if isinstance(value, int | float) and isinstance(found, Fraction) else isinstance(value, str) and found == value
+
+
+# --- Destinations ---------------------------------------------------------------------------------------------------
+def goals_of(call: ToolCall, arguments: object) -> list[str | None]:
+    """Hosts that the call says it goes to, in the few spellings that these tests draw; None for one that cannot be read."""
+    if arguments is BAD:
+        return [None]
+    return list(_goals("", arguments)) if isinstance(arguments, dict) else []
+
+
+def _goals(name: str, value: object) -> Iterator[str | None]:
+    if isinstance(value, dict):
+        for inner, each in value.items():
+            yield from _goals(inner, each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _goals(name, each)
+    elif isinstance(value, str) and value and (name in ("url", "host") or "://" in value):
+        yield HOSTS.get(value)
+    elif isinstance(value, Fraction) and not isinstance(value, Written) and name in ("url", "host") and 0 <= value < 2**32:
+        yield str(ip_address(int(value)))
+
+
+class Written(Fraction):
+    """A number written with a point or an exponent."""
+
+
+def in_scope(rule: Rule, goals: list[str | None], permits: bool) -> bool:
+    allow, deny = rule.egress.allow, rule.egress.deny
+    if permits:
+        return bool(goals) and all(goal is not None and listed(goal, allow) and not listed(goal, deny) for goal in goals)
+    return any((bool(deny) if goal is None else listed(goal, deny) and not listed(goal, allow)) for goal in goals)
+
+
+def listed(goal: str, entries: tuple[str, ...]) -> bool:
+    if goal in entries:
+        return True
+    return goal[0].isdigit() and any("/" in entry and ip_address(goal) in ip_network(entry) for entry in entries)
+
+
+HOSTS = {
+    "http://a.example/x": "a.example",
+    "A.Example.": "a.example",
+    "ls": "ls",
+    "aXb": "axb",
+    "b.example:8080": "b.example",
+    "http://10.0.0.1": "10.0.0.1",
+    "0xA000001": "10.0.0.1",
+    "https://8.8.8.8/q": "8.8.8.8",
+    "http://[::ffff:10.0.0.1]/": "10.0.0.1",
+}
+"""What these tests draw, and what each means; whatever else they draw as a host cannot be read."""
+
+
+# --- Sequences ------------------------------------------------------------------------------------------------------
+class Past(NamedTuple):
+    name: str
+    at_ms: int
+    is_egress: bool
+
+
+def completes(chain: Chain, calls: list[Past]) -> bool:
+    """Whether the last call ends some chain of these calls: all of them are tried."""
+    wanted = [step for step in chain.steps for _ in range(step.min_count)]
+
+    def fits(step: Step, call: Past) -> bool:
+        return matches(step.match, call.name, wide=True) and (call.is_egress or not step.egress)
+
+    for chosen in combinations(range(len(calls)), len(wanted)):
+        if chosen[-1] != len(calls) - 1 or not all(fits(step, calls[at]) for step, at in zip(wanted, chosen, strict=True)):
+            continue
+        if not chain.window_seconds or calls[chosen[-1]].at_ms - calls[chosen[0]].at_ms <= chain.window_seconds * 1000:
+            return True
+    return False
