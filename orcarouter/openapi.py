@@ -1,12 +1,15 @@
 """The OpenAPI 3.1 document of every route: the management API from its views, the gateway's from ``openapi_gateway``."""
 
+from functools import cache
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from drf_spectacular.drainage import GENERATOR_STATS
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer
-from drf_spectacular.views import SpectacularAPIView
-from rest_framework.permissions import AllowAny
 
 from orcarouter.openapi_gateway import add_gateway_routes
+from workspaces.errors import MethodNotAllowed
 
 ERROR = {
     "type": "object",
@@ -43,15 +46,18 @@ def finish(result: dict, generator, request, public) -> dict:
     return add_gateway_routes(result)
 
 
-class SchemaView(SpectacularAPIView):
+@cache
+def _document() -> bytes:
+    # Made once a process: whoever asks without a key must not cost a walk over every view, nor its remarks in the log.
+    with GENERATOR_STATS.silence():
+        return OpenApiJsonRenderer().render(SchemaGenerator().get_schema(public=True))
+
+
+def schema_view(request: HttpRequest) -> HttpResponse:
     """``GET /api/schema/``: public, as it says nothing about an installation."""
-
-    authentication_classes: list = []
-    permission_classes = [AllowAny]
-    renderer_classes = [OpenApiJsonRenderer]
-
-
-schema_view = SchemaView.as_view()
+    if request.method not in ("GET", "HEAD"):
+        raise MethodNotAllowed("The document can only be read.")
+    return HttpResponse(_document(), content_type=OpenApiJsonRenderer.media_type)
 
 
 def docs_page(request: HttpRequest) -> HttpResponse:

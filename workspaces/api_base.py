@@ -145,12 +145,14 @@ class WorkspaceViewSet(GenericViewSet):
 
     ``permissions`` names the permission of each action; an action without one fails when the URLs are built.
     ``collection`` is the relation of ``Workspace`` that the rows come from. ``filters`` lists the query parameters an
-    action takes beside ``limit`` and ``cursor``; any other is refused.
+    action takes beside ``limit`` and ``cursor``; any other is refused. ``keeps_answers`` False is for what changes
+    nothing: an idempotency key means nothing to it.
     """
 
     permissions: dict[str, str] = {}
     collection: str = ""
     filters: dict[str, frozenset[str] | set[str]] = {}
+    keeps_answers = True
     # Here and not in the settings: DRF reads those while it is imported from here.
     parser_classes = [StrictJSONParser]
     content_negotiation_class = OnlyJSON

@@ -238,6 +238,13 @@ def test_an_address_that_is_no_longer_allowed_is_not_dialled(acme, admin, settin
     assert "https" in found["error"]
 
 
+def test_a_test_asks_again_whatever_its_idempotency_key(acme, admin, settings, unused_tcp_port):
+    settings.ALLOWED_PRIVATE_HOSTS = ["127.0.0.1"]
+    provider = make_provider(acme, base_url=f"http://127.0.0.1:{unused_tcp_port}/v1")
+    answers = [admin("POST", f"/api/workspace/providers/{provider.pk}/test", **{"Idempotency-Key": "once"}).json() for _ in range(2)]
+    assert [answer["error"] for answer in answers] == ["The provider could not be reached."] * 2
+
+
 def test_tests_are_counted(acme, admin, settings, unused_tcp_port):
     settings.ALLOWED_PRIVATE_HOSTS = ["127.0.0.1"]
     pk = make_provider(acme, base_url=f"http://127.0.0.1:{unused_tcp_port}/v1").pk
