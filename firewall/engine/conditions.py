@@ -1,13 +1,15 @@
 """Argument clauses: ``{"clauses": [{"path": "$.command", "op": "regex", "value": "rm -rf"}]}``, all of which must hold.
 
-=================  ============================================================================
-``eq``             the same text, truth value or number; ``1`` is ``1.0``, and neither is ``true``
-``contains``       the value is part of the text there
-``regex``          RE2 finds the pattern in the text there
-``in``             the same as one of the values, as in ``eq``
-``cidr_match``     the text there is an IP address inside the block
-``gt`` ``lt``      a number greater, or less, than the value; a text is no number
-=================  ============================================================================
+=====================  ========================================================================
+``eq``                 the same text, truth value or number; ``1`` is ``1.0``, and neither is ``true``
+``contains``           the value is part of the text there
+``regex``              RE2 finds the pattern in the text there
+``in``                 the same as one of the values, as in ``eq``
+``cidr_match``         the text there is an IP address inside the block
+``gt`` ``lt``          a number greater, or less, than the value; a text is no number
+``shell_destructive``  the command there, a text or a list of words, would destroy something
+                       (see ``shell``); with the value ``false``: would not
+=====================  ========================================================================
 
 A path is ``$``, then names and positions: ``$.a.b[0].c``. What is not there, or of another type, makes its clause false, and so the
 rule silent; arguments that nobody can read alike are the exception, see ``arguments``. Addresses have two readings, as ``__`` in names
@@ -18,6 +20,7 @@ Source: spec/firewall.md 2.5, spec/decisions.md 6.8 and 6.9.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,7 +28,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 import re2
 
-from firewall.engine import patterns
+from firewall.engine import patterns, shell
 from workspaces.engine.addresses import Address, Network, is_within, parse_host, readings
 from workspaces.engine.client_address import parse_network
 
@@ -51,6 +54,7 @@ class Operator(StrEnum):
     CIDR_MATCH = "cidr_match"
     GT = "gt"
     LT = "lt"
+    SHELL_DESTRUCTIVE = "shell_destructive"
 
 
 _SAID = {
@@ -61,6 +65,7 @@ _SAID = {
     Operator.CIDR_MATCH: "is inside the block",
     Operator.GT: "is greater than the value",
     Operator.LT: "is less than the value",
+    Operator.SHELL_DESTRUCTIVE: "is a command that destroys nothing",
 }
 
 
@@ -87,8 +92,9 @@ _ABSENT = _Absent()
 def read(spec: Mapping) -> tuple[Clause, ...]:
     """The clauses of a decoded ``args_match`` without ``objections``."""
     return tuple(
-        Clause(clause["path"], Operator(clause["op"]), tuple(map(_whole, clause["value"])) if isinstance(clause["value"], list) else _whole(clause["value"]))
+        Clause(clause["path"], Operator(clause["op"]), tuple(map(_whole, value)) if isinstance(value, list) else _whole(value))
         for clause in spec.get("clauses", ())
+        for value in (clause.get("value", True) if clause["op"] == Operator.SHELL_DESTRUCTIVE else clause["value"],)
     )
 
 
@@ -116,7 +122,7 @@ def _objections(clause: object) -> list[tuple[str, str]]:
     op = clause.get("op")
     if not isinstance(op, str) or op not in list(Operator):
         found.append(("op", f"One of {', '.join(Operator)}."))
-    elif message := _value_objection(Operator(op), clause.get("value")):
+    elif message := _value_objection(Operator(op), clause.get("value", True if op == Operator.SHELL_DESTRUCTIVE else None)):
         found.append(("value", message))
     return found
 
@@ -135,6 +141,8 @@ def _value_objection(op: Operator, value: object) -> str | None:
             return _scalar_objection(value) if _is_number(value) else f"{op} takes a number."
         case Operator.CONTAINS:
             return _scalar_objection(value) if isinstance(value, str) else "contains takes a text."
+        case Operator.SHELL_DESTRUCTIVE:
+            return None if isinstance(value, bool) else "True (a destructive command) or false (any other)."
         case Operator.CIDR_MATCH:
             return None if isinstance(value, str) and _network(value) else "A block of addresses, such as 10.0.0.0/8."
     return _scalar_objection(value)
@@ -191,6 +199,7 @@ class Check:
     other_type: str
     false: str
     true: str
+    tell: Callable[[object], str] | None = None
 
     def miss(self, root: dict) -> str | None:
         value = _at(root, self.steps)
@@ -201,7 +210,7 @@ class Check:
 
     def told(self, root: dict) -> str:
         """What the clause says of arguments for which it holds."""
-        return self.true
+        return self.tell(_at(root, self.steps)) if self.tell else self.true
 
 
 def compile_clauses(clauses: Sequence[Clause], *, wide: bool) -> tuple[Check, ...]:
@@ -219,7 +228,8 @@ def _compile(number: int, clause: Clause, wide: bool) -> Check:
     if steps is None or holds is None:
         return Check((), lambda _: False, "", "", f"{named} {clause.op}: this clause cannot be evaluated", "")
     said = f"{clause.path} {_SAID[clause.op]}"
-    return Check(steps, holds, f"{named} is not there", f"{named} is of another type than {clause.op} needs", f"{named} {clause.op} does not hold", said)
+    tell = _told_of_command(clause.path) if clause.op is Operator.SHELL_DESTRUCTIVE and clause.value else None
+    return Check(steps, holds, f"{named} is not there", f"{named} is of another type than {clause.op} needs", f"{named} {clause.op} does not hold", said, tell)
 
 
 def _test(op: Operator, value: object, wide: bool) -> Callable[[object], bool | None]:
@@ -241,7 +251,24 @@ def _test(op: Operator, value: object, wide: bool) -> Callable[[object], bool | 
             return lambda found: found > value if _is_number(found) else None  # type: ignore[operator]
         case Operator.LT:
             return lambda found: found < value if _is_number(found) else None  # type: ignore[operator]
+        case Operator.SHELL_DESTRUCTIVE:
+            return lambda found: None if (command := _command(found)) is None else shell.judge(command).destructive is value
     raise ValueError(op)
+
+
+def _command(found: object) -> str | None:
+    """A command as a shell would read it: the text, or words that are handed to a program without one."""
+    if isinstance(found, list) and found and all(isinstance(word, str) for word in found):
+        return shlex.join(found)
+    return found if isinstance(found, str) else None
+
+
+def _told_of_command(path: str) -> Callable[[object], str]:
+    def told(found: object) -> str:
+        judgement = shell.judge(_command(found) or "")
+        return f"{path} is destructive: {judgement.reason.encode('unicode_escape').decode('ascii')[:200]}"
+
+    return told
 
 
 def _at(root: object, steps: Path) -> object:

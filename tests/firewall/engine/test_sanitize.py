@@ -1,0 +1,107 @@
+"""What is taken out of arguments, and what stays as it was."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firewall.engine.sanitize import PRESETS, Sanitizer, Sanitizers, objections
+
+EVERY = Sanitizer(Sanitizers(tuple(PRESETS)))
+SECRETS = {
+    "aws_access_key": ["AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE"],
+    "aws_secret_key": ["wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"],
+    "anthropic_key": ["sk-ant-" + "a1B2" * 10],
+    "openai_key": ["sk-" + "a1B2" * 8, "sk-proj-" + "x" * 40],
+    "email": ["bob@example.org", "b.o+b@mail.example.co.uk", "josé@exämple.de"],
+    "ssn_us": ["123-45-6789"],
+    "credit_card": ["4111111111111111", "4111 1111 1111 1111", "3782-822463-10005", "6011000990139424"],
+}
+
+
+@pytest.mark.parametrize(("name", "secret"), [(name, secret) for name, secrets in SECRETS.items() for secret in secrets])
+def test_a_preset_takes_its_shape_out_of_any_surroundings(name, secret):
+    for before, after in (("", ""), ("key=", ";"), ("see\n", "\n"), ("“", "”"), ("\ud800 ", " 🐋")):
+        redacted = EVERY.text(f"{before}{secret}{after}")
+        assert redacted.text == f"{before}[redacted:{name}]{after}"
+        assert redacted.counts == ((name, 1),)
+    assert Sanitizer(Sanitizers((name,))).text(secret).text == f"[redacted:{name}]"
+
+
+def test_the_word_bearer_stays():
+    assert EVERY.text("Authorization: Bearer abcdefghij0123456789==").text == "Authorization: Bearer [redacted:bearer_token]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "da39a3ee5e6b4b0d3255bfef95601890afd80709",  # a commit
+        "task-" + "x" * 40,
+        "sk-" + "x" * 31,
+        "Bearer short",
+        "4111111111111112",  # fails Luhn
+        "41111111111111111111111111",
+        "12345-67-89012",
+        "bob at example.org",
+        "BAKIAIOSFODNN7EXAMPLE",
+    ],
+)
+def test_what_only_looks_like_one_stays(text):
+    assert EVERY.text(text).text == text
+
+
+def test_two_cards_side_by_side_are_two():
+    assert EVERY.text("4111111111111111 5500000000000004").counts == (("credit_card", 2),)
+
+
+def test_of_overlapping_finds_the_longest_stays():
+    sanitizer = Sanitizer(Sanitizers(("email", "openai_key"), ("b@example", "to: .*")))
+    assert sanitizer.text("bob@example.org").text == "[redacted:email]"
+    assert sanitizer.text("to: bob@example.org").text == "[redacted:custom]"
+    assert EVERY.text("sk-ant-" + "x" * 50).counts == (("anthropic_key", 1),)
+
+
+def test_json_stays_as_it_was_written_but_for_what_is_taken_out():
+    text = '{ "bob@example.org" : ["x bob@example.org", 1.0, 1e5, {"a":"b\\u0040c.de"}], "n":12345678901234567890 }'
+    redacted = EVERY.arguments(text)
+    assert redacted.text == '{ "bob@example.org" : ["x [redacted:email]", 1.0, 1e5, {"a":"[redacted:email]"}], "n":12345678901234567890 }'
+    assert redacted.counts == (("email", 2),)
+    assert EVERY.arguments('{"a": 1, "a": 2}') is None
+
+
+documents = st.recursive(
+    st.none() | st.integers() | st.text(max_size=20) | st.sampled_from([each for each_of in SECRETS.values() for each in each_of]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+
+
+@given(st.dictionaries(st.text(max_size=5), documents, max_size=4), st.sampled_from([None, 2]))
+def test_the_shape_of_a_document_stays_and_a_second_pass_finds_nothing(document, indent):
+    text = json.dumps(document, indent=indent)
+    redacted = EVERY.arguments(text)
+    assert shape(json.loads(redacted.text)) == shape(document)
+    assert EVERY.arguments(redacted.text).counts == ()
+    assert redacted.counts or redacted.text == text
+
+
+def shape(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: shape(inner) for name, inner in value.items()}
+    return [shape(inner) for inner in value] if isinstance(value, list) else "text" if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize(
+    ("spec", "params"),
+    [
+        ({"presets": ["email"], "custom": ["x+"]}, []),
+        ({"presets": ["phone"]}, ["presets[0]"]),
+        ({"presets": "email"}, ["presets"]),
+        ({"custom": ["("]}, ["custom[0]"]),
+        ({"custom": ["x"] * 21}, ["custom"]),
+        ({"extra": []}, ["extra"]),
+        ([], [""]),
+    ],
+)
+def test_what_is_wrong_with_sanitizers_is_named(spec, params):
+    assert [param for param, _ in objections(spec)] == params
