@@ -298,7 +298,7 @@ def test_an_access_token_is_made_used_and_revoked_and_the_log_tells_it(desk, age
     expect(newest.nth(0)).to_contain_text("revoke")
     expect(newest.nth(1)).to_contain_text("create")
     page.get_by_role("button", name="Action").click()
-    page.get_by_role("group", name="Action").get_by_role("link").filter(has_text="key_create").first.click()
+    page.get_by_role("group", name="Action").get_by_role("link").filter(has_text="Key created").first.click()
     expect(page.locator("tbody tr")).to_have_count(1)
     assert desk.watch.troubles == []
 

@@ -63,8 +63,29 @@ def test_durations_keep_two_units_at_most(milliseconds, words):
     assert orca.duration(milliseconds) == words
 
 
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("keys.apikey", "key"),
+        ("keys.apikey:3", "key 3"),
+        ("firewall.policy:1", "policy 1"),
+        ("workspaces.accesstoken", "access token"),
+        ("gone.kind:4", "gone.kind:4"),
+        ("x", "x"),
+        ("", ""),
+    ],
+)
+def test_an_audit_entrys_target_is_said_in_words(target, words):
+    assert orca.target_words(target) == words
+
+
+def test_an_audit_entrys_action_is_said_in_words():
+    assert orca.action_words("firewall_policy_create") == "Firewall policy created"
+    assert (orca.action_words("key_freeze"), orca.action_words("")) == ("Key freeze", "")
+
+
 def test_a_short_bar_at_the_very_end_stays_on_its_track():
-    assert (orca.bar_from(67_000, 67_008), orca.bar_of(8, 67_008)) == ("99.40%", "0.60%")
+    assert (orca.bar_from(67_000, 67_008), orca.bar_of(8, 67_008)) == ("98.80%", "1.20%")
     assert (orca.bar_from(250, 1_000), orca.bar_of(500, 1_000)) == ("25.00%", "50.00%")
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import template
+from django.apps import apps
 from django.conf import settings
 from django.forms import BoundField, CheckboxInput
 from django.template.context import Context
@@ -104,8 +105,41 @@ def share_of(part: float | None, whole: float | None) -> str:
     return f"{min(max(100 * (part or 0) / whole, 0), 100):.2f}%" if whole else "0%"
 
 
+#: What the console calls what an audit entry is about, where a model's own name is another.
+KINDS = {"keys.apikey": "key", "keys.providercredential": "provider", "workspaces.membership": "member", "firewall.settings": "firewall settings"}
+#: How the last word of an audit entry's action reads.
+DONE = {
+    "accept": "accepted",
+    "change": "changed",
+    "create": "created",
+    "delete": "deleted",
+    "remove": "removed",
+    "reveal": "revealed",
+    "revoke": "revoked",
+    "update": "changed",
+}
+
+
+@register.filter
+def target_words(target: str) -> str:
+    """``keys.apikey`` or ``keys.apikey:3`` as a person says it: key 3."""
+    kind, _, pk = target.partition(":")
+    try:
+        word = KINDS.get(kind) or str(apps.get_model(kind)._meta.verbose_name)
+    except (LookupError, ValueError):
+        return target
+    return f"{word} {pk}".strip()
+
+
+@register.filter
+def action_words(action: str) -> str:
+    """``firewall_policy_create``: Firewall policy created."""
+    *what, verb = action.split("_")
+    return " ".join([*what, DONE.get(verb, verb)]).capitalize()
+
+
 #: Percent of a bar's track that every bar takes, however short: enough to see.
-THINNEST = 0.6
+THINNEST = 1.2
 
 
 @register.filter
