@@ -89,6 +89,12 @@ class Trail:
 MAX_TRAIL = 5_000
 
 
+def named_key(workspace_id: int, key_id: int) -> tuple[str, str] | None:
+    """Name and environment of a key of this workspace; None where there is none."""
+    with tenancy.scope(workspace_id):
+        return ApiKey.objects.filter(workspace_id=workspace_id, pk=key_id).values_list("name", "environment").first()
+
+
 def named_run(workspace_id: int, key_id: int, run_id: str) -> RunTrace | None:
     """A run by its id, however old; None for one that made no call."""
     with tenancy.scope(workspace_id):

@@ -21,7 +21,110 @@ def _answers(success: dict, errors: dict[int, str]) -> dict:
 _KEY_ERRORS = {401: "The key is not valid", 403: "The key's scope refuses", 503: "A store is away; try again"}
 _JSON_OBJECT = {"type": "object", "additionalProperties": True}
 
+
+def _text(about: str, at_most: int = 128, **more: object) -> dict:
+    return {"type": ["string", "null"], "maxLength": at_most, "description": about, **more}
+
+
+_ID = {"pattern": "^[A-Za-z0-9._:-]{1,128}$"}
+_STEP = {
+    "tool_name": {"type": "string", "maxLength": 1024, "description": "As it is sent"},
+    "arguments": {"type": ["object", "string", "null"], "additionalProperties": True, "description": "An object, or its JSON text as the model wrote it"},
+    "surface": {"type": ["string", "null"], "enum": ["mcp", "egress", "response", "", None], "default": "mcp"},
+    "destination": _text("A host, host:port or URL that the call goes to, beside those in its arguments", 2048),
+    "skill": _text("The skill that owns the tool"),
+    "step_id": _text("The step of the run", **_ID),
+    "parent_step_id": _text("The step that led to this one", **_ID),
+}
+_ABOUT = {
+    "agent_run_id": _text("The agent run", **_ID),
+    "conversation_id": _text("The conversation", **_ID),
+    "client_request_id": _text("The caller's own id, kept with the event; nothing is looked up by it"),
+    "request_id": _text("Another name of client_request_id"),
+    "model": _text("The model that asked for the call", 256),
+    "key_id": {"type": ["integer", "null"], "minimum": 1, "maximum": 2**63 - 1, "description": "The key whose run it is; the asking key's own by default"},
+}
+_VERDICT = {"type": "string", "enum": ["allow", "audit", "observe", "sanitize", "deny", "pending_approval"]}
+_JUDGED = {
+    "verdict": _VERDICT,
+    "reason": {"type": "string"},
+    "policy_id": {"type": ["integer", "null"]},
+    "policy_name": {"type": ["string", "null"]},
+    "rule_id": {"type": ["integer", "null"]},
+    "rule_label": {"type": ["string", "null"]},
+    "arguments": {
+        "type": ["object", "string"],
+        "additionalProperties": True,
+        "description": "Only when sanitized: what to call with instead, in the form it was given",
+    },
+    "metadata": {
+        "type": "object",
+        "required": ["reason_code", "factors", "risk_score"],
+        "properties": {
+            "reason_code": {"type": ["string", "null"]},
+            "factors": {"type": "array", "items": {"type": "string"}},
+            "risk_score": {"type": "integer", "minimum": 0, "maximum": 100},
+        },
+    },
+}
+_ALWAYS_SAID = [name for name in _JUDGED if name != "arguments"]
+
+
+def _object(properties: dict, required: list[str], *, is_closed: bool = False) -> dict:
+    return {"type": "object", "required": required, "properties": properties} | ({"additionalProperties": False} if is_closed else {})
+
+
+def _hook(operation: str, summary: str, body: dict, answer: dict) -> dict:
+    """One route of the evaluate hook."""
+    return {
+        "operationId": operation,
+        "summary": summary,
+        "parameters": _CORRELATION,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+        "responses": _answers(
+            {"application/json": {"schema": answer}},
+            _KEY_ERRORS
+            | {
+                400: "The body is wrong",
+                403: "The key's scope refuses, or it is no gateway's key",
+                404: "The workspace has no such key",
+                413: "The body is over 2 MiB",
+                415: "Not application/json",
+                429: "Too many open calls",
+                500: "Internal error",
+            },
+        ),
+    }
+
+
 ROUTES = {
+    "/api/v1/firewall/evaluate": {
+        "post": _hook(
+            "evaluate",
+            "Judge a tool call before it is made",
+            _object(_STEP | _ABOUT, ["tool_name"], is_closed=True),
+            _object({"request_id": {"type": "string"}, **_JUDGED}, ["request_id", *_ALWAYS_SAID]),
+        )
+    },
+    "/api/v1/firewall/evaluate_plan": {
+        "post": _hook(
+            "evaluate_plan",
+            "Judge the steps of a plan in order; nothing is recorded or counted",
+            _object(
+                _ABOUT | {"steps": {"type": "array", "minItems": 1, "maxItems": 100, "items": _object(_STEP, ["tool_name"], is_closed=True)}},
+                ["steps"],
+                is_closed=True,
+            ),
+            _object(
+                {
+                    "request_id": {"type": "string"},
+                    "verdict": _VERDICT,
+                    "steps": {"type": "array", "items": _object({"tool_name": {"type": "string"}, **_JUDGED}, ["tool_name", *_ALWAYS_SAID])},
+                },
+                ["request_id", "verdict", "steps"],
+            ),
+        )
+    },
     "/v1/chat/completions": {
         "post": {
             "operationId": "chat_completions",

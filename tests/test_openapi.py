@@ -29,15 +29,15 @@ OPERATIONS = [found.ok() for found in DOCUMENT.get_all_operations()]
 
 @pytest.fixture(scope="module")
 def credentials(stack, django_db_blocker):
-    """A token with every scope and a key, in a workspace that may be laid waste."""
+    """A token with every scope and a gateway's key, in a workspace that may be laid waste."""
     with django_db_blocker.unblock():
-        return {"token": make_tenant("explored").token(Role.OWNER), "key": make_agent(stack).token}
+        return {"token": make_tenant("explored").token(Role.OWNER), "key": make_agent(stack, is_firewall_gateway=True).token}
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
 def test_the_product_answers_as_documented(operation, mode, stack, credentials):
-    is_gateway = operation.path.startswith("/v1/")
+    is_gateway = operation.path.startswith(("/v1/", "/api/v1/"))
     headers = {"Authorization": f"Bearer {credentials['key' if is_gateway else 'token']}"}
 
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))

@@ -7,9 +7,10 @@ from urllib.parse import unquote
 
 import orjson
 
-from orcarouter.gateway import metrics, pipeline
+from orcarouter.gateway import evaluate, metrics, pipeline
 from orcarouter.gateway.engine import pricing
 from orcarouter.gateway.request import Request
+from orcarouter.gateway.resolver import Resolver
 from orcarouter.gateway.state import State
 from orcarouter.gateway.upstream import VIA, Upstream
 from workspaces import errors
@@ -25,6 +26,7 @@ class Gateway:
     def __init__(self) -> None:
         self.state = State()
         self.upstream = Upstream()
+        self.resolver = Resolver()
         self._open = 0
 
     async def start(self) -> None:
@@ -35,6 +37,7 @@ class Gateway:
     async def stop(self) -> None:
         await self.state.stop()
         await self.upstream.stop()
+        self.resolver.stop()
 
     async def __call__(self, scope, receive, send) -> None:
         request = Request(scope, receive, send)
@@ -78,6 +81,14 @@ async def chat_completions(gateway: Gateway, request: Request, _: str) -> None:
     await pipeline.chat_completions(gateway.state, gateway.upstream, request)
 
 
+async def evaluate_call(gateway: Gateway, request: Request, _: str) -> None:
+    await evaluate.evaluate(gateway.state, gateway.resolver, request)
+
+
+async def evaluate_plan(gateway: Gateway, request: Request, _: str) -> None:
+    await evaluate.evaluate_plan(gateway.state, gateway.resolver, request)
+
+
 async def list_models(gateway: Gateway, request: Request, _: str) -> None:
     found = await _models(gateway, request)
     await request.answer(200, orjson.dumps({"object": "list", "data": [_model(name, is_demo) for name, is_demo in found.items()]}))
@@ -118,6 +129,8 @@ async def method_not_allowed(gateway: Gateway, request: Request, allowed: str) -
 #: Every route of the gateway, as OpenAPI writes it: (method, path) -> handler.
 ROUTES = {
     ("POST", "/v1/chat/completions"): chat_completions,
+    ("POST", "/api/v1/firewall/evaluate"): evaluate_call,
+    ("POST", "/api/v1/firewall/evaluate_plan"): evaluate_plan,
     ("GET", "/v1/models"): list_models,
     ("GET", "/v1/models/{id}"): retrieve_model,
 }

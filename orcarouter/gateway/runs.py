@@ -135,6 +135,10 @@ class Claim:
     deadline_ms: int
 
 
+#: Asks what calls in flight hold and holds nothing: nothing fits under this cap.
+NO_CLAIM = Claim(-1, 0, "", 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     """What Valkey answered. ``is_stale``: a newer configuration than the caller's stands, or may; nothing else is said then."""

@@ -75,7 +75,7 @@ def release(answer: Answer, rulings: Sequence[Ruling], *, notices: bool = True) 
 def _apply(message: dict[str, Any], judged: list[tuple[EmittedCall, Ruling]]) -> None:
     """Take out of a message what is refused, and put in what is rewritten."""
     entries = [*(message.pop("tool_calls", None) or ()), *([message.pop(LEGACY)] if message.get(LEGACY) is not None else [])]
-    left = []
+    left: list[dict[str, Any]] = []
     for entry, (call, ruling) in zip(entries, judged, strict=True):
         if not ruling.leaves:
             continue

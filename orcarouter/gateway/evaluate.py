@@ -1,0 +1,281 @@
+"""The evaluate hook: whoever dispatches tool calls asks before each one, or before a whole plan. Source: spec/firewall.md 9.3, spec/decisions.md 11.
+
+One engine, one record, one run state with the relay. A denied call is an answer like any other: the caller acts on it. A plan is
+a question: nothing is recorded, counted, held or spent by it.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from firewall.engine import afterwards, egress
+from firewall.engine.arguments import decoded
+from firewall.engine.decide import decide
+from firewall.engine.types import Decision, Policy, ReasonCode, RunState, ToolCall, Verdict
+from keys.engine.grant import Grant
+from orcarouter.gateway import correlate, record, runs
+from orcarouter.gateway.engine import evaluation
+from orcarouter.gateway.engine.evaluation import Asked, Evaluation
+from orcarouter.gateway.engine.exchange import Refusal, shown
+from orcarouter.gateway.pipeline import COST_STORE_DOWN, LARGE_BODY_BYTES, authenticate, require
+from orcarouter.gateway.request import Request
+from orcarouter.gateway.resolver import Resolver
+from orcarouter.gateway.state import State
+from workspaces import errors
+from workspaces.engine.client_address import parse_network
+
+_PEPPER = settings.KEY_PEPPER.encode()
+#: Arguments over 1 MiB are refused by the engine whatever they say, so more than a little above it is no use.
+MAX_BODY_BYTES = 2 * 1024 * 1024
+#: What a plan comes to: the first of these that one of its steps has.
+WORST_FIRST = (Verdict.DENY, Verdict.PENDING_APPROVAL, Verdict.SANITIZE, Verdict.AUDIT, Verdict.OBSERVE, Verdict.ALLOW)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One call's decision, and the sequences that it completed."""
+
+    decision: Decision
+    findings: tuple[Decision, ...] = ()
+
+
+# --- The two routes ---------------------------------------------------------------------------------------------------
+async def evaluate(state: State, resolver: Resolver, request: Request) -> None:
+    """Judge one call that is about to be made, and answer once the decision stands. Raises ``OrcaError``."""
+    hook = await _Hook.open(state, request, evaluation.parse)
+    admission = await hook.admit()
+    step = hook.asked.steps[0]
+    calls = [await _call(step, hook.grant.policy, resolver)]
+    judged, _ = await hook.judge(calls, admission)
+    at = datetime.now(UTC)
+    events = hook.events(step, calls[0], judged[0], at)
+    if events:
+        await state.record(hook.grant, events, [])
+    await request.answer(200, orjson.dumps({"request_id": request.id, **_said(step, judged[0].decision)}))
+
+
+async def evaluate_plan(state: State, resolver: Resolver, request: Request) -> None:
+    """Judge the steps of a plan as if each were made after the one before, unless that one is denied. Raises ``OrcaError``."""
+    hook = await _Hook.open(state, request, evaluation.parse_plan)
+    admission = await hook.look()
+    steps = hook.asked.steps
+    calls = await asyncio.gather(*(_call(step, hook.grant.policy, resolver) for step in steps))
+    judged, _ = await hook.judge(calls, admission)
+    told = [{"tool_name": step.tool_name, **_said(step, each.decision, each.findings)} for step, each in zip(steps, judged, strict=True)]
+    verdicts = {each.decision.verdict for each in judged}
+    worst = next(verdict for verdict in WORST_FIRST if verdict in verdicts)
+    await request.answer(200, orjson.dumps({"request_id": request.id, "verdict": worst, "steps": told}))
+
+
+class _Hook:
+    """One request to the hook: whose it is, what it asks, and the run that it belongs to."""
+
+    def __init__(self, state: State, request: Request, token_hash: str, grant: Grant, asked: Evaluation, is_large: bool) -> None:
+        self.state, self.request, self.token_hash, self.grant, self.asked = state, request, token_hash, grant, asked
+        self.is_large = is_large
+        self.at = datetime.now(UTC)
+        self.correlation = correlate.read(request.headers)
+        self.key: tuple[int, str, str] = (grant.key_id, grant.key_name, grant.environment)
+        self.lineage: runs.Lineage
+        self.run_id = ""
+
+    @classmethod
+    async def open(cls, state: State, request: Request, parse: Callable[[bytes], Evaluation | Refusal]) -> "_Hook":
+        token_hash, grant = await authenticate(state, request)
+        if not grant.is_firewall_gateway:
+            # Refused by what may be an old copy: a key that was just made a gateway's must work.
+            fresh = await state.fresh(token_hash, grant)
+            require(request, fresh, None)
+            assert fresh is not None
+            grant = _gateways(fresh)
+        body = await request.read_body()
+        if len(body) > MAX_BODY_BYTES:
+            raise errors.PayloadTooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes.")
+        is_large = len(body) >= LARGE_BODY_BYTES
+        asked = await asyncio.to_thread(parse, body) if is_large else parse(body)
+        if isinstance(asked, Refusal):
+            kind = errors.BadRequestBody if asked.code == errors.BadRequestBody.code else errors.ValidationFailed
+            raise kind(asked.message, param=asked.param)
+        hook = cls(state, request, token_hash, grant, asked, is_large)
+        await hook._find_key()
+        hook.lineage = hook._lineage()
+        return hook
+
+    async def _find_key(self) -> None:
+        """The key that the run belongs to. Raises ``NotFound``."""
+        wanted, grant = self.asked.key_id, self.grant
+        if wanted is None or wanted == grant.key_id:
+            self.key = (grant.key_id, grant.key_name, grant.environment)
+            return
+        found = await self.state.named_key(grant, wanted)
+        if found is None:
+            raise errors.NotFound("There is no such key in this workspace.", param="key_id")
+        self.key = (wanted, *found)
+
+    def _lineage(self) -> runs.Lineage:
+        key_id, run_id = self.key[0], self.asked.agent_run_id or self.correlation.agent_run_id
+        if run_id is None and self.grant.one_run_an_hour:
+            run_id = f"key-{key_id}-{self.at:%Y%m%d%H}"
+        # Without messages to go by, the calls of one conversation (or of none) that come within the gap are one run.
+        told = f"evaluate\0{key_id}\0{self.conversation_id or ''}".encode()
+        fingerprint = hashlib.blake2b(told, digest_size=16, key=_PEPPER[:64]).hexdigest()
+        return runs.Lineage(run_id, f"run_{self.request.id.removeprefix('req_')}", fingerprint, (fingerprint,), key_id)
+
+    @property
+    def conversation_id(self) -> str | None:
+        return self.asked.conversation_id or self.correlation.conversation_id
+
+    # --- The run ---
+    async def admit(self) -> runs.Admission:
+        """Enter the run: it counts one call more."""
+        return await self._enter(self.lineage)
+
+    async def look(self) -> runs.Admission:
+        """See the run as it stands: nothing changes."""
+        return await self._enter(replace(self.lineage, digests=()))
+
+    async def _enter(self, lineage: runs.Lineage) -> runs.Admission:
+        current, admission = await self.state.admit(self.token_hash, self.grant, lineage, _claim)
+        require(self.request, current, None)
+        assert current is not None
+        is_newer, self.grant = current is not self.grant, _gateways(current)
+        if is_newer:
+            await self._find_key()
+        self.run_id = admission.run_id
+        return admission
+
+    async def judge(self, calls: Sequence[ToolCall], admission: runs.Admission) -> tuple[list[Judged], RunState]:
+        run = RunState(admission.calls, admission.cost_micro_usd, admission.reserved_micro_usd, at_ms=int(self.at.timestamp() * 1000))
+        judge = Judge(self.grant.policy, self.grant.observe_mode, admission.is_blind)
+        return await asyncio.to_thread(judge.judge, calls, run) if self.is_large else judge.judge(calls, run)
+
+    # --- The record ---
+    def events(self, step: Asked, call: ToolCall, judged: Judged, at: datetime) -> list[dict]:
+        given = self.asked.agent_run_id or self.correlation.agent_run_id
+        key_id, name, environment = self.key
+        shared = {
+            "workspace_id": self.grant.workspace_id,
+            "request_id": self.request.id,
+            "client_request_id": self.asked.client_request_id and shown(self.asked.client_request_id),
+            "key_id": key_id,
+            "token_name": name,
+            "environment": environment,
+            "model_name": self.asked.model and shown(self.asked.model),
+            "conversation_id": self.conversation_id,
+            "agent_run_id": self.run_id,
+            "run_source": "key" if self.grant.one_run_an_hour and given is None else self.lineage.source,
+            "step_id": step.step_id or self.correlation.step_id,
+            "parent_step_id": step.parent_step_id or self.correlation.parent_step_id,
+            "skill_name": call.skill and shown(call.skill),
+        }
+        decisions = [judged.decision, *judged.findings]
+        if key_id != self.grant.key_id:
+            # The event is of the run's key; that another one asked must show.
+            decisions = [replace(each, factors=(*each.factors, f"asked by key {self.grant.key_id}")) for each in decisions]
+        return [record.evaluated(shared, call, step.arguments, each, at) for each in decisions if each.is_recorded]
+
+
+def _gateways(grant: Grant) -> Grant:
+    if not grant.is_firewall_gateway:
+        raise errors.PermissionRefused("This route is for keys with is_firewall_gateway.")
+    return grant
+
+
+# --- The call ---------------------------------------------------------------------------------------------------------
+async def _call(asked: Asked, policy: Policy | None, resolver: Resolver) -> ToolCall:
+    """The call as the engine judges it, with its names resolved where a rule looks at addresses."""
+    # A call without arguments is called with none, which is not the same as a call whose arguments nobody can see.
+    arguments = "{}" if asked.arguments is None else asked.arguments
+    resolves = policy is not None and _looks_at_addresses(policy)
+    destinations = None
+    if asked.destination is not None or resolves:
+        told = () if asked.destination is None else (egress.destination(asked.destination),)
+        destinations = tuple(dict.fromkeys((*told, *egress.destinations(decoded(arguments)))))
+    if destinations and resolves:
+        destinations = tuple(await asyncio.gather(*(_resolved(each, resolver) for each in destinations)))
+    return ToolCall(asked.surface, asked.tool_name, arguments, asked.skill, destinations)
+
+
+async def _resolved(to: egress.Destination, resolver: Resolver) -> egress.Destination:
+    return replace(to, addresses=await resolver.addresses(to.host)) if to.needs_resolving else to
+
+
+def _looks_at_addresses(policy: Policy) -> bool:
+    lists = (rule.egress for rule in policy.rules if rule.egress is not None and rule.enabled)
+    return any(_has_addresses(entries) for each in lists for entries in (each.allow, each.deny))
+
+
+@lru_cache(maxsize=1024)
+def _has_addresses(entries: tuple[str, ...]) -> bool:
+    return any(map(_is_address, entries))
+
+
+def _is_address(entry: str) -> bool:
+    try:
+        parse_network(entry)
+    except ValueError:
+        return False
+    return True
+
+
+# --- The judgement ----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Who judges, and by what. ``is_blind``: what the run has spent cannot be told."""
+
+    policy: Policy | None
+    observes: bool
+    is_blind: bool
+
+    def judge(self, calls: Sequence[ToolCall], run: RunState) -> tuple[list[Judged], RunState]:
+        """A decision for each call in order, and the run after those that may be made."""
+        found = []
+        for call in calls:
+            decision = self._decide(call, run)
+            if decision.verdict is Verdict.DENY:
+                found.append(Judged(decision))
+                continue
+            found.append(Judged(decision, afterwards.completed(self.policy, call, run)))
+            run = afterwards.advance(self.policy, call, run)
+        return found, run
+
+    def _decide(self, call: ToolCall, run: RunState) -> Decision:
+        policy, decision = self.policy, decide(self.policy, call, run, observe_mode=self.observes)
+        if policy is not None and decision.caps and self.is_blind and not policy.shadow_mode:
+            return replace(COST_STORE_DOWN, policy_id=policy.id, policy_name=policy.name, policy_version=policy.version)
+        if decision.verdict is not Verdict.PENDING_APPROVAL:
+            return decision
+        # Nobody can be asked yet.
+        reason = f"{decision.reason}: it would be held for approval, and approvals are not available in this version"
+        return replace(decision, verdict=Verdict.DENY, reason=reason, reason_code=ReasonCode.HOLD_UNAVAILABLE)
+
+
+def _claim(grant: Grant) -> runs.Claim | None:
+    # A call that is asked about has no price, but what the run's other calls may cost counts against its caps.
+    return runs.NO_CLAIM if grant.policy is not None and grant.policy.has_caps else None
+
+
+def _said(asked: Asked, decision: Decision, findings: Sequence[Decision] = ()) -> dict[str, Any]:
+    """What the caller is told of a decision."""
+    cleaned = decision.arguments if decision.verdict is Verdict.SANITIZE and asked.arguments is not None else None
+    return {
+        "verdict": decision.verdict,
+        "reason": decision.reason,
+        "policy_id": decision.policy_id,
+        "policy_name": decision.policy_name or None,
+        "rule_id": decision.rule_id,
+        "rule_label": decision.rule_label or None,
+        **({} if cleaned is None else {"arguments": orjson.Fragment(cleaned) if asked.as_object else cleaned}),
+        "metadata": {
+            "reason_code": decision.reason_code,
+            "factors": [*decision.factors, *(finding.reason for finding in findings)],
+            "risk_score": decision.risk_score,
+        },
+    }

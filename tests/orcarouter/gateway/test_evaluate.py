@@ -1,0 +1,211 @@
+"""The evaluate hook: what a dispatcher of tool calls asks before it makes one, of the running product."""
+
+import json
+
+import httpx2 as httpx
+import pytest
+from django.utils import timezone
+
+import keys.services
+from tests.orcarouter.gateway.conftest import Agent, make_agent
+from workspaces import tenancy
+from workspaces.permissions import Role
+
+RULES = [
+    {"priority": 10, "tool_name_glob": "web.search", "verdict": "allow", "label": "search"},
+    {"priority": 20, "tool_name_glob": "kb.*", "verdict": "audit"},
+]
+
+
+@pytest.fixture
+def hook(stack, committed) -> Agent:
+    return make_agent(stack, is_firewall_gateway=True)
+
+
+def ask(agent: Agent, body: object, path: str = "evaluate", **headers: str) -> httpx.Response:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    told = {"Authorization": f"Bearer {agent.token}", "Content-Type": "application/json"} | headers
+    return httpx.post(f"{agent.stack.url}/api/v1/firewall/{path}", content=content, headers=told, timeout=30)
+
+
+def plan(agent: Agent, *steps: dict, **more: object) -> httpx.Response:
+    return ask(agent, {"steps": list(steps), **more}, "evaluate_plan")
+
+
+def other_key(agent: Agent, **fields: object) -> int:
+    with tenancy.scope(agent.workspace.pk):
+        made, _ = keys.services.create_key(agent.workspace, fields={"name": "worker"} | fields, actor=agent.tenant.person(Role.OWNER), at=timezone.now())
+    return made.pk
+
+
+def refusal(answer: httpx.Response) -> tuple[int, str, str | None]:
+    error = answer.json()["error"]
+    return answer.status_code, error["code"], error["param"]
+
+
+def test_a_call_is_judged_answered_and_recorded(hook):
+    policy = hook.policy(default_verdict="deny", rules=RULES)
+    body = {
+        "tool_name": "web.search",
+        "arguments": {"q": "whales"},
+        "model": "demo-small",
+        "client_request_id": "theirs 1",
+        "agent_run_id": "run-1",
+        "conversation_id": "talk-1",
+        "step_id": "s2",
+        "parent_step_id": "s1",
+        "skill": "research",
+    }
+    answer = ask(hook, body)
+    told = answer.json()
+    assert answer.status_code == 200
+    assert told["request_id"] == answer.headers["x-orca-request-id"]
+    assert (told["verdict"], told["policy_id"], told["policy_name"], told["rule_label"]) == ("allow", policy.pk, "policy", "search")
+    assert told["metadata"]["reason_code"] is None
+    assert "arguments" not in told
+    (event,) = hook.events()
+    assert (event.source, event.surface, event.verdict, event.tool_name, event.request_id) == ("evaluate", "mcp", "allow", "web.search", told["request_id"])
+    assert (event.client_request_id, event.model_name, event.skill_name, event.token_name) == ("theirs 1", "demo-small", "research", "agent")
+    assert (event.agent_run_id, event.run_source, event.conversation_id, event.step_id, event.parent_step_id) == ("run-1", "header", "talk-1", "s2", "s1")
+    assert (event.args_summary, event.rule_id) == ('{"q": "whales"}', told["rule_id"])
+    assert hook.usage() == []
+
+
+@pytest.mark.parametrize("surface", ["mcp", "response", "egress"])
+def test_a_denied_call_is_an_answer_like_any_other(hook, surface):
+    hook.policy(default_verdict="deny", rules=RULES)
+    answer = ask(hook, {"tool_name": "shell.exec", "surface": surface, "destination": "192.0.2.1"})
+    assert answer.status_code == 200
+    assert (answer.json()["verdict"], answer.json()["metadata"]["reason_code"]) == ("deny", "default_deny")
+    assert answer.json()["metadata"]["risk_score"] == 60
+    assert [(event.verdict, event.surface, event.args_summary) for event in hook.events()] == [("deny", surface, None)]
+
+
+def test_without_a_policy_a_call_is_observed(hook):
+    assert ask(hook, {"tool_name": "shell.exec"}).json()["verdict"] == "observe"
+    assert [(event.verdict, event.gap) for event in hook.events()] == [("observe", True)]
+
+
+def test_a_call_to_nowhere_is_denied_on_egress(hook):
+    hook.policy(default_verdict="allow")
+    assert ask(hook, {"tool_name": "http.get", "surface": "egress"}).json()["metadata"]["reason_code"] == "egress_no_destination"
+    assert ask(hook, {"tool_name": "http.get", "surface": "egress", "destination": "http://exa mple/"}).json()["verdict"] == "deny"
+    assert ask(hook, {"tool_name": "http.get", "surface": "egress", "arguments": {"url": "https://example.com/"}}).json()["verdict"] == "allow"
+
+
+def test_the_text_that_a_model_wrote_is_judged_as_it_is(hook):
+    hook.policy(default_verdict="allow", rules=[{"verdict": "deny", "args_match": {"clauses": [{"path": "$.q", "op": "contains", "value": "rm"}]}}])
+    assert ask(hook, {"tool_name": "a", "arguments": '{"q": "rm -rf"}'}).json()["verdict"] == "deny"
+    assert ask(hook, {"tool_name": "a", "arguments": '{"q": "ls"}'}).json()["verdict"] == "allow"
+    assert ask(hook, {"tool_name": "a", "arguments": '{"q": "ls"'}).json()["metadata"]["reason_code"] == "bad_arguments"
+    assert ask(hook, {"tool_name": "a", "arguments": {"q": "rm -rf"}}).json()["verdict"] == "deny"
+    assert ask(hook, {"tool_name": "a"}).json()["verdict"] == "allow"
+    large = '{"q": "%s"}' % ("x" * 600_000 + "rm")
+    assert ask(hook, {"tool_name": "a", "arguments": large}).json()["verdict"] == "deny"
+
+
+def test_only_a_gateways_key_may_ask(stack, agent, hook):
+    for path, body in (("evaluate", {"tool_name": "a"}), ("evaluate_plan", {"steps": [{"tool_name": "a"}]})):
+        assert refusal(ask(agent, body, path)) == (403, "permission_denied", None)
+        assert refusal(ask(agent, body, path, Authorization="Bearer sk-orca-" + "x" * 48))[:2] == (401, "invalid_api_key")
+        assert ask(hook, body, path).status_code == 200
+        assert httpx.get(f"{stack.url}/api/v1/firewall/{path}").status_code == 405
+    assert agent.events() == []
+    with tenancy.scope(hook.workspace.pk):
+        keys.services.change_key(hook.key(), changes={"is_firewall_gateway": False}, actor=hook.tenant.person(Role.OWNER), at=timezone.now())
+    assert refusal(ask(hook, {"tool_name": "a"})) == (403, "permission_denied", None)
+    with tenancy.scope(hook.workspace.pk):
+        keys.services.change_key(hook.key(), changes={"is_firewall_gateway": True}, actor=hook.tenant.person(Role.OWNER), at=timezone.now())
+    assert ask(hook, {"tool_name": "a"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "tool_name"),
+        ({"tool_name": 1}, "tool_name"),
+        ({"tool_name": "a", "tool": "b"}, "tool"),
+        ({"tool_name": "a", "surface": "inbound"}, "surface"),
+        ({"tool_name": "a", "surface": ["mcp"]}, "surface"),
+        ({"tool_name": "a", "arguments": []}, "arguments"),
+        ({"tool_name": "a", "destination": 1}, "destination"),
+        ({"tool_name": "a", "agent_run_id": "a b"}, "agent_run_id"),
+        ({"tool_name": "a", "key_id": "1"}, "key_id"),
+        ({"tool_name": "a", "key_id": True}, "key_id"),
+        ({"tool_name": "a", "client_request_id": "a", "request_id": "b"}, "request_id"),
+        ({"tool_name": "a", "steps": []}, "steps"),
+    ],
+)
+def test_a_body_that_is_wrong_says_where(hook, body, param):
+    assert refusal(ask(hook, body)) == (400, "validation_error", param)
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "steps"),
+        ({"steps": []}, "steps"),
+        ({"steps": [{"tool_name": "a"}] * 101}, "steps"),
+        ({"steps": [{"tool_name": "a"}, {"tool_name": "b", "key_id": 1}]}, "steps[1].key_id"),
+        ({"steps": ["a"]}, "steps[0]"),
+        ({"steps": [{"tool_name": "a"}], "tool_name": "a"}, "tool_name"),
+    ],
+)
+def test_a_plan_that_is_wrong_says_where(hook, body, param):
+    assert refusal(ask(hook, body, "evaluate_plan")) == (400, "validation_error", param)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", "bad_request_body"),
+        (b'{"tool_name": "a", "tool_name": "b"}', "bad_request_body"),
+        (b'{"tool_name": "a", "arguments": {"a": 1, "a": 2}}', "bad_request_body"),
+        (b'{"tool_name": "\\ud800"}', "bad_request_body"),
+        (b"[" * 100, "bad_request_body"),
+        (b'{"tool_name": "a", "arguments": "' + b"x" * 2_100_000 + b'"}', "payload_too_large"),
+    ],
+)
+def test_a_body_that_two_could_read_differently_is_refused(hook, body, code):
+    assert refusal(ask(hook, body))[1] == code
+
+
+def test_the_alias_of_the_callers_id_is_kept_and_our_own_is_made(hook):
+    told = ask(hook, {"tool_name": "a", "request_id": "req_forged"}).json()
+    assert told["request_id"] != "req_forged"
+    assert [event.client_request_id for event in hook.events()] == ["req_forged"]
+
+
+def test_the_run_may_be_another_keys(hook, agent):
+    worker = other_key(hook, environment="prod")
+    assert ask(hook, {"tool_name": "a", "agent_run_id": "r", "key_id": worker}).status_code == 200
+    (event,) = hook.events()
+    assert (event.key_id, event.token_name, event.environment) == (worker, "worker", "prod")
+    assert event.factors[-1] == f"asked by key {hook.key_id}"
+    for stranger in (agent.key_id, 2**62):
+        assert refusal(ask(hook, {"tool_name": "a", "key_id": stranger})) == (404, "not_found", "key_id")
+    with tenancy.scope(hook.workspace.pk):
+        gone = list(hook.workspace.api_keys.filter(pk=worker))
+        keys.services.delete_keys(hook.workspace, keys=gone, actor=hook.tenant.person(Role.OWNER), at=timezone.now())
+    assert refusal(ask(hook, {"tool_name": "a", "agent_run_id": "r", "key_id": worker})) == (404, "not_found", "key_id")
+
+
+def test_calls_without_a_run_id_are_one_run_by_their_conversation(hook):
+    for conversation in ("a", None, "a", "b", None):
+        ask(hook, {"tool_name": "t", **({"conversation_id": conversation} if conversation else {})})
+    found = [event.agent_run_id for event in hook.events()]
+    assert len(set(found)) == 3
+    assert (found[0], found[1]) == (found[2], found[4])
+    assert {event.run_source for event in hook.events()} == {"derived"}
+    ask(hook, {"tool_name": "t"}, **{"X-OrcaRouter-Run-Id": "mine", "X-OrcaRouter-Step-Id": "s"})
+    assert [(event.agent_run_id, event.step_id) for event in hook.events()][-1] == ("mine", "s")
+
+
+def test_a_plan_is_as_good_as_its_worst_step_and_leaves_no_trace(hook):
+    hook.policy(default_verdict="deny", rules=RULES)
+    told = plan(hook, {"tool_name": "web.search"}, {"tool_name": "kb.read"}, agent_run_id="planned").json()
+    assert (told["verdict"], [step["verdict"] for step in told["steps"]]) == ("audit", ["allow", "audit"])
+    told = plan(hook, {"tool_name": "shell.exec"}, {"tool_name": "kb.read"}, agent_run_id="planned").json()
+    assert (told["verdict"], [step["tool_name"] for step in told["steps"]]) == ("deny", ["shell.exec", "kb.read"])
+    assert hook.events() == []
+    assert hook.usage() == []
