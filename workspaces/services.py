@@ -13,7 +13,7 @@ import redis
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from workspaces import audit, selectors, tenancy, tokens, valkey, vault
 from workspaces.authentication import TOKEN_PREFIX
@@ -101,9 +101,9 @@ def change_role(membership: Membership, *, role: Role, actor: User, at: datetime
     _keep_an_owner(workspace, membership, role)
     membership.role = role
     membership.save(update_fields=["role"])
+    payload: dict[str, object] = {"role": _word(role), "before": _word(before)}
     if role < before:
-        _revoke_invitations_above(workspace, membership.user, role if role >= Role.ADMIN else None, at)
-    payload = {"role": _word(role), "before": _word(before)}
+        payload |= _revoke_invitations_above(workspace, membership.user, role if role >= Role.ADMIN else None, at)
     audit.record(workspace=workspace, actor=actor, action="member_role_change", target=membership, target_label=membership.user.email, at=at, payload=payload)
 
 
@@ -115,9 +115,10 @@ def remove_member(membership: Membership, *, actor: User, at: datetime) -> None:
     if user != actor:
         _may_set(workspace, actor, role, Role.MEMBER)
     _keep_an_owner(workspace, membership, None)
-    workspace.access_tokens.filter(user=user, revoked_at=None).update(revoked_at=at)
-    _revoke_invitations_above(workspace, user, None, at)
-    payload = {"role": _word(role)}
+    ended = workspace.access_tokens.filter(user=user, revoked_at=None)
+    payload = {"role": _word(role), "access_tokens_revoked": sorted(ended.values_list("pk", flat=True))}
+    ended.update(revoked_at=at)
+    payload |= _revoke_invitations_above(workspace, user, None, at)
     audit.record(workspace=workspace, actor=actor, action="member_remove", target=membership, target_label=user.email, at=at, payload=payload)
     membership.delete()
 
@@ -149,10 +150,16 @@ def _keep_an_owner(workspace: Workspace, membership: Membership, role: Role | No
         raise Conflict("A workspace keeps at least one owner. Make somebody else an owner first.")
 
 
-def _revoke_invitations_above(workspace: Workspace, inviter: User, role: Role | None, at: datetime) -> None:
-    """An invitation is worth no more than what its maker may still give; ``role`` None: nothing at all."""
+def _revoke_invitations_above(workspace: Workspace, inviter: User, role: Role | None, at: datetime) -> dict[str, object]:
+    """An invitation is worth no more than what its maker may still give; ``role`` None: nothing at all. What the audit entry says of it."""
     made = selectors.open_invitations(workspace, at).filter(invited_by=inviter)
-    (made if role is None else made.filter(role__gt=role)).update(revoked_at=at)
+    return _revoke_all(made if role is None else made.filter(role__gt=role), at)
+
+
+def _revoke_all(invitations: QuerySet[Invitation], at: datetime) -> dict[str, object]:
+    ended = sorted(invitations.values_list("pk", flat=True))
+    invitations.update(revoked_at=at)
+    return {"invitations_revoked": ended} if ended else {}
 
 
 def _word(role: int) -> str:
@@ -171,12 +178,12 @@ def invite(workspace: Workspace, *, email: str, role: Role, actor: User, at: dat
     _may_set(workspace, actor, Role.MEMBER, role)
     if workspace.memberships.filter(user__email__iexact=email).exists():
         raise Conflict("This person is a member already.", param="email")
-    selectors.open_invitations(workspace, at).filter(email=email).update(revoked_at=at)
+    replaced = _revoke_all(selectors.open_invitations(workspace, at).filter(email=email), at)
     token = tokens.new_token(INVITATION_PREFIX, 40)
     invitation = workspace.invitations.create(
         email=email, role=role, token_hash=vault.lookup_hash(token), invited_by=actor, created_at=at, expires_at=at + INVITATION_LIFE
     )
-    payload = {"role": _word(role), "expires_at": invitation.expires_at}
+    payload = {"role": _word(role), "expires_at": invitation.expires_at, **replaced}
     audit.record(workspace=workspace, actor=actor, action="invitation_create", target=invitation, target_label=email, at=at, payload=payload)
     return invitation, token
 

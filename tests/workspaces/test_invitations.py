@@ -86,6 +86,17 @@ def test_a_revoked_a_replaced_and_an_invented_link_open_nothing(acme):
     assert Client().get("/invitation/orca-inv-" + "a" * 40 + "/").status_code == 404
 
 
+def test_what_ends_along_with_a_change_is_in_its_entry(acme):
+    first, second = invite(acme).json()["id"], invite(acme).json()["id"]
+    acme.token(Role.ADMIN)
+    acme.client(Role.OWNER).delete(f"/api/workspace/members/{acme.membership(Role.ADMIN).pk}/")
+    with tenancy.scope(acme.workspace.pk):
+        token = acme.workspace.access_tokens.get().pk
+        entries = dict(acme.workspace.audit_entries.order_by("sequence").values_list("action", "payload"))
+    assert entries["invitation_create"]["invitations_revoked"] == [first]
+    assert (entries["member_remove"]["invitations_revoked"], entries["member_remove"]["access_tokens_revoked"]) == ([second], [token])
+
+
 @pytest.mark.parametrize(("actor", "role", "status"), [(Role.ADMIN, "owner", 403), (Role.OWNER, "owner", 201), (Role.DEVELOPER, "member", 403)])
 def test_nobody_invites_above_their_own_role(acme, actor, role, status):
     assert invite(acme, role=role, actor=actor).status_code == status
