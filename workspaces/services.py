@@ -171,14 +171,15 @@ def _word(role: int) -> str:
 def invite(workspace: Workspace, *, email: str, role: Role, actor: User, at: datetime) -> tuple[Invitation, str]:
     """Invite an address; the token, returned this once, opens for it alone. An earlier open invitation of it ends.
 
-    Raises ``Conflict`` for a member's address, ``PermissionRefused`` for a role above the actor's own.
+    Raises ``Conflict`` for a member's address, ``PermissionRefused`` for a role above the actor's own, the earlier one's too.
     """
     email = email.strip().lower()
     selectors.hold(workspace.pk)
-    _may_set(workspace, actor, Role.MEMBER, role)
+    earlier = selectors.open_invitations(workspace, at).filter(email=email)
+    _may_set(workspace, actor, Role(max(earlier.values_list("role", flat=True), default=Role.MEMBER)), role)
     if workspace.memberships.filter(user__email__iexact=email).exists():
         raise Conflict("This person is a member already.", param="email")
-    replaced = _revoke_all(selectors.open_invitations(workspace, at).filter(email=email), at)
+    replaced = _revoke_all(earlier, at)
     token = tokens.new_token(INVITATION_PREFIX, 40)
     invitation = workspace.invitations.create(
         email=email, role=role, token_hash=vault.lookup_hash(token), invited_by=actor, created_at=at, expires_at=at + INVITATION_LIFE
@@ -190,8 +191,9 @@ def invite(workspace: Workspace, *, email: str, role: Role, actor: User, at: dat
 
 @transaction.atomic
 def revoke_invitation(invitation: Invitation, *, actor: User, at: datetime) -> None:
-    """Raises ``Conflict`` for an invitation that was accepted, revoked or has expired."""
+    """Raises ``Conflict`` for an invitation that was accepted, revoked or has expired, ``PermissionRefused`` above the actor's role."""
     workspace = selectors.hold(invitation.workspace_id)
+    _may_set(workspace, actor, Role(invitation.role), Role.MEMBER)
     if not selectors.open_invitations(workspace, at).filter(pk=invitation.pk).update(revoked_at=at):
         raise Conflict("This invitation is not open any more.")
     invitation.revoked_at = at

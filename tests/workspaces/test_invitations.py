@@ -86,6 +86,14 @@ def test_a_revoked_a_replaced_and_an_invented_link_open_nothing(acme):
     assert Client().get("/invitation/orca-inv-" + "a" * 40 + "/").status_code == 404
 
 
+def test_an_admin_neither_ends_nor_replaces_the_invitation_of_an_owner(acme):
+    made = invite(acme, role="owner", actor=Role.OWNER).json()
+    assert acme.client(Role.ADMIN).delete(f"{INVITATIONS}{made['id']}/").status_code == 403
+    assert invite(acme, role="member").status_code == 403
+    assert Client().get(path_of(made["link"])).status_code == 200
+    assert acme.client(Role.OWNER).delete(f"{INVITATIONS}{made['id']}/").status_code == 204
+
+
 def test_what_ends_along_with_a_change_is_in_its_entry(acme):
     first, second = invite(acme).json()["id"], invite(acme).json()["id"]
     acme.token(Role.ADMIN)
