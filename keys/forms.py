@@ -75,6 +75,9 @@ class KeyForm(forms.Form):
         typed = super().clean() or self.cleaned_data
         if typed.get("expires") == "at" and not typed.get("expires_on") and "expires_on" not in self.errors:
             self.add_error("expires_on", "Give the date.")
+        elif typed.get("expires") == "at" and typed.get("expires_on") and typed["expires_on"].timestamp() < 0:
+            # Unix seconds below 0 mean "never" to those who read the key by the API.
+            self.add_error("expires_on", "No date is before 1970.")
         if typed.get("models_listed") == "listed" and typed.get("models") == []:
             self.add_error("models", "List at least one model, or allow any.")
         return typed

@@ -138,6 +138,7 @@ def test_making_a_key_shows_it_once(browser, acme):
         ({"addresses": "here"}, "is not an IP address"),
         ({"models_listed": "listed"}, "List at least one model"),
         ({"expires": "at"}, "Give the date"),
+        ({"expires": "at", "expires_on": "0001-01-01T00:00"}, "No date is before 1970"),
         ({"policy": "999999"}, "Select a valid choice"),
     ],
 )
