@@ -1,0 +1,67 @@
+"""Remarks on a policy: they are true, and the usual mistakes get one."""
+
+import pytest
+from hypothesis import given
+
+from firewall.engine.compile import Seen
+from firewall.engine.conditions import Clause, Operator
+from firewall.engine.decide import walk
+from firewall.engine.remarks import warnings
+from firewall.engine.types import Policy, Rule, RunState, Surface, Verdict
+from tests.firewall.engine.strategies import policies_and_calls
+
+MATCHER = (Clause("$.a", Operator.EQ, 1),)
+
+
+def told(*rules: Rule) -> list[tuple[int, str]]:
+    policy = Policy(id=1, name="p", version=1, default_verdict=Verdict.ALLOW, shadow_mode=False, rules=rules)
+    return [(warning.rule_id, warning.code) for warning in warnings(policy)]
+
+
+def rule(number: int, glob: str, verdict: Verdict = Verdict.DENY, **fields: object) -> Rule:
+    return Rule(number, number, "", fields.pop("stage", None), glob, verdict, **fields)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_told"),
+    [
+        ("*", "kb.read", True),
+        ("kb.*", "kb.read", True),
+        ("kb.*", "kb.docs.*", True),
+        ("*.exec", "shell.exec", True),
+        ("*.exec", "exec", True),
+        ("*.shell.*", "local.shell.exec", True),
+        ("*.shell.*", "*.x.shell.y.*", True),
+        ("kb.read", "kb.*", False),
+        ("kb.*", "kb", False),
+        ("kb.*", "*.read", False),
+        ("*.shell.*", "*.shell.exec", False),
+    ],
+)
+def test_a_rule_behind_a_wider_one_is_never_reached(first, second, is_told):
+    assert told(rule(1, first), rule(2, second)) == ([(2, "never_reached")] if is_told else [])
+    assert told(rule(1, first, args_match=MATCHER), rule(2, second)) == []
+    assert told(rule(1, first, stage=Surface.MCP), rule(2, second)) == []
+    assert told(rule(1, first, enabled=False), rule(2, second)) == []
+
+
+def test_a_cap_behind_an_allow_is_not_met():
+    cap = rule(2, "*", Verdict.CAP_COST, cap_micro_usd=1)
+    assert told(rule(1, "kb.*", Verdict.ALLOW), cap) == [(2, "cap_shadowed")]
+    assert told(rule(1, "kb.*", Verdict.DENY), cap) == []
+    assert told(cap, rule(3, "kb.*", Verdict.ALLOW)) == []
+    assert told(rule(2, "*", Verdict.CAP_COST, stage=Surface.RESPONSE, cap_micro_usd=1)) == [(2, "cap_inert")]
+
+
+def test_globs_that_are_not_what_they_look_like():
+    assert told(rule(1, "foo*")) == [(1, "literal_looks_like_glob")]
+    assert told(rule(1, "*.exec", Verdict.ALLOW)) == [(1, "loose_suffix")]
+    assert told(rule(1, "kb.*", args_match=MATCHER, stage=Surface.INBOUND)) == [(1, "never_matches")]
+
+
+@given(policies_and_calls())
+def test_what_is_called_never_reached_never_decides(drawn):
+    policy, call = drawn
+    unreached = {warning.rule_id for warning in warnings(policy) if warning.code == "never_reached"}
+    by = walk(policy, Seen(call, RunState())).by
+    assert "__" in call.name or getattr(getattr(by, "rule", None), "id", None) not in unreached
