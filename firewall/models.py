@@ -100,6 +100,26 @@ class Rule(models.Model):
         ordering = ["priority", "id"]
 
 
+class PolicyVersion(models.Model):
+    """A policy as one save left it. Append-only, without a foreign key: it outlives the policy, as the events do that name its version."""
+
+    workspace = models.ForeignKey(Workspace, models.PROTECT, related_name="policy_versions")
+    policy_id = models.BigIntegerField()
+    version = models.PositiveIntegerField()
+    #: The policy's fields by name, and its rules with their ids, as they were judged: ``firewall.services.snapshot``.
+    snapshot = models.JSONField()
+    #: What changed, in words.
+    summary = models.CharField(max_length=1200)
+    saved_at = models.DateTimeField()
+    author_id = models.BigIntegerField(null=True)
+    #: The person's address; kept when the person is gone. Empty for the installation itself.
+    author_label = models.CharField(max_length=254, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["workspace", "policy_id", "version"], name="policy_version_once")]
+        ordering = ["-id"]
+
+
 class EventSource(models.TextChoices):
     RELAY = "relay"
     EVALUATE = "evaluate"

@@ -4,11 +4,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from firewall import selectors
+from firewall.engine import history
 from firewall.engine.rule_json import stored
 from firewall.engine.validate import MAX_RULES, Problem, policy_problems, problems
 from firewall.models import Policy, Rule, Settings
@@ -26,6 +28,8 @@ RULE_FIELDS = (
     *("priority", "label", "notes", "stage", "tool_name_glob", "skill_name_glob", "verdict", "enabled"),
     *("args_match", "egress", "sanitize", "sequence", "cap_cost_cents"),
 )
+#: A new rule's fields where nothing is said; ``verdict`` has to be.
+BLANK_RULE = {name: getattr(Rule(), name) for name in RULE_FIELDS}
 SETTINGS_FIELDS = ("observe_mode", "run_gap_seconds")
 #: Documented settings of parts that do not exist yet: refused by name, so that nobody believes them set.
 SETTINGS_TO_COME = (
@@ -45,10 +49,18 @@ PRIORITY_STEP = 10
 
 # --- Policies -------------------------------------------------------------------------------------------------------
 @transaction.atomic
-def create_policy(workspace: Workspace, *, fields: Mapping[str, object], rules: Sequence[Mapping[str, object]] = (), actor: User, at: datetime) -> Policy:
+def create_policy(
+    workspace: Workspace,
+    *,
+    fields: Mapping[str, object],
+    rules: Sequence[Mapping[str, object]] = (),
+    actor: User,
+    at: datetime,
+    words: str = "Made.",
+) -> Policy:
     """Make a policy with its rules, in the order given. ``fields`` are some of ``POLICY_FIELDS``, with ``name``.
 
-    A policy that is made the default takes that place from the one that had it.
+    A policy that is made the default takes that place from the one that had it. ``words`` say in its history how it came about.
     """
     fields = _policy_fields(fields, known={}, rules=rules)
     hold(workspace.pk)
@@ -58,7 +70,7 @@ def create_policy(workspace: Workspace, *, fields: Mapping[str, object], rules: 
     with _one_of_a_name(policy.name):
         policy.save(force_insert=True)
     workspace.rules.bulk_create(Rule(workspace=workspace, policy=policy, **_rule_fields(rule)) for rule in rules)
-    _settle_policy("firewall_policy_create", policy, actor=actor, at=at)
+    _settle_policy("firewall_policy_create", policy, actor=actor, at=at, words=words)
     return policy
 
 
@@ -84,7 +96,7 @@ def delete_policy(policy: Policy, *, expected_version: int | None = None, actor:
     if keys:
         names = ", ".join(key["name"] for key in keys)
         raise PolicyAttached(f"Keys are attached to this policy: {names}. Attach them elsewhere first.", keys=keys)
-    _settle_policy("firewall_policy_delete", policy, actor=actor, at=at)
+    _settle_policy("firewall_policy_delete", policy, actor=actor, at=at, words="Deleted.")
     policy.delete()
 
 
@@ -131,10 +143,14 @@ def _one_of_a_name(name: object) -> Iterator[None]:
         raise Conflict(f"There is a policy named {name} already.", param="name") from error
 
 
-def _settle_policy(action: str, policy: Policy, *, actor: User, at: datetime) -> None:
-    """The end of a change: the gateway is told, last, so that a refused change tells it nothing, and it is audited."""
+def _settle_policy(action: str, policy: Policy, *, actor: User, at: datetime, words: str = "", **noted: object) -> None:
+    """The end of a change: its version is kept, the gateway is told, after all that may refuse, and it is audited.
+
+    ``words`` say what was done where the differences alone do not; ``noted`` goes into the audit entry's payload.
+    """
+    _keep_version(policy, actor=actor, at=at, words=words)
     touch_config(policy.workspace)
-    payload = {name: getattr(policy, name) for name in ("id", "name", "is_default", "default_verdict", "enabled")}
+    payload = {name: getattr(policy, name) for name in ("id", "name", "is_default", "default_verdict", "enabled")} | noted
     audit.record(workspace=policy.workspace, actor=actor, action=action, target=policy, at=at, payload=payload)
 
 
@@ -170,9 +186,10 @@ def change_rule(rule: Rule, *, changes: Mapping[str, object], expected_version: 
 def delete_rule(rule: Rule, *, expected_version: int | None = None, actor: User, at: datetime) -> None:
     hold(rule.workspace_id)
     _revise(rule.policy, expected_version=expected_version, actor=actor, at=at)
-    _settle_rule("firewall_rule_delete", rule, actor=actor, at=at)
+    # By a query: the instance keeps its id for the audit entry.
     if not rule.workspace.rules.filter(pk=rule.pk).delete()[0]:
         raise NotFound("Not found.")
+    _settle_rule("firewall_rule_delete", rule, actor=actor, at=at)
 
 
 @transaction.atomic
@@ -201,9 +218,96 @@ def _rule_fields(fields: Mapping[str, object]) -> dict:
 
 
 def _settle_rule(action: str, rule: Rule, *, actor: User, at: datetime) -> None:
+    _keep_version(rule.policy, actor=actor, at=at)
     touch_config(rule.workspace)
     payload = {name: getattr(rule, name) for name in ("id", "policy_id", "verdict", "stage", "tool_name_glob", "priority")}
     audit.record(workspace=rule.workspace, actor=actor, action=action, target=rule, target_label=rule.label or rule.tool_name_glob, at=at, payload=payload)
+
+
+# --- Versions -------------------------------------------------------------------------------------------------------
+def snapshot(policy: Policy) -> dict:
+    """The policy as it stands, as JSON: what its history keeps and its file is written from."""
+    fields = {name: getattr(policy, name) for name in POLICY_FIELDS}
+    return fields | {"rules": [{name: getattr(rule, name) for name in ("id", *RULE_FIELDS)} for rule in policy.rules.all()]}
+
+
+@transaction.atomic
+def restore_version(policy: Policy, *, version: int, expected_version: int | None = None, actor: User, at: datetime) -> None:
+    """Make a policy what it was at a version of its own: fields, rules and their ids. It is a new version, and judged as any write is."""
+    former = selectors.version_of(policy, version).snapshot
+    fields = {name: former[name] for name in POLICY_FIELDS if name in former}
+    _rewrite(
+        policy, fields, former["rules"], expected_version=expected_version, actor=actor, at=at, words=f"Restored version {version}.", restored_version=version
+    )
+
+
+@transaction.atomic
+def replace_policy(
+    policy: Policy, *, fields: Mapping[str, object], rules: Sequence[Mapping[str, object]], expected_version: int | None = None, actor: User, at: datetime
+) -> None:
+    """Give a policy these fields and these rules for all it had, as one change. Rules that are the same, or about the same, keep their ids."""
+    _refuse(policy_problems({"name": policy.name, **fields, "rules": rules}))
+    hold(policy.workspace_id)
+    wanted = sorted((BLANK_RULE | _rule_fields(rule) for rule in rules), key=lambda rule: rule["priority"])
+    ids = history.paired(snapshot(policy)["rules"], wanted)
+    known = [rule if rule_id is None else rule | {"id": rule_id} for rule_id, rule in zip(ids, wanted, strict=True)]
+    _rewrite(policy, fields, known, expected_version=expected_version, actor=actor, at=at, words="Replaced by a file.")
+
+
+def fork_policy(policy: Policy, *, name: str, actor: User, at: datetime) -> Policy:
+    """A copy under a name of its own, with all rules, bound to no key and not the default."""
+    former = snapshot(policy)
+    fields = {each: former[each] for each in POLICY_FIELDS} | {"name": name, "is_default": False}
+    words = f"Copied from {policy.name}, version {policy.version}."
+    return create_policy(policy.workspace, fields=fields, rules=former["rules"], actor=actor, at=at, words=words)
+
+
+def duplicate_rule(rule: Rule, *, actor: User, at: datetime) -> Rule:
+    """A copy of a rule, after it and switched off: it does nothing until somebody has made another rule of it."""
+    fields = {name: getattr(rule, name) for name in RULE_FIELDS} | {"enabled": False}
+    return add_rule(rule.policy, fields=fields, actor=actor, at=at)
+
+
+def _rewrite(
+    policy: Policy,
+    fields: Mapping[str, object],
+    rules: Sequence[Mapping[str, Any]],
+    *,
+    expected_version: int | None,
+    actor: User,
+    at: datetime,
+    words: str,
+    **noted: object,
+) -> None:
+    """Write a policy's fields and all its rules as one change. Rules with an ``id`` have it from the policy's own history."""
+    fields = _policy_fields(fields, known={name: getattr(policy, name) for name in POLICY_FIELDS}, rules=rules)
+    hold(policy.workspace_id)
+    if fields.get("is_default"):
+        _demote_default(policy.workspace, but=policy, actor=actor, at=at)
+    with _one_of_a_name(fields.get("name", policy.name)):
+        _revise(policy, expected_version=expected_version, actor=actor, at=at, **fields)
+    policy.rules.exclude(pk__in=[rule["id"] for rule in rules if "id" in rule]).delete()
+    present = set(policy.rules.values_list("pk", flat=True))
+    written = [Rule(pk=rule.get("id"), workspace=policy.workspace, policy=policy, **(BLANK_RULE | _rule_fields(rule))) for rule in rules]
+    policy.rules.bulk_update([rule for rule in written if rule.pk in present], RULE_FIELDS)
+    policy.rules.bulk_create(rule for rule in written if rule.pk not in present)
+    _settle_policy("firewall_policy_update", policy, actor=actor, at=at, words=words, **noted)
+
+
+def _keep_version(policy: Policy, *, actor: User, at: datetime, words: str = "") -> None:
+    """Keep what the policy is now, with what makes it another than it was: ``words``, then the differences."""
+    kept = snapshot(policy)
+    former = policy.workspace.policy_versions.filter(policy_id=policy.pk).first()
+    differences = history.in_words(history.changes(former.snapshot, kept)) if former and words != "Deleted." else ""
+    policy.workspace.policy_versions.create(
+        policy_id=policy.pk,
+        version=policy.version,
+        snapshot=kept,
+        summary=f"{words} {differences}".strip(),
+        saved_at=at,
+        author_id=actor.pk,
+        author_label=actor.email,
+    )
 
 
 # --- Settings -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ SOURCES = sorted(path for app in APPS for path in (ROOT / app).rglob("*.py") if 
 #: Rows that belong to a workspace: their managers are for selectors alone.
 TENANT_MODELS = {
     "Membership", "Invitation", "AccessToken", "AuditEntry", "IdempotencyRecord",
-    "Policy", "Rule", "Event", "Settings", "ApiKey", "ProviderCredential", "ProviderModel", "Usage",
+    "Policy", "PolicyVersion", "Rule", "Event", "Settings", "ApiKey", "ProviderCredential", "ProviderModel", "Usage",
 }  # fmt: skip
 
 
@@ -51,7 +51,9 @@ def test_a_file_is_named_for_what_it_holds_and_can_be_read_at_once(path):
 
 
 def test_every_package_says_what_lives_in_it():
-    packages = [path for path in SOURCES if path.name == "__init__.py" and path.parent.name not in {"management", "commands", "templatetags", "urls", "migrations"}]
+    packages = [
+        path for path in SOURCES if path.name == "__init__.py" and path.parent.name not in {"management", "commands", "templatetags", "urls", "migrations"}
+    ]
     assert [name_of(path) for path in packages if not ast.get_docstring(ast.parse(path.read_text()))] == []
 
 

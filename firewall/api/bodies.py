@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from firewall.engine.rule_json import ENCODED_FIELDS
-from firewall.models import DefaultVerdict, Event, Policy, Rule, RuleVerdict, Settings, Stage
+from firewall.models import DefaultVerdict, Event, Policy, PolicyVersion, Rule, RuleVerdict, Settings, Stage
 from firewall.services import POLICY_FIELDS, RULE_FIELDS, SETTINGS_TO_COME
 from workspaces.api_base import ApiRequest, Body
 from workspaces.errors import ValidationFailed
@@ -103,6 +103,28 @@ class Order(Versioned):
     rule_ids = serializers.ListField(child=serializers.IntegerField(), help_text="Every rule of the policy, in the new order.")
 
 
+class Restore(Versioned):
+    version_to_restore = serializers.IntegerField(min_value=1, max_value=2**31 - 1)
+
+
+class Fork(Named):
+    name = serializers.CharField(max_length=64)
+
+
+class PolicyFile(Body):
+    """A policy's file: its fields and rules, without ids and without what belongs to the workspace."""
+
+    format = serializers.CharField(required=False, help_text="`orcarouter.policy/1`")
+    name = serializers.CharField(max_length=64)
+    enabled = serializers.BooleanField(required=False)
+    default_verdict = serializers.ChoiceField(DefaultVerdict.choices, required=False)
+    shadow_mode = serializers.BooleanField(required=False)
+    block_notice = serializers.BooleanField(required=False)
+    refuse_unknown_fields = serializers.BooleanField(required=False)
+    max_runs_per_key_per_hour = serializers.IntegerField(required=False, allow_null=True, min_value=1)
+    rules = RuleFields(many=True, required=False)
+
+
 class SettingsChange(Named):
     observe_mode = serializers.BooleanField(required=False)
     run_gap_seconds = serializers.IntegerField(required=False, min_value=60, max_value=86_400)
@@ -159,6 +181,41 @@ class PolicyWithRules(PolicyOut):
 
     class Meta(PolicyOut.Meta):
         fields = (*PolicyOut.Meta.fields, "rules")  # type: ignore[assignment]
+
+
+class VersionOut(serializers.ModelSerializer):
+    saved_by = serializers.CharField(source="author_label", help_text="The person's address; empty for the installation itself.")
+
+    class Meta:
+        model = PolicyVersion
+        fields = ("version", "saved_at", "saved_by", "summary")
+
+
+class VersionWhole(VersionOut):
+    policy_id = serializers.IntegerField()
+    policy = serializers.SerializerMethodField()
+
+    class Meta(VersionOut.Meta):
+        fields = (*VersionOut.Meta.fields, "policy_id", "policy")  # type: ignore[assignment]
+
+    @extend_schema_field(serializers.JSONField(help_text="The policy's fields by name and its `rules`, each with its id."))
+    def get_policy(self, version: PolicyVersion) -> dict:
+        return version.snapshot
+
+
+class ChangeOut(serializers.Serializer):
+    kind = serializers.ChoiceField(["policy", "added", "removed", "changed", "moved"])
+    text = serializers.CharField(help_text="The change in words.")
+    rule_id = serializers.IntegerField(allow_null=True)
+    field = serializers.CharField(allow_null=True)  # type: ignore[assignment]  # the word for it
+    before = serializers.JSONField(allow_null=True, help_text="A field's value, a rule, or the place of one that moved.")
+    after = serializers.JSONField(allow_null=True)
+
+
+class Difference(serializers.Serializer):
+    from_version = serializers.IntegerField()
+    to_version = serializers.IntegerField()
+    changes = ChangeOut(many=True)
 
 
 class SettingsOut(serializers.ModelSerializer):

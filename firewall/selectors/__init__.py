@@ -1,7 +1,18 @@
 """Reads of policies, settings and events."""
 
 from firewall.selectors.events import MOST_OF_A_REQUEST, PARAMS, VERDICTS, EventFilter, event_filter, event_page, event_place, events_of_request
-from firewall.selectors.policies import DAYS_SHOWN, compiled, denied_per_day, policies, settings_of, tools_seen, would_have_blocked
+from firewall.selectors.policies import (
+    DAYS_SHOWN,
+    compared,
+    compiled,
+    denied_per_day,
+    policies,
+    settings_of,
+    tools_seen,
+    version_of,
+    versions,
+    would_have_blocked,
+)
 
 __all__ = [
     "DAYS_SHOWN",
@@ -9,6 +20,7 @@ __all__ = [
     "PARAMS",
     "VERDICTS",
     "EventFilter",
+    "compared",
     "compiled",
     "denied_per_day",
     "event_filter",
@@ -18,5 +30,7 @@ __all__ = [
     "policies",
     "settings_of",
     "tools_seen",
+    "version_of",
+    "versions",
     "would_have_blocked",
 ]

@@ -8,7 +8,8 @@ from django.db.models.functions import Coalesce, TruncDay
 
 from firewall.engine import rule_json
 from firewall.engine import types as engine
-from firewall.models import Policy, Rule, Settings
+from firewall.models import Policy, PolicyVersion, Rule, Settings
+from workspaces.errors import NotFound
 from workspaces.ids import lowest_at
 from workspaces.models import Workspace
 
@@ -47,6 +48,37 @@ def compiled(policy: Policy, rules: Iterable[Rule]) -> engine.Policy:
         max_runs_per_key_per_hour=policy.max_runs_per_key_per_hour,
         rules=tuple(rule_json.rule(rule.pk, {name: getattr(rule, name) for name in _OF_RULE}) for rule in rules),
     )
+
+
+# --- What policies were -----------------------------------------------------------------------------------------------
+def versions(workspace: Workspace, policy_id: int) -> QuerySet[PolicyVersion]:
+    """All versions of a policy, newest first; of one that was deleted too. Raises ``NotFound`` where there is none."""
+    found = workspace.policy_versions.filter(policy_id=policy_id)
+    if not found.exists():
+        raise NotFound("Not found.")
+    return found
+
+
+def version_of(policy: Policy, version: int) -> PolicyVersion:
+    """Raises ``NotFound`` for a version that the policy never had."""
+    found = policy.workspace.policy_versions.filter(policy_id=policy.pk, version=version).first()
+    if found is None:
+        raise NotFound(f"This policy has no version {version}.", param="version_to_restore")
+    return found
+
+
+def compared(versions: QuerySet[PolicyVersion], *, before: int | None, after: int | None) -> tuple[PolicyVersion, PolicyVersion]:
+    """Two versions of one policy. Left out, ``after`` is the newest and ``before`` the one that came before ``after``.
+
+    Raises ``NotFound``, naming ``from`` or ``to``. The first version has none before it: it is compared with itself.
+    """
+    newer = (versions if after is None else versions.filter(version=after)).first()
+    if newer is None:
+        raise NotFound(f"This policy has no version {after}.", param="to")
+    older = versions.filter(version__lt=newer.version).first() or newer if before is None else versions.filter(version=before).first()
+    if older is None:
+        raise NotFound(f"This policy has no version {before}.", param="from")
+    return older, newer
 
 
 # --- What policies did ----------------------------------------------------------------------------------------------

@@ -4,14 +4,22 @@ from django.urls import path
 
 from firewall.api.events import EventViewSet
 from firewall.api.policies import PolicyViewSet, RuleViewSet, SettingsViewSet
+from firewall.api.versions import PolicyCopyViewSet, PolicyVersionViewSet
 
 ITEM = {"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"}
 COLLECTION = {"get": "list", "post": "create", "put": "change_named"}
 
 urlpatterns = [
     path("workspace/firewall/policies", PolicyViewSet.as_view(COLLECTION), name="policies"),
+    path("workspace/firewall/policies/import", PolicyCopyViewSet.as_view({"post": "import_file"}), name="policy-import"),
     path("workspace/firewall/policies/<str:pk>", PolicyViewSet.as_view(ITEM), name="policy"),
     path("workspace/firewall/policies/<str:pk>/rules/order", PolicyViewSet.as_view({"put": "order"}), name="policy-order"),
+    path("workspace/firewall/policies/<str:pk>/versions", PolicyVersionViewSet.as_view({"get": "list"}), name="policy-versions"),
+    path("workspace/firewall/policies/<str:pk>/versions/diff", PolicyVersionViewSet.as_view({"get": "diff"}), name="policy-diff"),
+    path("workspace/firewall/policies/<str:pk>/versions/<str:number>", PolicyVersionViewSet.as_view({"get": "retrieve"}), name="policy-version"),
+    path("workspace/firewall/policies/<str:pk>/restore", PolicyCopyViewSet.as_view({"post": "restore"}), name="policy-restore"),
+    path("workspace/firewall/policies/<str:pk>/fork", PolicyCopyViewSet.as_view({"post": "fork"}), name="policy-fork"),
+    path("workspace/firewall/policies/<str:pk>/export", PolicyCopyViewSet.as_view({"get": "export"}), name="policy-export"),
     path("workspace/firewall/rules", RuleViewSet.as_view(COLLECTION), name="rules"),
     path("workspace/firewall/rules/<str:pk>", RuleViewSet.as_view(ITEM), name="rule"),
     path("workspace/firewall/settings", SettingsViewSet.as_view({"get": "retrieve", "put": "update"}), name="firewall-settings"),
