@@ -69,7 +69,7 @@ def test_a_policy_is_made_with_its_rules_in_one_step(acme, api):
         ({"rules": "all"}, "rules"),
         ({"rules": 5}, "rules"),
         ({"rules": [{"verdict": "allow"}, {"verdict": "maybe"}]}, "rules.1.verdict"),
-        ({"rules": [{"verdict": "sanitize"}]}, "rules.0.verdict"),
+        ({"rules": [{"verdict": "sanitize"}]}, "rules.0.sanitize"),
         (
             {"rules": [{"verdict": "deny", "args_match_json": '{"clauses":[{"path":"$.a","op":"regex","value":"("}]}'}]},
             "rules.0.args_match_json.clauses.0.value",
