@@ -1,9 +1,14 @@
 """What Django answers by itself: the one error body under ``/api`` and ``/v1``, a page everywhere else."""
 
+import logging
+
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template import loader
 
 from workspaces import errors
+from workspaces.ids import uuid7
+
+log = logging.getLogger(__name__)
 
 _MACHINE_PATHS = ("/api/", "/v1/")
 
@@ -25,7 +30,10 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    return _answer(request, errors.InternalError("Something went wrong on our side."))
+    """A bug: logged by Django with its traceback, and here with the id that the caller is given."""
+    request_id = f"req_{uuid7().hex}"
+    log.error("internal error %s on %s %r", request_id, request.method, request.path_info)
+    return _answer(request, errors.InternalError("Something went wrong on our side.", request_id=request_id))
 
 
 def _answer(request: HttpRequest, error: errors.OrcaError, *, page: str = "") -> HttpResponse:

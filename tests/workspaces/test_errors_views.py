@@ -1,5 +1,7 @@
 """What Django answers by itself: the one body for machines, a page for people."""
 
+import json
+
 import pytest
 from django.test import Client, RequestFactory
 
@@ -36,3 +38,11 @@ def test_every_handler_speaks_both(view, status, code):
     assert (machine.status_code, person.status_code) == (status, status)
     assert f'"code": "{code}"' in machine.content.decode()
     assert "<html" in person.content.decode()
+
+
+def test_a_bug_is_found_in_the_log_by_what_the_caller_is_given(caplog):
+    error = json.loads(errors_views.server_error(RequestFactory().post("/api/x%0Ay?q=secret")).content)["error"]
+    assert list(error["metadata"]) == ["request_id"]
+    assert [record.getMessage() for record in caplog.records] == [f"internal error {error['metadata']['request_id']} on POST '/api/x\\ny'"]
+    page = errors_views.server_error(RequestFactory().get("/x")).content.decode()
+    assert caplog.records[-1].args[0] in page
