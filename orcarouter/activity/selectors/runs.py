@@ -20,6 +20,8 @@ from workspaces.models import Workspace
 #: Rows read at once, and how often, to find the runs of a page: the newest 40,000 rows at most.
 BATCH, MOST_BATCHES = 2_000, 20
 MOST_NAMES = 50
+#: Different namings of tools that are read for a page of runs.
+MOST_NAMINGS = 20_000
 
 #: Decisions that a row stands for: a grouped event is one for each of its tools.
 DECISIONS = Case(When(tool_name__isnull=False, then=Value(1)), default=Greatest(Func(F("tools"), function="cardinality"), 1), output_field=IntegerField())
@@ -197,7 +199,8 @@ def _fill(workspace: Workspace, runs: list[Run], column: str) -> None:
             run.saw(row["first"], row["last"])
             _describe(run, row)
     tools: dict[Key, set[str]] = {}
-    for key_id, name, tool, group in events.values_list("key_id", column, "tool_name", "tools").distinct():
+    # An agent may call a new name each time: of such a run not every one is read.
+    for key_id, name, tool, group in events.values_list("key_id", column, "tool_name", "tools").distinct()[:MOST_NAMINGS]:
         tools.setdefault((key_id, name), set()).update([tool] if tool else group)
     for key, names in tools.items():
         if run := by_key.get(key):

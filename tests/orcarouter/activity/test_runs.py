@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from orcarouter.activity.selectors import runs
 from orcarouter.activity.selectors.runs import RunFilter, run_page
 from tests.factories.activity import UsageFactory
 from tests.factories.firewall import EventFactory
@@ -107,6 +108,15 @@ def test_pages_of_runs_agree_whatever_stretch_is_read_at_once(acme):
                 if place is None:
                     break
             assert found == expected
+
+
+def test_a_run_that_calls_a_new_name_each_time_is_read_in_part(acme, monkeypatch):
+    for number in range(4):
+        EventFactory(workspace=acme.workspace, tool_name=f"tool.{number}")
+    monkeypatch.setattr(runs, "MOST_NAMINGS", 3)
+    with tenancy.scope(acme.workspace.pk):
+        (run,), _ = run_page(acme.workspace, RunFilter(), limit=10)
+    assert (len(run.tools), run.decisions) == (3, 4)
 
 
 def test_a_run_belongs_to_its_key(acme, api):
