@@ -39,7 +39,12 @@ class PolicyForm(Based):
         help_text="Deny: only what a rule allows. Audit: all, and marked.",
     )
     block_notice = forms.BooleanField(label="Tell the agent which tool was blocked, in the answer", required=False, initial=True)
-    refuse_unknown_fields = forms.BooleanField(label="Under deny, refuse requests with fields that are not known", required=False, initial=True)
+    refuse_unknown_fields = forms.BooleanField(
+        label="Under deny, refuse requests with unknown fields",
+        required=False,
+        initial=True,
+        help_text="A provider's new field could offer tools that no rule sees.",
+    )
 
     @classmethod
     def over(cls, policy: Policy) -> "PolicyForm":

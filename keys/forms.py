@@ -41,9 +41,19 @@ class KeyForm(forms.Form):
     environment = forms.CharField(label="Environment", max_length=200, required=False, help_text="A tag such as prod or staging, at most 32 characters.")
     policy = forms.ModelChoiceField(label="Policy", queryset=Policy.objects.none(), required=False, empty_label="The workspace's default")
     models_listed = forms.ChoiceField(label="Models", choices=[("any", "Any model"), ("listed", "Only those listed")])
-    models = forms.CharField(label="Listed models", required=False, max_length=30_000, widget=_lines(3), help_text="One a line. gpt.* and *.mini are globs.")
+    models = forms.CharField(
+        label="Listed models",
+        required=False,
+        max_length=30_000,
+        widget=_lines(3),
+        help_text="One a line. gpt-4.* stands for every name that begins with gpt-4.",
+    )
     addresses = forms.CharField(
-        label="Addresses", required=False, max_length=20_000, widget=_lines(2), help_text="IP addresses and CIDRs, one a line. Empty: any address."
+        label="Addresses",
+        required=False,
+        max_length=20_000,
+        widget=_lines(2),
+        help_text="IP addresses or ranges such as 10.0.0.0/8, one a line. Empty: any address.",
     )
     expires = forms.ChoiceField(label="Expires", choices=_EXPIRY, initial="90d")
     expires_on = forms.DateTimeField(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from firewall.engine import glob
 from firewall.engine.glob import MAX_GLOB_CHARS
 from workspaces.engine.client_address import parse_network
 
@@ -37,6 +38,8 @@ def models(written: str | Iterable[str]) -> list[str]:
     for entry in entries:
         if len(entry) > MAX_GLOB_CHARS or not entry.isprintable():
             raise ValueError(f"{_quoted(entry)} is not a model name: at most {MAX_GLOB_CHARS} printable characters.")
+        if "*" in entry and glob.parse(entry).form is glob.Form.EXACT:
+            raise ValueError(f"{_quoted(entry)} matches no model: a * stands alone, or first or last next to a dot, as in gpt-4.* for gpt-4.1.")
     return entries
 
 

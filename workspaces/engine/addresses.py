@@ -241,7 +241,7 @@ def objection(endpoint: Endpoint, addresses: Sequence[Address], allowance: Allow
     if named or (allowed and all(allowed)):
         return None
     if endpoint.scheme != "https":
-        return "The address must begin with https://."
+        return "The address must begin with https://, unless ALLOWED_PRIVATE_HOSTS names its host."
     if endpoint.is_inner_name or not all(known or is_public(address) for known, address in zip(allowed, addresses, strict=True)):
-        return "The host is not on the public internet."
+        return "The host is not on the public internet, and ALLOWED_PRIVATE_HOSTS does not name it."
     return None

@@ -37,6 +37,13 @@ def test_models_come_as_a_list_or_as_text():
             limits.models([wrong])
 
 
+@pytest.mark.parametrize("entry", ["gpt-4*", "*mini", "gpt.*.x", "**"])
+def test_a_star_that_stands_for_nothing_is_refused(entry):
+    with pytest.raises(ValueError, match="matches no model"):
+        limits.models(entry)
+    assert limits.models("*, gpt-4.*, *.mini, *.4.*") == ["*", "gpt-4.*", "*.mini", "*.4.*"]
+
+
 def test_an_environment_is_trimmed_and_cut_not_refused():
     assert limits.environment("  prod ") == "prod"
     assert limits.environment("x" * 40) == "x" * 32
