@@ -1,0 +1,29 @@
+"""What an event keeps of arguments: no secret, and the same hash for the same arguments."""
+
+import pytest
+
+from firewall.engine.summary import MAX_SUMMARY_BYTES, summarise
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ('{"k": "x\\nAKIAIOSFODNN7EXAMPLE"}', '{"k": "x\\n[redacted:aws_access_key]"}'),
+        ('{"h": "Bearer abcdefghijklmnopqrst"}', '{"h": "Bearer [redacted:bearer_token]"}'),
+        ('{"n": 4111111111111111}', '{"n": [redacted:credit_card]}'),
+        ('{"to": "bob@example.org"}', '{"to": "bob@example.org"}'),
+        ('{"password": "hun\\"ter2"}', '{"password": "[redacted]"}'),
+        ("not JSON sk-ant-" + "x" * 50, "not JSON [redacted:anthropic_key]"),
+    ],
+)
+def test_a_summary_has_no_secret(written, kept):
+    assert summarise(written).text == kept
+
+
+def test_a_secret_that_the_cut_would_halve_is_gone():
+    assert "AKIA" not in summarise("x" * (MAX_SUMMARY_BYTES - 8) + " AKIAIOSFODNN7EXAMPLE").text
+
+
+def test_equal_arguments_in_another_spelling_have_the_same_hash():
+    assert summarise('{"a": 1.0, "b": "ä"}').digest == summarise('{"b":"\\u00e4","a":1}').digest
+    assert summarise('{"a": 1}').digest != summarise('{"a": 2}').digest
