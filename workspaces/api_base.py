@@ -201,7 +201,7 @@ class WorkspaceViewSet(GenericViewSet):
         tenancy.enter(workspace_id=self.workspace.pk)
         if self.action not in self.permissions:
             # None for a method that the route does not have, "metadata" for OPTIONS, which DRF adds.
-            raise exceptions.MethodNotAllowed(request.method)
+            raise exceptions.MethodNotAllowed(str(request.method))
         self.require(self.permissions[self.action])
         self._refuse_unknown_query(request)
 

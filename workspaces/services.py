@@ -116,7 +116,7 @@ def remove_member(membership: Membership, *, actor: User, at: datetime) -> None:
         _may_set(workspace, actor, role, Role.MEMBER)
     _keep_an_owner(workspace, membership, None)
     ended = workspace.access_tokens.filter(user=user, revoked_at=None)
-    payload = {"role": _word(role), "access_tokens_revoked": sorted(ended.values_list("pk", flat=True))}
+    payload: dict[str, object] = {"role": _word(role), "access_tokens_revoked": sorted(ended.values_list("pk", flat=True))}
     ended.update(revoked_at=at)
     payload |= _revoke_invitations_above(workspace, user, None, at)
     audit.record(workspace=workspace, actor=actor, action="member_remove", target=membership, target_label=user.email, at=at, payload=payload)
