@@ -173,3 +173,27 @@ class Event(models.Model):
     class Meta:
         managed = False
         ordering = ["-id"]
+
+
+class ToolDay(models.Model):
+    """How often a key met a tool on one surface on one day (UTC): summed from events by a task, so that a page need not read them all."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="tool_days")
+    day = models.DateField()
+    tool_name = models.TextField()
+    surface = models.CharField(max_length=8)
+    #: 0 for an event without a key.
+    key_id = models.BigIntegerField()
+    calls = models.BigIntegerField()
+    first_seen_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["workspace", "day", "tool_name", "surface", "key_id"], name="tool_day_once")]
+
+
+class ToolTally(models.Model):
+    """How far the workspace's events are summed into ``ToolDay``: all with an id below ``through``."""
+
+    workspace = models.OneToOneField(Workspace, models.CASCADE, related_name="tool_tally", primary_key=True)
+    through = models.UUIDField()

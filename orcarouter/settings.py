@@ -240,6 +240,8 @@ CELERY_BEAT_SCHEDULE = {
     "config-versions": {"task": "orcarouter.tasks.correct_config_versions", "schedule": 10.0},
     "last-uses": {"task": "keys.tasks.note_last_use", "schedule": 12 * 3600.0},
     "audit-checkpoints": {"task": "workspaces.tasks.sign_audit_checkpoints", "schedule": 3600.0},
+    "tools": {"task": "firewall.tasks.sum_tools", "schedule": 60.0},
+    "tools-again": {"task": "firewall.tasks.sum_tools_again", "schedule": 6 * 3600.0},
     "idempotency": {"task": "orcarouter.tasks.forget_idempotency_records", "schedule": 3600.0},
 }
 

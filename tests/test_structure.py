@@ -13,7 +13,7 @@ SOURCES = sorted(path for app in APPS for path in (ROOT / app).rglob("*.py") if 
 #: Rows that belong to a workspace: their managers are for selectors alone.
 TENANT_MODELS = {
     "Membership", "Invitation", "AccessToken", "AuditEntry", "IdempotencyRecord",
-    "Policy", "PolicyVersion", "Rule", "Event", "Settings", "ApiKey", "ProviderCredential", "ProviderModel", "Usage",
+    "Policy", "PolicyVersion", "Rule", "Event", "Settings", "ToolDay", "ToolTally", "ApiKey", "ProviderCredential", "ProviderModel", "Usage",
 }  # fmt: skip
 
 
@@ -24,7 +24,7 @@ def name_of(path: Path) -> str:
 def reaches_rows(path: Path) -> bool:
     """Whether a file is an api, a console or a services one: they reach rows through their workspace."""
     parts = {path.stem, *path.relative_to(ROOT).parts}
-    return bool(parts & {"api", "console", "services", "provider_services"})
+    return bool(parts & {"api", "console", "services", "provider_services", "tool_services"})
 
 
 def test_imports_point_left_and_engines_are_pure():

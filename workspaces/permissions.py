@@ -46,6 +46,9 @@ PERMISSIONS = {
     "firewall.change_settings": at_least(Role.DEVELOPER),
     "firewall.change_guarded_settings": at_least(Role.ADMIN),
     "firewall.view_events": at_least(Role.DEVELOPER),
+    "firewall.view_tools": at_least(Role.MEMBER),
+    "firewall.test_policy": at_least(Role.DEVELOPER),
+    "firewall.view_shadow_report": at_least(Role.DEVELOPER),
     # Keys
     "keys.view_key": at_least(Role.MEMBER),
     "keys.change_key": at_least(Role.DEVELOPER),

@@ -4,6 +4,7 @@ from django.urls import path
 
 from firewall.api.events import EventViewSet
 from firewall.api.policies import PolicyViewSet, RuleViewSet, SettingsViewSet
+from firewall.api.tools import DiscoveredToolViewSet, ShadowReportViewSet, TrialViewSet
 from firewall.api.versions import PolicyCopyViewSet, PolicyVersionViewSet
 
 ITEM = {"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"}
@@ -23,6 +24,9 @@ urlpatterns = [
     path("workspace/firewall/rules", RuleViewSet.as_view(COLLECTION), name="rules"),
     path("workspace/firewall/rules/<str:pk>", RuleViewSet.as_view(ITEM), name="rule"),
     path("workspace/firewall/settings", SettingsViewSet.as_view({"get": "retrieve", "put": "update"}), name="firewall-settings"),
+    path("workspace/firewall/policies/<str:pk>/shadow-report", ShadowReportViewSet.as_view({"get": "retrieve"}), name="shadow-report"),
+    path("workspace/firewall/test", TrialViewSet.as_view({"post": "create"}), name="firewall-test"),
+    path("workspace/firewall/discovered-tools", DiscoveredToolViewSet.as_view({"get": "list"}), name="discovered-tools"),
     path("workspace/firewall/events", EventViewSet.as_view({"get": "list"}), name="events"),
     path("workspace/firewall/events/by-request/<str:request_id>", EventViewSet.as_view({"get": "of_request"}), name="events-of-request"),
 ]

@@ -1,0 +1,182 @@
+"""Every tool that the workspace has seen, and whether a rule speaks of it now."""
+
+import base64
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote, unquote
+from uuid import UUID
+
+from django.db import connection
+
+from firewall.engine import types as engine
+from firewall.engine.decide import resolve
+from firewall.engine.types import Surface, Verdict
+from firewall.models import ToolTally
+from firewall.selectors.policies import compiled
+from workspaces.api_base import write_cursor
+from workspaces.errors import ValidationFailed
+from workspaces.ids import lowest_at
+from workspaces.models import Workspace
+
+#: A tool that nobody met for this long is left out.
+WINDOW = timedelta(days=30)
+STATUSES = ("covered", "gap")
+#: Lines of the sums that are read, the last seen first: a tool has one for each key and surface.
+MOST_LINES = 20_000
+#: Events that are not in the sums yet: a minute of them, or all since the worker stopped.
+MOST_UNSUMMED = 20_000
+#: A rule is looked for where the call would do something, and last where it is only offered.
+_SURFACES = (Surface.RESPONSE, Surface.MCP, Surface.EGRESS, Surface.INBOUND)
+
+_SEEN = """
+    WITH unsummed AS (
+        SELECT tool_name, tools, surface, key_id, occurred_at FROM firewall_event
+         WHERE workspace_id = %(workspace)s AND id >= %(through)s ORDER BY id DESC LIMIT %(unsummed)s
+    ), lines AS (
+        SELECT tool_name, surface, key_id, calls, first_seen_at, last_seen_at, day >= %(since)s::date AS is_recent
+          FROM firewall_toolday WHERE workspace_id = %(workspace)s
+        UNION ALL
+        SELECT tool, surface, coalesce(key_id, 0), 1, occurred_at, occurred_at, true
+          FROM unsummed CROSS JOIN LATERAL unnest(CASE WHEN tool_name IS NULL THEN tools ELSE ARRAY[tool_name] END) AS tool
+         WHERE length(tool) BETWEEN 1 AND 128
+    )
+    SELECT tool_name, surface, key_id, (sum(calls) FILTER (WHERE is_recent))::bigint, min(first_seen_at), max(last_seen_at)
+      FROM lines GROUP BY tool_name, surface, key_id HAVING bool_or(is_recent) ORDER BY max(last_seen_at) DESC LIMIT %(lines)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolKey:
+    """A key that met the tool, and the policy and rule that speak for it. ``key_id`` None: events without a key; ``name`` None: the key is gone."""
+
+    key_id: int | None
+    name: str | None
+    policy_id: int | None
+    rule_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveredTool:
+    """A tool of the last 30 days. ``gap``: for one of its keys at least no rule speaks of it, and the default decides, or nothing.
+
+    ``policy_id`` and ``rule_id`` are those of the first key of ``keys``, which has the gap if there is one. ``calls`` are those that were
+    judged where they act, ``offers`` those in which a request only offered the tool.
+    """
+
+    tool_name: str
+    status: str
+    rule_id: int | None
+    policy_id: int | None
+    surfaces: tuple[str, ...]
+    calls: int
+    offers: int
+    first_seen_at: datetime
+    last_seen_at: datetime
+    keys: tuple[ToolKey, ...]
+
+
+def held_tally(workspace: Workspace, *, default: UUID) -> ToolTally:
+    """How far events are summed, locked so that none is summed twice; from ``default`` on where none ever was."""
+    ToolTally.objects.get_or_create(workspace=workspace, defaults={"through": default})
+    return ToolTally.objects.select_for_update().get(workspace=workspace)
+
+
+def discovered_tools(workspace: Workspace, *, at: datetime) -> list[DiscoveredTool]:
+    """Every tool met in the last 30 days, by name."""
+    since = at - WINDOW
+    through = ToolTally.objects.filter(workspace=workspace).values_list("through", flat=True).first()
+    arguments: dict[str, Any] = {"workspace": workspace.pk, "since": since, "through": max(through or lowest_at(since), lowest_at(since))}
+    with connection.cursor() as cursor:
+        cursor.execute(_SEEN, arguments | {"unsummed": MOST_UNSUMMED, "lines": MOST_LINES})
+        rows = cursor.fetchall()
+    seen: defaultdict[str, list[tuple]] = defaultdict(list)
+    for name, *rest in rows:
+        seen[name].append(tuple(rest))
+    coverage = _Coverage(workspace)
+    return [_tool(name, seen[name], coverage) for name in sorted(seen)]
+
+
+def wanted_tools(tools: Sequence[DiscoveredTool], params: Mapping[str, str]) -> list[DiscoveredTool]:
+    """Those of a ``status`` and met on a ``surface``; a parameter that is empty says nothing. Raises ``ValidationFailed``."""
+    for name, known in (("status", STATUSES), ("surface", tuple(Surface))):
+        if params.get(name) and params[name] not in known:
+            raise ValidationFailed(f"One of {', '.join(known)}.", param=name)
+    status, surface = params.get("status"), params.get("surface")
+    return [tool for tool in tools if (not status or tool.status == status) and (not surface or surface in tool.surfaces)]
+
+
+def page_of_tools(tools: Sequence[DiscoveredTool], cursor: str | None, limit: int) -> tuple[list[DiscoveredTool], str | None, str | None]:
+    """The page that a cursor names, and the cursors of the one before and the one after; None where there is none. ``tools`` are by name."""
+    names = [tool.tool_name for tool in tools]
+    place, backwards = _place(cursor)
+    start = bisect_right(names, place) if place is not None and not backwards else 0
+    if backwards and place is not None:
+        start = max(bisect_left(names, place) - limit, 0)
+    end = min(start + limit, len(names) if not backwards or place is None else max(bisect_left(names, place), 0))
+    before = write_cursor(quote(names[start]), backwards=True) if start and start < len(names) else None
+    after = write_cursor(quote(names[end - 1]), backwards=False) if 0 < end < len(names) else None
+    return list(tools[start:end]), before, after
+
+
+def _place(cursor: str | None) -> tuple[str | None, bool]:
+    """A tool's name, and whether the page before it is meant."""
+    if not cursor:
+        return None, False
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+        return unquote(text[1:], errors="strict"), {"f": False, "b": True}[text[:1]]
+    except (ValueError, KeyError) as error:
+        raise ValidationFailed("This cursor is not one of ours.", param="cursor") from error
+
+
+class _Coverage:
+    """Which rule of which policy speaks of a tool, for each key."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        policies = {each.pk: compiled(each, each.rules.all()) for each in workspace.policies.prefetch_related("rules")}
+        default = next((policies[pk] for pk in workspace.policies.filter(is_default=True).values_list("pk", flat=True)), None)
+        self._default = resolve(default, None)
+        self._names: dict[int, str] = {}
+        self._in_force: dict[int, engine.Policy | None] = {}
+        for pk, name, own in workspace.api_keys.values_list("pk", "name", "firewall_policy_id"):
+            self._names[pk] = name
+            self._in_force[pk] = resolve(policies.get(own), default)
+
+    def of(self, tool: str, key_id: int, surfaces: set[str]) -> ToolKey:
+        policy = self._in_force.get(key_id, self._default)
+        rule = policy and next(_speaking(policy, tool, surfaces), None)
+        return ToolKey(key_id or None, self._names.get(key_id), policy.id if policy else None, rule.id if rule else None)
+
+
+def _speaking(policy: engine.Policy, tool: str, surfaces: set[str]) -> Iterator[engine.Rule]:
+    """Rules that decide about calls of this name. A cap decides about money only."""
+    for surface in _SURFACES:
+        if surface in surfaces:
+            yield from (line.rule for line in policy.rules_for(tool, surface) if line.rule.verdict is not Verdict.CAP_COST)
+
+
+def _tool(name: str, lines: list[tuple], coverage: _Coverage) -> DiscoveredTool:
+    surfaces: defaultdict[int, set[str]] = defaultdict(set)
+    calls: defaultdict[int, int] = defaultdict(int)
+    for surface, key_id, count, _, _ in lines:
+        surfaces[key_id].add(surface)
+        calls[key_id] += count
+    keys = [coverage.of(name, key_id, surfaces[key_id]) for key_id in sorted(surfaces, key=lambda key_id: (-calls[key_id], key_id))]
+    keys.sort(key=lambda key: key.rule_id is not None)
+    met = {surface for surface, *_ in lines}
+    return DiscoveredTool(
+        tool_name=name,
+        status="gap" if keys[0].rule_id is None else "covered",
+        rule_id=keys[0].rule_id,
+        policy_id=keys[0].policy_id,
+        surfaces=tuple(surface for surface in Surface if surface in met),
+        calls=sum(count for surface, _, count, _, _ in lines if surface != Surface.INBOUND),
+        offers=sum(count for surface, _, count, _, _ in lines if surface == Surface.INBOUND),
+        first_seen_at=min(first for *_, first, _ in lines),
+        last_seen_at=max(last for *_, last in lines),
+        keys=tuple(keys),
+    )

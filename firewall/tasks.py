@@ -1,0 +1,33 @@
+"""What the firewall does on a timer. Every task may run twice, at any time, on any worker."""
+
+from datetime import timedelta
+
+from celery import shared_task
+from django.conf import settings
+from django.utils import timezone
+
+from firewall import tool_services
+from workspaces import tenancy
+from workspaces.selectors import workspace, workspace_ids
+
+
+@shared_task
+def sum_tools(**_: object) -> None:
+    """Bring the sums of the tools that were seen up to a minute ago."""
+    for workspace_id in workspace_ids():
+        with tenancy.scope(workspace_id):
+            found = workspace(workspace_id)
+        if found:
+            tool_services.sum_tools(found, at=timezone.now())
+
+
+@shared_task
+def sum_tools_again(**_: object) -> None:
+    """Sum yesterday anew, for what was recorded late, and let go of days past retention."""
+    today = timezone.now().date()
+    for workspace_id in workspace_ids():
+        with tenancy.scope(workspace_id):
+            found = workspace(workspace_id)
+        if found:
+            tool_services.sum_again(found, day=today - timedelta(days=1))
+            tool_services.forget_tools(found, before=today - timedelta(days=settings.EVENT_RETENTION_DAYS))

@@ -1,0 +1,84 @@
+"""The sums behind the discovered tools, and rules drafted for tools that have none."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from firewall import services
+from firewall.models import Policy
+from firewall.selectors.tools import held_tally
+from workspaces import tenancy
+from workspaces.ids import lowest_at, moment_of
+from workspaces.models import User, Workspace
+
+#: Events of this long ago are all visible: ids are made when a call is judged, its row appears with its batch.
+SETTLED_AFTER = timedelta(seconds=60)
+#: Summed in one transaction.
+STRETCH = timedelta(hours=6)
+#: Longer names are no tool's: the sums are bounded, the events have them.
+MAX_NAME_CHARS = 128
+
+_SUM = f"""
+    INSERT INTO firewall_toolday AS known (workspace_id, day, tool_name, surface, key_id, calls, first_seen_at, last_seen_at)
+    SELECT workspace_id, (occurred_at AT TIME ZONE 'UTC')::date AS day, tool, surface, coalesce(key_id, 0) AS of_key,
+           count(*), min(occurred_at), max(occurred_at)
+      FROM firewall_event CROSS JOIN LATERAL unnest(CASE WHEN tool_name IS NULL THEN tools ELSE ARRAY[tool_name] END) AS tool
+     WHERE workspace_id = %s AND id >= %s AND id < %s AND length(tool) BETWEEN 1 AND {MAX_NAME_CHARS}
+     GROUP BY workspace_id, day, tool, surface, of_key
+        ON CONFLICT (workspace_id, day, tool_name, surface, key_id) DO UPDATE
+       SET calls = known.calls + excluded.calls,
+           first_seen_at = least(known.first_seen_at, excluded.first_seen_at),
+           last_seen_at = greatest(known.last_seen_at, excluded.last_seen_at)
+"""
+
+
+def sum_tools(workspace: Workspace, *, at: datetime) -> None:
+    """Add the events since the last time to the sums. Each stretch is a transaction of its own: a long arrear is worked off bit by bit."""
+    while _sum_stretch(workspace, at - SETTLED_AFTER):
+        pass
+
+
+def _sum_stretch(workspace: Workspace, settled_at: datetime) -> bool:
+    """Sum one stretch; whether another is left."""
+    with tenancy.scope(workspace.pk):
+        settled = lowest_at(settled_at)
+        oldest = workspace.events.order_by("pk").values_list("pk", flat=True).first()
+        tally = held_tally(workspace, default=min(oldest or settled, settled))
+        end = min(settled, lowest_at(moment_of(tally.through) + STRETCH))
+        if end <= tally.through:
+            return False
+        _add_events(workspace, tally.through, end)
+        tally.through = end
+        tally.save(update_fields=["through"])
+        return end < settled
+
+
+def sum_again(workspace: Workspace, *, day: date) -> None:
+    """Sum a whole day (UTC) anew, with events that were written long after they were decided. A day that is not summed yet is left alone."""
+    start = datetime.combine(day, time(), UTC)
+    low, high = lowest_at(start), lowest_at(start + timedelta(days=1))
+    with tenancy.scope(workspace.pk):
+        if held_tally(workspace, default=low).through >= high:
+            workspace.tool_days.filter(day=day).delete()
+            _add_events(workspace, low, high)
+
+
+def forget_tools(workspace: Workspace, *, before: date) -> None:
+    """Let go of sums whose events are past retention."""
+    with tenancy.scope(workspace.pk):
+        workspace.tool_days.filter(day__lt=before).delete()
+
+
+def _add_events(workspace: Workspace, low: UUID, high: UUID) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_SUM, [workspace.pk, low, high])
+
+
+@transaction.atomic
+def add_rules(policy: Policy, rules: Sequence[Mapping[str, object]], *, expected_version: int | None, actor: User, at: datetime) -> None:
+    """Add several rules to a policy, all or none. ``expected_version`` is the policy's before the first."""
+    for fields in rules:
+        rule = services.add_rule(policy, fields=fields, expected_version=expected_version, actor=actor, at=at)
+        expected_version = rule.policy.version
