@@ -164,12 +164,14 @@ def _places(agent: Agent, policy) -> dict[str, tuple]:
     offered = next(event for event in agent.events(surface="inbound") if event.tools)
     with tenancy.scope(agent.workspace.pk):
         provider = agent.workspace.providers.get(name="OpenAI").pk
+        shadow = agent.workspace.policies.get(name="everything-else").pk
         _, link = services.invite(agent.workspace, email="guest@example.com", role=Role.MEMBER, actor=agent.tenant.person(Role.OWNER), at=timezone.now())
     return {
         "event": (denied.pk,),
         "event_tool": (offered.pk, 1),
         "run": (agent.key_id, "page-with-orders"),
         "policy": (policy.pk,),
+        "shadow_report": (shadow,),
         "key": (agent.key_id,),
         "key_edit": (agent.key_id,),
         "provider": (provider,),

@@ -1,0 +1,127 @@
+"""Discovered tools, and rules drafted for those that are chosen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
+
+from firewall import services, tool_services
+from firewall.console.asking import ask_first, openings
+from firewall.console.policies import found_policy, next_priority
+from firewall.engine.glob import TOOL_NAME
+from firewall.engine.types import Surface
+from firewall.models import DefaultVerdict, Policy, Rule
+from firewall.selectors.tools import STATUSES, DiscoveredTool, discovered_tools, page_of_tools, wanted_tools
+from workspaces.api_base import PAGE_SIZE
+from workspaces.console_base import ConsoleRequest, page
+from workspaces.errors import OrcaError, ValidationFailed
+
+MOST_DRAFTED = 100
+NEW = "new"
+VERDICTS = ("allow", "audit", "deny")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolLine:
+    """A tool with what speaks for it by name; ``rule`` and ``policy`` None where none does, ``can_be_ruled``: a rule can name it."""
+
+    tool: DiscoveredTool
+    rule: Rule | None
+    policy: Policy | None
+
+    @property
+    def can_be_ruled(self) -> bool:
+        return TOOL_NAME.fullmatch(self.tool.tool_name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """A rule that is not made yet."""
+
+    tool: str
+    verdict: str
+
+    def fields(self, priority: int) -> Mapping[str, object]:
+        return {"tool_name_glob": self.tool, "verdict": self.verdict, "priority": priority}
+
+
+@require_GET
+@page("firewall.view_tools")
+def tools(request: ConsoleRequest) -> HttpResponse:
+    every = discovered_tools(request.workspace, at=timezone.now())
+    found = wanted_tools(every, request.GET)
+    shown, newer, older = page_of_tools(found, request.GET.get("cursor"), PAGE_SIZE)
+    policies = {each.pk: each for each in request.workspace.policies.all()}
+    rules = request.workspace.rules.in_bulk([tool.rule_id for tool in shown if tool.rule_id])
+    context = {
+        "lines": [ToolLine(tool, rules.get(tool.rule_id or 0), policies.get(tool.policy_id or 0)) for tool in shown],
+        "total": len(found),
+        "gaps": sum(tool.status == "gap" for tool in every),
+        "newer": newer or "",
+        "older": older or "",
+        "statuses": STATUSES,
+        "surfaces": list(Surface),
+        "status": request.GET.get("status", ""),
+        "surface": request.GET.get("surface", ""),
+        "is_empty": not every,
+    }
+    return TemplateResponse(request, "firewall/tools.html", context)
+
+
+@require_POST
+@page("firewall.change_policy")
+def tools_draft(request: ConsoleRequest) -> HttpResponse:
+    """The draft of a rule for each chosen ``tool``; with ``save`` they are made, in the chosen policy or a new one."""
+    drafted = _drafted(request)
+    wrong = ""
+    if drafted and request.POST.get("save"):
+        try:
+            return _save(request, drafted)
+        except OrcaError as error:
+            wrong = error.message
+    context = {
+        "drafted": drafted,
+        "verdicts": VERDICTS,
+        "policies": list(request.workspace.policies.order_by("name")[:500]),
+        "policy": request.POST.get("policy", NEW),
+        "name": request.POST.get("name", ""),
+        "defaults": DefaultVerdict.values,
+        "default_verdict": request.POST.get("default_verdict", DefaultVerdict.AUDIT),
+        "wrong": wrong,
+    }
+    return TemplateResponse(request, "firewall/tools_draft.html", context, status=422 if wrong else 200)
+
+
+def _drafted(request: ConsoleRequest) -> list[Drafted]:
+    chosen = list(dict.fromkeys(request.POST.getlist("tool")))
+    if len(chosen) > MOST_DRAFTED:
+        raise ValidationFailed(f"Rules for at most {MOST_DRAFTED} tools are drafted at once.", param="tool")
+    return [Drafted(tool, request.POST.get(f"verdict.{tool}", "audit")) for tool in chosen if TOOL_NAME.fullmatch(tool)]
+
+
+def _save(request: ConsoleRequest, drafted: list[Drafted]) -> HttpResponse:
+    now, chosen = timezone.now(), request.POST.get("policy", NEW)
+    count = f"{len(drafted)} rule{'s' if len(drafted) != 1 else ''}"
+    if chosen == NEW:
+        rules = [each.fields(place * services.PRIORITY_STEP) for place, each in enumerate(drafted, start=1)]
+        fields = {"name": request.POST.get("name", ""), "default_verdict": request.POST.get("default_verdict", DefaultVerdict.AUDIT)}
+        policy = services.create_policy(request.workspace, fields=fields, rules=rules, actor=request.user, at=now)
+        messages.success(request, f"{policy.name} is made with {count}. It judges nothing until a key is bound to it or it is the workspace default.")
+        return redirect("console:policy", policy.pk)
+    policy = found_policy(request, chosen)
+    before = list(policy.rules.all())
+    priority = next_priority(before)
+    rules = [each.fields(min(priority + place * services.PRIORITY_STEP, 1_000_000)) for place, each in enumerate(drafted)]
+    if all(each.verdict in VERDICTS for each in drafted):
+        after = [*before, *(Rule(pk=2**62 + place, policy=policy, **fields) for place, fields in enumerate(rules))]
+        found = openings(policy, before, after_policy=policy, after=after)
+        if asked := ask_first(request, policy, title="Let more through?", verb=f"Add {count}", found=found):
+            return asked
+    tool_services.add_rules(policy, rules, expected_version=policy.version, actor=request.user, at=now)
+    messages.success(request, f"{count} added. {policy.name} is at version {policy.version}, in force now.")
+    return redirect("console:policy", policy.pk)

@@ -1,0 +1,132 @@
+"""Firewall > Test, and the test box beside a policy: judge a call by a policy as it is saved, or as it is being typed."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.template.response import TemplateResponse
+from django.views.decorators.http import require_http_methods
+
+from firewall import sandbox, selectors
+from firewall.engine import rule_json
+from firewall.engine import types as engine
+from firewall.engine.explain import Step
+from firewall.engine.types import Surface
+from firewall.engine.validate import problems
+from firewall.forms import RuleForm
+from firewall.models import Policy, Rule
+from workspaces.api_base import row_id
+from workspaces.console_base import ConsoleRequest, page
+from workspaces.errors import NotFound, OrcaError, ValidationFailed
+
+#: As the engine's own name for a rule that is not saved: it comes after all others of its priority.
+NEW_RULE = 2**62
+MAX_CALL_CHARS = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A call as it was typed. ``policy`` "": the workspace default."""
+
+    surface: str = Surface.RESPONSE.value
+    tool: str = ""
+    arguments: str = ""
+    destination: str = ""
+    policy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WalkLine:
+    """A rule that was walked. ``is_last``: it decided."""
+
+    step: Step
+    rule: engine.Rule
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is said about a call. ``rest`` are the rules after the one that decided."""
+
+    trial: sandbox.Trial
+    walked: list[WalkLine]
+    rest: list[WalkLine]
+    is_unsaved: bool
+
+
+@require_http_methods(["GET", "POST"])
+@page("firewall.test_policy")
+def firewall_test(request: ConsoleRequest) -> HttpResponse:
+    """The page, or for htmx the verdict alone. A POST has a call, and the rule's form too where one is open (``editing``)."""
+    typed = _posted(request) if request.method == "POST" else _prefilled(request)
+    shown, wrong = None, ""
+    if request.method == "POST" and typed.tool:
+        try:
+            shown = _judge(request, typed)
+        except OrcaError as error:
+            wrong = error.message
+    if request.htmx and request.method == "POST":
+        if not typed.tool:
+            return HttpResponse(status=204)
+        return TemplateResponse(request, "firewall/_trial.html", {"shown": shown, "wrong": wrong})
+    context = {
+        "typed": typed,
+        "surfaces": list(Surface),
+        "policies": list(request.workspace.policies.order_by("name").values("pk", "name", "is_default")[:500]),
+        "shown": shown,
+        "wrong": wrong,
+    }
+    return TemplateResponse(request, "firewall/test.html", context)
+
+
+def _posted(request: ConsoleRequest) -> Typed:
+    sent = {name: request.POST.get(f"try_{name}", "") for name in ("surface", "tool", "arguments", "destination", "policy")}
+    if any(len(text) > MAX_CALL_CHARS for text in sent.values()):
+        raise ValidationFailed(f"At most {MAX_CALL_CHARS} characters can be tried here.")
+    return Typed(sent["surface"], sent["tool"].strip(), sent["arguments"], sent["destination"].strip(), sent["policy"])
+
+
+def _prefilled(request: ConsoleRequest) -> Typed:
+    """What the address says: an ``event`` to take the call from, or a ``policy``."""
+    policy = request.GET.get("policy", "")
+    if not request.GET.get("event"):
+        return Typed(policy=policy)
+    try:
+        event_id = UUID(request.GET["event"])
+    except ValueError as error:
+        raise ValidationFailed("This is not an id.", param="event") from error
+    event = request.workspace.events.filter(pk=event_id).first()
+    if event is None:
+        raise NotFound("There is no such event.")
+    tool = event.tool_name or next((each for each in event.tools if each == request.GET.get("tool")), "")
+    judged = request.workspace.policies.filter(pk=event.policy_id).exists() if event.policy_id else False
+    return Typed(event.surface, tool, event.args_summary or "", "", str(event.policy_id) if judged else policy)
+
+
+def _judge(request: ConsoleRequest, typed: Typed) -> Shown:
+    call = sandbox.tool_call(typed.surface, typed.tool, typed.arguments.strip() or None, typed.destination or None)
+    policy_id = row_id(typed.policy, param="policy") if typed.policy else None
+    is_unsaved = policy_id is not None and "editing" in request.POST
+    policy = _as_typed(request, policy_id) if is_unsaved and policy_id is not None else sandbox.saved_policy(request.workspace, policy_id)
+    trial = sandbox.try_call(policy, call, observe_mode=selectors.settings_of(request.workspace).observe_mode)
+    rules = {rule.id: rule for rule in policy.rules} if policy else {}
+    lines = [WalkLine(step, rules[step.rule_id], step.matched and step.rule_id == trial.decision.rule_id) for step in trial.walk]
+    end = next((place for place, line in enumerate(lines, start=1) if line.is_last), len(lines))
+    return Shown(trial, lines[:end], lines[end:], is_unsaved)
+
+
+def _as_typed(request: ConsoleRequest, policy_id: int) -> engine.Policy:
+    """The policy with the rule that is in its form: ``editing`` names the one it replaces, 0 a new one."""
+    policy: Policy | None = request.workspace.policies.filter(pk=policy_id).first()
+    if policy is None:
+        raise NotFound("There is no such policy.", param="policy")
+    form = RuleForm(request.POST)
+    if not form.is_valid():
+        field, words = next(iter(form.errors.items()))
+        raise ValidationFailed(f"{form.fields[field].label if field in form.fields else field}: {words[0]}", param=field)
+    fields = form.fields_of_rule
+    if found := problems(fields):
+        raise ValidationFailed(found[0].message, param=found[0].param)
+    own = row_id(request.POST["editing"], param="editing") or NEW_RULE
+    kept = [rule for rule in policy.rules.all() if rule.pk != own]
+    return selectors.compiled(policy, [*kept, Rule(pk=own, policy=policy, **rule_json.stored(fields))])
