@@ -100,7 +100,10 @@ class _Reader:
             elif char in ";&|":
                 self._operator(script)
             else:
+                start = self.at
                 cases += self._word_of_command()
+                # Whatever is no word and nothing else either is passed over: no text may hold the reader up.
+                self.at += self.at == start
         self._end(script, pipeline=True)
         self.depth -= 1
         self.command = outer

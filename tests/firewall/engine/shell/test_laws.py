@@ -4,7 +4,7 @@ import random
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from firewall.engine.shell import Judgement, judge
@@ -77,6 +77,9 @@ destructive = st.sampled_from([line for line in lines(DESTRUCTIVE) if "'" not in
 words = st.text(alphabet="abcdefgrm/-_.=,+:%@", min_size=1, max_size=12)
 
 
+@example('$x"<<<((<<<|')
+@example("<<(a)")
+@example("2>(x) {fd}>(y) &>(z)")
 @given(shellish | st.text(max_size=200))
 def test_every_text_has_an_answer(text):
     assert isinstance(judge(text), Judgement)
