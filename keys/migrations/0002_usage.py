@@ -50,7 +50,7 @@ PARTITIONS = """
     BEGIN
         FOR name IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
                      WHERE i.inhparent IN ('firewall_event'::regclass, 'keys_usage'::regclass) AND c.relname ~ '_[0-9]{8}$'
-                       AND to_date(right(c.relname, 8), 'YYYYMMDD') < (now() AT TIME ZONE 'UTC')::date - greatest(keep_days, 1) LOOP
+                       AND to_date(right(c.relname, 8), 'YYYYMMDD') < (now() AT TIME ZONE 'UTC')::date - greatest(keep_days, 7) LOOP
             EXECUTE format('DROP TABLE %I', name);
         END LOOP;
     END $$;
