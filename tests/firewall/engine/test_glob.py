@@ -97,15 +97,16 @@ def test_matching_is_linear_in_the_length_of_the_name(glob, piece):
     def best_seconds(length):
         name = (piece * length)[:length]
         taken = []
-        for _ in range(5):
-            start = time.perf_counter()
+        for _ in range(7):
+            # Of this thread's processor time: another process that runs meanwhile is no reason to fail.
+            start = time.thread_time()
             parsed.matches(name, wide=True), parsed.matches(name, wide=False)
-            taken.append(time.perf_counter() - start)
+            taken.append(time.thread_time() - start)
         return min(taken)
 
     best_seconds(100)
     # Sixteen times the name: 16 times the work if linear, 256 if quadratic.
-    assert best_seconds(320_000) < 80 * best_seconds(20_000)
+    assert best_seconds(320_000) < 80 * max(best_seconds(20_000), 1e-4)
 
 
 @given(any_text)
