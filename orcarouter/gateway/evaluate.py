@@ -6,7 +6,7 @@ a question: nothing is recorded, counted, held or spent by it.
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -18,6 +18,7 @@ from django.conf import settings
 from firewall.engine import afterwards, egress
 from firewall.engine.arguments import decoded
 from firewall.engine.decide import decide
+from firewall.engine.sequence import Progress
 from firewall.engine.types import Decision, Policy, ReasonCode, RunState, ToolCall, Verdict
 from keys.engine.grant import Grant
 from orcarouter.gateway import correlate, record, runs
@@ -53,11 +54,14 @@ async def evaluate(state: State, resolver: Resolver, request: Request) -> None:
     admission = await hook.admit()
     step = hook.asked.steps[0]
     calls = [await _call(step, hook.grant.policy, resolver)]
-    judged, _ = await hook.judge(calls, admission)
+    judged, chains = await hook.judge(calls, admission)
     at = datetime.now(UTC)
     events = hook.events(step, calls[0], judged[0], at)
-    if events:
-        await state.record(hook.grant, events, [])
+    recording = state.submit(hook.grant, events, []) if events else None
+    if chains != admission.chains:
+        await state.advance(hook.grant, hook.lineage, hook.run_id, chains)
+    if recording is not None:
+        await state.stands(recording)
     await request.answer(200, orjson.dumps({"request_id": request.id, **_said(step, judged[0].decision)}))
 
 
@@ -151,10 +155,13 @@ class _Hook:
         self.run_id = admission.run_id
         return admission
 
-    async def judge(self, calls: Sequence[ToolCall], admission: runs.Admission) -> tuple[list[Judged], RunState]:
-        run = RunState(admission.calls, admission.cost_micro_usd, admission.reserved_micro_usd, at_ms=int(self.at.timestamp() * 1000))
+    async def judge(self, calls: Sequence[ToolCall], admission: runs.Admission) -> tuple[list[Judged], Mapping[str, Progress]]:
+        """A decision for each call in order, and how far the run's sequences have come with them."""
+        at_ms = int(self.at.timestamp() * 1000)
+        run = RunState(admission.calls, admission.cost_micro_usd, admission.reserved_micro_usd, at_ms=at_ms, chains=admission.chains)
         judge = Judge(self.grant.policy, self.grant.observe_mode, admission.is_blind)
-        return await asyncio.to_thread(judge.judge, calls, run) if self.is_large else judge.judge(calls, run)
+        judged, run = await asyncio.to_thread(judge.judge, calls, run) if self.is_large else judge.judge(calls, run)
+        return judged, run.chains
 
     # --- The record ---
     def events(self, step: Asked, call: ToolCall, judged: Judged, at: datetime) -> list[dict]:

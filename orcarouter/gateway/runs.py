@@ -5,7 +5,11 @@ ledger answers directly. All keys of a workspace share a hash tag, so the script
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import orjson
+
+from firewall.engine.sequence import Progress
 
 #: Prefixes of the message list that are looked up, longest first: an agent adds a few messages a step.
 MAX_PREFIXES = 32
@@ -15,7 +19,7 @@ RUN_TTL_SECONDS = 24 * 3600
 # KEYS[1] version of the workspace. ARGV: the caller's version, whether PostgreSQL has just confirmed it (1), key id,
 # now in ms, gap in ms, ttl in s, run id given ('' to derive), candidate run id, fingerprint, the claim (the least cap of the
 # run in micro-USD or '', its amount, its id, its deadline in ms), number of digests, digests (longest first; the first is
-# this call's own). Answers {version, dirty, run, state, calls, cost, reserved, held}; state is 'known', 'new', 'cold' (the
+# this call's own). Answers {version, dirty, run, state, calls, cost, reserved, held, chains}; state is 'known', 'new', 'cold' (the
 # ledger must be asked first) or 'stale' (the configuration must): these two change nothing, nor does a call without digests.
 # ``reserved`` is what calls in flight hold, this one not among them; ``held`` is 1 when this one's claim fitted and stands.
 ADMIT = """
@@ -23,7 +27,7 @@ local space = string.sub(KEYS[1], 1, -8)
 local version = redis.call('HMGET', KEYS[1], 'v', 'dirty')
 if ARGV[2] ~= '1' then
   if tonumber(version[2] or 0) > 0 or not version[1] or tonumber(version[1]) ~= tonumber(ARGV[1]) then
-    return {version[1], version[2], '', 'stale', 0, 0, 0, 0}
+    return {version[1], version[2], '', 'stale', 0, 0, 0, 0, ''}
   end
 elseif tonumber(version[1] or 0) < tonumber(ARGV[1]) then
   redis.call('HSET', KEYS[1], 'v', ARGV[1])
@@ -53,8 +57,8 @@ else
     state = redis.call('EXISTS', space .. 'warm:' .. key) == 1 and 'new' or 'cold'
   end
 end
-if state == 'cold' then return {version[1], version[2], run, state, 0, 0, 0, 0} end
-local counters = redis.call('HMGET', run_key(run), 'calls', 'cost')
+if state == 'cold' then return {version[1], version[2], run, state, 0, 0, 0, 0, ''} end
+local counters = redis.call('HMGET', run_key(run), 'calls', 'cost', 'chains')
 local reserved, held = 0, 0
 if ARGV[10] ~= '' then
   local claims = run_key(run) .. ':claims'
@@ -70,7 +74,7 @@ if ARGV[10] ~= '' then
     held = 1
   end
 end
-if count == 0 then return {version[1], version[2], run, state, tonumber(counters[1] or 0), tonumber(counters[2] or 0), reserved, held} end
+if count == 0 then return {version[1], version[2], run, state, tonumber(counters[1] or 0), tonumber(counters[2] or 0), reserved, held, counters[3] or ''} end
 redis.call('HINCRBY', run_key(run), 'calls', 1)
 redis.call('HSET', run_key(run), 'last', now)
 redis.call('EXPIRE', run_key(run), ttl)
@@ -78,7 +82,7 @@ if given == '' then
   redis.call('SET', space .. 'context:' .. key .. ':' .. ARGV[15], run, 'PX', gap)
   redis.call('SET', space .. 'fingerprint:' .. key .. ':' .. fingerprint, run, 'PX', gap)
 end
-return {version[1], version[2], run, state, tonumber(counters[1] or 0), tonumber(counters[2] or 0), reserved, held}
+return {version[1], version[2], run, state, tonumber(counters[1] or 0), tonumber(counters[2] or 0), reserved, held, counters[3] or ''}
 """
 
 # KEYS[1] as above. ARGV: key id, gap in ms, ttl in s, whether that is all there is of this key's derived runs (1), number of
@@ -104,6 +108,23 @@ return 1
 SETTLE = """
 redis.call('HDEL', KEYS[1] .. ':claims', ARGV[2])
 if redis.call('HEXISTS', KEYS[1], 'last') == 1 then redis.call('HINCRBY', KEYS[1], 'cost', ARGV[1]) end
+"""
+
+
+# KEYS[1] a run's counters. ARGV[1]: the progress of its sequences as JSON, 0 for none. Of calls that were judged at the same time
+# the later beginning of each chain stands, whichever is told last. A run that Valkey has lost begins its sequences anew.
+ADVANCE = """
+if redis.call('HEXISTS', KEYS[1], 'last') == 0 then return end
+local kept, told = redis.call('HGET', KEYS[1], 'chains'), cjson.decode(ARGV[1])
+local chains = kept and cjson.decode(kept) or {}
+for name, progress in pairs(told) do
+  local known = chains[name]
+  for i = 1, #progress do
+    if known and #known == #progress and known[i] > progress[i] then progress[i] = known[i] end
+  end
+  chains[name] = progress
+end
+redis.call('HSET', KEYS[1], 'chains', cjson.encode(chains))
 """
 
 
@@ -151,6 +172,8 @@ class Admission:
     is_held: bool = False
     is_cold: bool = False
     is_stale: bool = False
+    #: How far the run's sequences have come, by their names: ``RunState.chains``.
+    chains: Mapping[str, Progress] = field(default_factory=dict)
     #: The run's spending cannot be told: Valkey is away.
     is_blind: bool = False
     version: int | None = None
@@ -199,13 +222,14 @@ def seeds(
 
 def read(reply: Sequence) -> Admission:
     """The reply of ``ADMIT`` as values."""
-    version, dirty, run_id, state, calls, cost, reserved, held = reply
+    version, dirty, run_id, state, calls, cost, reserved, held, chains = reply
     return Admission(
         run_id.decode(),
         int(calls),
         int(cost),
         reserved_micro_usd=int(reserved),
         is_held=bool(held),
+        chains={name: tuple(began or None for began in progress) for name, progress in orjson.loads(chains).items()} if chains else {},
         is_cold=state == b"cold",
         is_stale=state == b"stale",
         version=settled_version(version, dirty),
@@ -215,6 +239,12 @@ def read(reply: Sequence) -> Admission:
 def settled_version(version: bytes | None, dirty: bytes | None) -> int | None:
     """The number that Valkey may be believed: none while it has no copy, or while a change is being committed."""
     return int(version) if version is not None and int(dirty or 0) <= 0 else None
+
+
+def advanced(workspace_id: int, key_id: int, run_id: str, chains: Mapping[str, Progress]) -> tuple:
+    """The command that keeps how far a run's sequences have come."""
+    told = {name: [began or 0 for began in progress] for name, progress in chains.items()}
+    return ("EVAL", ADVANCE, 1, run_key(workspace_id, key_id, run_id), orjson.dumps(told))
 
 
 def settled(workspace_id: int, key_id: int, run_id: str, cost_micro_usd: int, claim_id: str) -> tuple:

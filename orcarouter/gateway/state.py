@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ import hiredis
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 
+from firewall.engine.sequence import Progress
 from keys import selectors
 from keys.engine.grant import Grant
 from orcarouter.gateway import metrics, runs
@@ -156,6 +157,14 @@ class State:
             logger.debug("admit_without_valkey", extra={"error": str(error)})
             current = await self._newest(token_hash, grant, None)
             return current, await self._ask_ledger(current or grant, lineage)
+
+    async def advance(self, grant: Grant, lineage: runs.Lineage, run_id: str, chains: Mapping[str, Progress]) -> None:
+        """Keep how far a run's sequences have come, for its next call. Valkey away: they begin anew, the call goes on."""
+        owner = _owner(grant, lineage)
+        try:
+            await self.link.call(*runs.advanced(owner.workspace_id, owner.key_id, run_id, chains))
+        except (Away, hiredis.ReplyError) as error:
+            logger.warning("sequences_not_kept", extra={"error": str(error)[:200]})
 
     async def fresh(self, token_hash: str, grant: Grant) -> Grant | None:
         """The current grant for a call that enters no run (a listing, a refusal); fails as ``admit`` does."""

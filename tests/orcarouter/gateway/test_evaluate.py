@@ -10,6 +10,7 @@ import keys.services
 from tests.orcarouter.gateway.conftest import Agent, make_agent
 from workspaces import tenancy
 from workspaces.permissions import Role
+from workspaces.services import touch_config
 
 RULES = [
     {"priority": 10, "tool_name_glob": "web.search", "verdict": "allow", "label": "search"},
@@ -209,3 +210,88 @@ def test_a_plan_is_as_good_as_its_worst_step_and_leaves_no_trace(hook):
     assert (told["verdict"], [step["tool_name"] for step in told["steps"]]) == ("deny", ["shell.exec", "kb.read"])
     assert hook.events() == []
     assert hook.usage() == []
+
+
+# --- Run state, destinations, arguments ---
+EXFILTRATION = {"window_seconds": 300, "steps": [{"match": "db.*", "min_count": 2}, {"match": "mail.send"}]}
+
+
+def add_rule(agent: Agent, policy: object, **fields: object) -> None:
+    """A rule as it is stored, whether or not the relay's part of it may be saved yet."""
+    with tenancy.scope(agent.workspace.pk):
+        policy.rules.create(workspace=agent.workspace, **fields)
+        touch_config(agent.workspace)
+
+
+def verdicts(agent: Agent, *tools: str, **more: object) -> list[str]:
+    return [ask(agent, {"tool_name": tool, **more}).json()["verdict"] for tool in tools]
+
+
+def test_a_sequence_is_stopped_where_it_would_be_completed(hook):
+    policy = hook.policy(default_verdict="allow")
+    add_rule(hook, policy, verdict="deny", sequence=EXFILTRATION | {"enforce": "inline"})
+    assert verdicts(hook, "db.read", "mail.send", "db.read", "web.search", "mail.send", agent_run_id="r") == ["allow"] * 4 + ["deny"]
+    assert verdicts(hook, "mail.send", agent_run_id="other") == ["allow"]
+    assert hook.events()[4].reason_code == "sequence"
+    # A plan begins where the run is, and leaves it there.
+    steps = [{"tool_name": tool} for tool in ("db.read", "db.read", "mail.send")]
+    for _ in range(2):
+        assert [step["verdict"] for step in plan(hook, *steps, agent_run_id="planned").json()["steps"]] == ["allow", "allow", "deny"]
+        assert plan(hook, {"tool_name": "mail.send"}, agent_run_id="r").json()["verdict"] == "deny"
+    assert verdicts(hook, "mail.send", agent_run_id="planned") == ["allow"]
+
+
+def test_a_sequence_that_is_matched_afterwards_leaves_a_finding(hook):
+    policy = hook.policy(default_verdict="allow")
+    add_rule(hook, policy, verdict="deny", label="leak", sequence=EXFILTRATION)
+    assert verdicts(hook, "db.read", "db.read", "mail.send", agent_run_id="r") == ["allow"] * 3
+    *_, call, finding = hook.events()
+    assert (call.verdict, call.reason_code) == ("allow", None)
+    assert (finding.verdict, finding.reason_code, finding.rule_label, finding.tool_name) == ("audit", "sequence", "leak", "mail.send")
+    told = plan(hook, {"tool_name": "db.read"}, {"tool_name": "db.read"}, {"tool_name": "mail.send"}).json()
+    assert "completed the sequence" in told["steps"][2]["metadata"]["factors"][-1]
+
+
+def test_what_the_relay_spent_counts_under_a_cap(hook):
+    policy = hook.policy(default_verdict="allow")
+    messages = [{"role": "user", "content": "hello"}]
+    hook.sdk().chat.completions.create(model="demo-small", messages=messages, extra_headers={"X-OrcaRouter-Run-Id": "r"})
+    assert hook.usage()[0].cost_micro_usd > 0
+    add_rule(hook, policy, verdict="cap_cost", cap_cost_cents=0)
+    assert ask(hook, {"tool_name": "a", "agent_run_id": "r"}).json()["metadata"]["reason_code"] == "cost_cap"
+    assert plan(hook, {"tool_name": "a"}, agent_run_id="r").json()["verdict"] == "deny"
+    assert verdicts(hook, "a", agent_run_id="fresh") == ["allow"]
+
+
+def test_a_name_is_judged_by_where_it_leads_and_one_that_leads_nowhere_is_denied(hook):
+    policy = hook.policy(default_verdict="deny")
+    add_rule(hook, policy, verdict="allow", stage="egress", egress={"allow": ["127.0.0.0/8", "::1/128"], "deny": []})
+
+    def to(destination: str) -> tuple[str, str | None]:
+        told = ask(hook, {"tool_name": "http.get", "surface": "egress", "destination": destination}).json()
+        return told["verdict"], told["metadata"]["reason_code"]
+
+    assert to("http://localhost:8080/x") == ("allow", None)
+    assert to("http://2130706433/") == ("allow", None)
+    assert to("http://8.8.8.8/") == ("deny", "default_deny")
+    assert to("http://nowhere.invalid/") == ("deny", "egress_no_destination")
+    also = {"tool_name": "http.get", "surface": "egress", "destination": "localhost", "arguments": {"url": "http://8.8.8.8/"}}
+    assert ask(hook, also).json()["verdict"] == "deny"
+
+
+def test_what_would_be_held_is_denied_and_says_so(hook):
+    policy = hook.policy(default_verdict="allow")
+    add_rule(hook, policy, verdict="pending_approval", tool_name_glob="pay.*")
+    told = ask(hook, {"tool_name": "pay.out"}).json()
+    assert (told["verdict"], told["metadata"]["reason_code"]) == ("deny", "hold_unavailable")
+    assert "approvals are not available" in told["reason"]
+    assert [event.reason_code for event in hook.events()] == ["hold_unavailable"]
+
+
+def test_clean_arguments_come_back_in_the_form_they_were_given(hook):
+    hook.policy(default_verdict="allow", rules=[{"verdict": "sanitize", "stage": "mcp", "sanitize": {"presets": ["email"], "custom": []}}])
+    asked = {"tool_name": "mail.send", "arguments": {"to": "ann@example.com", "n": 1}}
+    assert ask(hook, asked).json()["arguments"] == {"to": "[redacted:email]", "n": 1}
+    told = ask(hook, asked | {"arguments": '{"to": "ann@example.com"}'}).json()
+    assert (told["verdict"], told["arguments"]) == ("sanitize", '{"to": "[redacted:email]"}')
+    assert all("ann@" not in event.args_summary and event.verdict == "sanitize" for event in hook.events())
