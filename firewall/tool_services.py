@@ -31,7 +31,7 @@ _SUM = f"""
        SET calls = known.calls + excluded.calls,
            first_seen_at = least(known.first_seen_at, excluded.first_seen_at),
            last_seen_at = greatest(known.last_seen_at, excluded.last_seen_at)
-"""
+"""  # noqa: S608 - our own number
 
 
 def sum_tools(workspace: Workspace, *, at: datetime) -> None:

@@ -1,6 +1,8 @@
 """Where everything is: pages at ``/``, the management API under ``/api/``. The gateway's own paths never reach Django."""
 
-from django.urls import URLPattern, URLResolver, include, path
+from typing import Any
+
+from django.urls import include, path
 
 from orcarouter.openapi import docs_page, schema_view
 
@@ -17,7 +19,7 @@ _api = [
     path("schema/", schema_view, name="schema"),
     path("docs/", docs_page, name="docs"),
 ]
-_console: tuple[list[URLPattern | URLResolver], str] = (
+_console: tuple[list[Any], str] = (
     [
         path("", include("orcarouter.activity.urls.console")),
         path("", include("firewall.urls.console")),

@@ -95,7 +95,7 @@ def answer_error(error: Exception, context: dict | None = None) -> Response | No
     return Response(known.body(), status=known.status, headers=known.headers) if known else None
 
 
-def as_orca_error(error: Exception) -> errors.OrcaError | None:  # noqa: PLR0911 - one line for each kind
+def as_orca_error(error: Exception) -> errors.OrcaError | None:
     """The product's error for what Django and DRF raise."""
     match error:
         case errors.OrcaError():

@@ -1,6 +1,7 @@
 """Pages of people and workspaces: members, one's own access tokens and account, the audit log, the invitation's landing."""
 
 from datetime import timedelta
+from typing import Any
 
 from allauth.account.internal.flows.login import record_authentication
 from django.conf import settings
@@ -176,7 +177,7 @@ def switch(request: ConsoleRequest) -> HttpResponse:
 @require_GET
 @page("workspaces.view_audit")
 def audit_log(request: ConsoleRequest) -> HttpResponse:
-    asked = {name: request.GET.get(name, "").strip()[:254] for name in ("action", "actor", "target")}
+    asked: dict[str, Any] = {name: request.GET.get(name, "").strip()[:254] for name in ("action", "actor", "target")}
     if any("\x00" in value for value in asked.values()):
         raise NotFound("Not found.")
     everything = selectors.audit_entries(request.membership)

@@ -120,7 +120,7 @@ def test_a_rule_is_told_in_words_as_it_is_typed(acme, browser):
     ],
 )
 @pytest.mark.parametrize("headers", [{}, HTMX])
-def test_what_loosens_a_policy_in_force_is_asked_first(browser, policy, path, sent, through, headers):  # noqa: PLR0917
+def test_what_loosens_a_policy_in_force_is_asked_first(browser, policy, path, sent, through, headers):
     in_force(policy)
     address = f"/policies/{policy.pk}/" + path.format(shell=fresh(policy).in_order[1].pk)
 

@@ -375,6 +375,7 @@ def test_a_wrong_clause_is_told_by_rule_and_clause(api):
 
 
 def test_what_the_gateway_does_not_enforce_yet_cannot_be_saved(api):
-    for rule in ({"verdict": "pending_approval"}, {"verdict": "allow", "sequence": {"window_seconds": 9, "steps": [{"match": "a"}]}}, {"verdict": "allow", "egress": {"allow": ["x.org"]}}):
+    chain = {"window_seconds": 9, "steps": [{"match": "a"}]}
+    for rule in ({"verdict": "pending_approval"}, {"verdict": "deny", "sequence": chain}, {"verdict": "allow", "egress": {"allow": ["x.org"]}}):
         assert send(api, "post", POLICIES, RESEARCH | {"rules": [rule]}).status_code == 400
     assert send(api, "post", POLICIES, RESEARCH | {"max_runs_per_key_per_hour": 5}).json()["error"]["param"] == "max_runs_per_key_per_hour"

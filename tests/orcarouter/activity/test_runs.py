@@ -78,7 +78,7 @@ def shown(run: dict, like: dict) -> dict:
 
 @pytest.mark.parametrize(("by", "column"), [("run", "agent_run_id"), ("conversation", "conversation_id")])
 @pytest.mark.parametrize("seed", range(4))
-def test_runs_say_what_a_reader_of_all_rows_would(acme, rival, api, by, column, seed):  # noqa: PLR0917
+def test_runs_say_what_a_reader_of_all_rows_would(acme, rival, api, by, column, seed):
     chance = random.Random(seed)
     events, usage = some_rows(chance, acme.workspace, 60)
     some_rows(chance, rival.workspace, 10)
