@@ -11,7 +11,7 @@ handler403 = "workspaces.errors_views.permission_denied"
 handler404 = "workspaces.errors_views.not_found"
 handler500 = "workspaces.errors_views.server_error"
 
-_api = [
+_api: list[Any] = [
     path("", include("workspaces.urls.api")),
     path("", include("firewall.urls.api")),
     path("", include("keys.urls.api")),
