@@ -1,8 +1,8 @@
 """What a firewall policy means, computed from plain values.
 
-``types`` has the words, ``glob`` the tool-name grammar, ``compile`` finds the
-rules that can match a name, ``decide`` judges one call, ``advertised`` the
-tools of one request, ``validate`` and ``glob.hints`` help whoever writes a
-policy. No clock, no I/O, no Django; live traffic, sandbox and simulation all
-call the same ``decide``.
+``words`` and ``types`` have the words and values, ``glob`` the tool-name grammar, ``conditions``, ``sanitize``, ``egress``,
+``sequence`` and ``shell`` the further matchers, ``rule_json`` how they are written. ``compile`` finds the rules that can match,
+``decide`` judges one call, ``advertised`` the tools of one request, ``afterwards`` what a call adds to its run; ``explain``,
+``validate``, ``remarks``, ``loosening`` and ``glob.hints`` help whoever writes a policy. No clock, no I/O, no Django; live
+traffic, sandbox and simulation all call the same ``decide``.
 """

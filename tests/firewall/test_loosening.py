@@ -1,9 +1,11 @@
 """What a change would let through, against decisions themselves."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
+from firewall.engine.conditions import Clause, Operator
 from firewall.engine.decide import decide
 from firewall.engine.loosening import UNNAMED, let_through
 from firewall.engine.types import Policy, Rule, RunState, Surface, ToolCall, Verdict
@@ -35,6 +37,31 @@ DENY_SHELL = policy(("shell.*", Verdict.DENY))
 )
 def test_what_a_change_lets_through_is_named(before, after, through):
     assert let_through(before, after) == through
+
+
+def clause(value: str) -> dict:
+    return {"args_match": (Clause("$.command", Operator.REGEX, value),)}
+
+
+def test_a_rule_with_conditions_counts_as_all_that_it_may_match():
+    stops = [policy(), *(policy_of(Verdict.DENY, **clause(value)) for value in ("rm", "rm -rf"))]
+    assert let_through(stops[1], stops[0]) == ["shell.*"]
+    assert let_through(stops[1], stops[2]) == ["shell.*"]
+    assert let_through(stops[0], stops[1]) == let_through(stops[1], stops[1]) == []
+    closed = policy(default=Verdict.DENY)
+    opened = replace(policy_of(Verdict.ALLOW, **clause("ls")), default_verdict=Verdict.DENY)
+    assert let_through(closed, opened) == ["shell.*"]
+    assert let_through(opened, opened) == let_through(opened, closed) == []
+
+
+def test_a_cap_that_goes_lets_through():
+    capped = policy_of(Verdict.CAP_COST, cap_micro_usd=1)
+    assert let_through(capped, policy()) == ["shell.*"]
+    assert let_through(policy(), capped) == let_through(capped, capped) == []
+
+
+def policy_of(verdict: Verdict, **fields) -> Policy:
+    return replace(policy(), rules=(Rule(1, 10, "", None, "shell.*", verdict, **fields),))
 
 
 def test_nothing_is_asked_when_nothing_loosens_and_something_when_a_seen_tool_does():

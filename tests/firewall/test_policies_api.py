@@ -76,7 +76,7 @@ def test_a_policy_is_made_with_its_rules_in_one_step(acme, api):
         ),
         ({"rules": [{"verdict": "deny", "args_match_json": "{"}]}, "rules.0.args_match_json"),
         ({"rules": [{"verdict": "deny", "args_match": {"clauses": [{"path": "$.a", "op": "like", "value": 1}]}}]}, "rules.0.args_match.clauses.0.op"),
-        ({"rules": [{"verdict": "deny", "stage": "egress"}]}, "rules.0.stage"),
+        ({"rules": [{"verdict": "deny", "stage": "everywhere"}]}, "rules.0.stage"),
         ({"rules": [{"verdict": "deny", "priority": "1"}]}, "rules.0.priority"),
         ({"rules": [{"verdict": "allow"}] * 501}, "rules"),
     ],
@@ -372,10 +372,3 @@ def test_a_wrong_clause_is_told_by_rule_and_clause(api):
     wrong = {"clauses": [CLAUSES["clauses"][0], {"path": "$..a", "op": "eq", "value": 1}]}
     error = send(api, "post", POLICIES, RESEARCH | {"rules": [{"verdict": "deny"}, {"verdict": "deny", "args_match": wrong}]}).json()["error"]
     assert [(each["param"], each["rule"], each["clause"]) for each in error["metadata"]["errors"]] == [("rules.1.args_match.clauses.1.path", 1, 1)]
-
-
-def test_what_the_gateway_does_not_enforce_yet_cannot_be_saved(api):
-    chain = {"window_seconds": 9, "steps": [{"match": "a"}]}
-    for rule in ({"verdict": "pending_approval"}, {"verdict": "deny", "sequence": chain}, {"verdict": "allow", "egress": {"allow": ["x.org"]}}):
-        assert send(api, "post", POLICIES, RESEARCH | {"rules": [rule]}).status_code == 400
-    assert send(api, "post", POLICIES, RESEARCH | {"max_runs_per_key_per_hour": 5}).json()["error"]["param"] == "max_runs_per_key_per_hour"
