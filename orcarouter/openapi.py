@@ -30,6 +30,25 @@ ERROR = {
 }
 
 
+#: Under which heading a route is read, by the beginning of its path.
+HEADINGS = {
+    "/api/token/": "Keys",
+    "/api/workspace/providers/": "Providers",
+    "/api/workspace/firewall/events": "Events and runs",
+    "/api/workspace/firewall/trace": "Events and runs",
+    "/api/workspace/firewall/": "Firewall",
+    "/api/workspace/members/": "People",
+    "/api/workspace/invitations/": "People",
+    "/api/workspace/access-tokens/": "Access tokens",
+    "/api/workspace/audit/": "Audit log",
+    "/api/": "Workspaces",
+}
+
+
+def heading(path: str) -> str:
+    return next(words for start, words in HEADINGS.items() if path.startswith(start))
+
+
 def finish(result: dict, generator, request, public) -> dict:
     """Postprocessing: the error body as a component, the credentials, and the gateway's routes."""
     components = result.setdefault("components", {})
@@ -39,9 +58,10 @@ def finish(result: dict, generator, request, public) -> dict:
         "session": {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "The console's session, with its CSRF token"},
         "relayKey": {"type": "http", "scheme": "bearer", "description": "A relay key, sk-orca-..."},
     }
-    for path in result["paths"].values():
-        for operation in path.values():
+    for path, operations in result["paths"].items():
+        for operation in operations.values():
             if isinstance(operation, dict) and "responses" in operation:
+                operation["tags"] = [heading(path)]
                 operation["security"] = [{"accessToken": []}, {"session": []}]
     return add_gateway_routes(result)
 

@@ -180,5 +180,5 @@ ROUTES = {
 def add_gateway_routes(document: dict) -> dict:
     """The document with the gateway's routes, which take a relay key instead of a token."""
     for path, operations in ROUTES.items():
-        document["paths"][path] = {method: operation | {"tags": ["gateway"], "security": [{"relayKey": []}]} for method, operation in operations.items()}
+        document["paths"][path] = {method: operation | {"tags": ["Gateway"], "security": [{"relayKey": []}]} for method, operation in operations.items()}
     return document

@@ -16,3 +16,11 @@ def test_the_document_is_made_once_and_without_remarks(capfd):
 def test_the_document_can_only_be_read(db):
     answer = Client().post("/api/schema/")
     assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
+
+
+def test_each_route_stands_under_one_heading_in_words():
+    paths = Client().get("/api/schema/").json()["paths"]
+    headings = {path: {tag for operation in operations.values() if "tags" in operation for tag in operation["tags"]} for path, operations in paths.items()}
+    assert set().union(*headings.values()) == {*openapi.HEADINGS.values(), "Gateway"}
+    assert all(len(found) == 1 for found in headings.values())
+    assert headings["/api/workspace/firewall/trace/by-run"] == {"Events and runs"}
