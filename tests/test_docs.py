@@ -18,11 +18,14 @@ from django.conf import settings
 from django.core.management import call_command, get_commands
 from django.urls import Resolver404, resolve
 
+from firewall.engine import rule_json
 from firewall.engine.decide import decide
 from firewall.engine.decide import resolve as policy_in_force
-from firewall.engine.types import Policy, Rule, RunState, Surface, ToolCall, Verdict
+from firewall.engine.types import Policy, RunState, Surface, ToolCall, Verdict
+from firewall.engine.validate import policy_problems
 from orcarouter import embedded
 from orcarouter.demo.installation import Installation
+from orcarouter.gateway import app as gateway_app
 from tests.stack import ROOT, Stack
 from workspaces import errors
 
@@ -79,8 +82,11 @@ def heading_anchor(heading: str) -> str:
 @pytest.mark.parametrize("page", OUR_PAGES, ids=lambda page: page.name)
 def test_what_is_named_exists(page):
     text = page.read_text()
-    for path in set(re.findall(r"(?<![\w.])/api/[a-z/{}_-]*", text)) - {"/api/", "/api/v1/"}:
-        resolve(as_route(re.sub(r"\{\w+\}", "1", path)))
+    for path in set(re.findall(r"(?<![\w.])/api/[a-z0-9/{}_-]*", text)) - {"/api/", "/api/v1/"}:
+        if path.startswith("/api/v1/"):
+            assert any(known.startswith(path) for _, known in gateway_app.ROUTES), path
+        else:
+            resolve(as_route(re.sub(r"\{\w+\}", "1", path)))
     for command in set(re.findall(r"manage\.py (\w+)", text)):
         assert command in get_commands(), command
     for target in set(re.findall(r"`make (\w+)`", text)):
@@ -106,18 +112,8 @@ def test_the_map_of_folders_is_whole():
 
 # --- The firewall's page, by the engine -----------------------------------------------------------------------------
 def policy_of(fields: dict) -> Policy:
-    rules = tuple(
-        Rule(
-            id=number,
-            priority=rule["priority"],
-            label="",
-            stage=Surface(rule["stage"]) if rule.get("stage") else None,
-            tool_name_glob=rule["tool_name_glob"],
-            verdict=Verdict(rule["verdict"]),
-            enabled=rule.get("enabled", True),
-        )
-        for number, rule in enumerate(fields["rules"], 1)
-    )
+    assert policy_problems(fields) == []
+    rules = tuple(rule_json.rule(number, rule) for number, rule in enumerate(fields["rules"], 1))
     return Policy(1, fields["name"], 1, Verdict(fields["default_verdict"]), fields.get("shadow_mode", False), rules)
 
 
@@ -143,12 +139,13 @@ def test_globs_match_as_written():
 def test_policies_decide_as_written():
     text = FIREWALL.read_text()
     policies = [block for block in blocks(FIREWALL) if block.language == "json policy"]
-    assert len(policies) == 2
+    assert len(policies) == 3
     for block in policies:
         policy = policy_of(json.loads(block.text))
         for row in next(tables(text[block.end :])):
             (name,) = quoted(row["tool"])
-            decision = decide(policy, ToolCall(Surface(row["surface"]), name), RunState())
+            (arguments,) = quoted(row["arguments"]) if "arguments" in row else (None,)
+            decision = decide(policy, ToolCall(Surface(row["surface"]), name, arguments), RunState())
             assert decision.verdict == row["verdict"], row
             if place := re.match(r"rule at (\d+)", row["why"]):
                 assert next(rule for rule in policy.rules if rule.id == decision.rule_id).priority == int(place[1]), row

@@ -203,11 +203,17 @@ async def _call(asked: Asked, policy: Policy | None, resolver: Resolver) -> Tool
     resolves = policy is not None and _looks_at_addresses(policy)
     destinations = None
     if asked.destination is not None or resolves:
-        told = () if asked.destination is None else (egress.destination(asked.destination),)
-        destinations = tuple(dict.fromkeys((*told, *egress.destinations(decoded(arguments)))))
+        is_large = len(arguments) >= LARGE_BODY_BYTES
+        destinations = await asyncio.to_thread(_destinations, asked, arguments) if is_large else _destinations(asked, arguments)
     if destinations and resolves:
         destinations = tuple(await asyncio.gather(*(_resolved(each, resolver) for each in destinations)))
     return ToolCall(asked.surface, asked.tool_name, arguments, asked.skill, destinations)
+
+
+def _destinations(asked: Asked, arguments: str) -> tuple[egress.Destination, ...]:
+    """Where the call goes: what it says, and what its arguments say."""
+    told = () if asked.destination is None else (egress.destination(asked.destination),)
+    return tuple(dict.fromkeys((*told, *egress.destinations(decoded(arguments)))))
 
 
 async def _resolved(to: egress.Destination, resolver: Resolver) -> egress.Destination:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 
@@ -19,10 +20,20 @@ THREADS = 8
 MAX_WAITING = 256
 
 
+def look_up(name: str) -> tuple[Address, ...]:
+    """All addresses that the system's resolver knows; blocks for as long as it likes."""
+    try:
+        rows = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        return tuple(dict.fromkeys(ip_address(str(place[0]).partition("%")[0]) for *_, place in rows))
+    except (OSError, UnicodeError, ValueError):
+        return ()
+
+
 class Resolver:
     """One instance a process. Bounded in time, threads and memory: what it cannot tell soon is an empty answer, and judged as such."""
 
-    def __init__(self) -> None:
+    def __init__(self, look_up: Callable[[str], tuple[Address, ...]] = look_up, *, seconds: float = LOOKUP_SECONDS) -> None:
+        self._look_up, self._seconds = look_up, seconds
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="orca-resolve")
         self._kept: OrderedDict[str, tuple[tuple[Address, ...], float]] = OrderedDict()
         self._asked: dict[str, asyncio.Future[tuple[Address, ...]]] = {}
@@ -39,10 +50,10 @@ class Resolver:
         if asked is None:
             if len(self._asked) >= MAX_WAITING:
                 return ()
-            asked = self._asked[name] = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, name)
+            asked = self._asked[name] = asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, name)
             asked.add_done_callback(lambda done: self._keep(name, done))
         try:
-            return await asyncio.wait_for(asyncio.shield(asked), LOOKUP_SECONDS)
+            return await asyncio.wait_for(asyncio.shield(asked), self._seconds)
         except TimeoutError:
             return ()
 
@@ -55,11 +66,3 @@ class Resolver:
         self._kept.move_to_end(name)
         while len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)
-
-
-def _look_up(name: str) -> tuple[Address, ...]:
-    try:
-        rows = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-        return tuple(dict.fromkeys(ip_address(str(place[0]).partition("%")[0]) for *_, place in rows))
-    except (OSError, UnicodeError, ValueError):
-        return ()
