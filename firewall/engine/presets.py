@@ -1,0 +1,168 @@
+"""Rules to begin with: what most policies want, each with a label and the reason it stands there.
+
+A preset is a seed and no lock: its rules are ordinary ones once they are in a policy. Every rule here but the caps denies, so
+that a preset opens nothing wherever it is put. Source: spec/firewall.md 8.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+Fields = Mapping[str, object]
+"""A rule's fields as a request would send them, without ``priority``."""
+
+#: Where tools take a command: a text, or a list of words. The last is that of the hosted local shell.
+COMMAND_PATHS = ("$.command", "$.cmd", "$.script", "$.action.command")
+TEXT_PATHS = ("$.command", "$.content", "$.text", "$.body", "$.message", "$.query", "$.url")
+FILE_PATHS = ("$.path", "$.file_path", "$.filename")
+ADDRESS_PATHS = ("$.url", "$.uri")
+SHELL_TOOLS = (
+    *("shell.*", "bash", "Bash", "cmd.*", "powershell.*", "exec.*"),
+    *("*.shell.*", "*.cmd.*", "*.powershell.*", "*.exec.*", "*.shell", "*.bash", "*.cmd", "*.powershell", "*.exec"),
+)
+
+# Repetitions are written out: what a pattern's author counts must stay small (see ``patterns``), and these start with words of their own.
+KEYS = "|".join(
+    (
+        r"\b(?:AKIA|ASIA)" + r"\w" * 16,
+        r"\bsk-" + r"\w" * 20,
+        r"\bsk-(?:ant|proj|svcacct|orca)-" + r"[\w-]" * 16,
+        r"\b(?:gh[pousr]|github_pat)_" + r"\w" * 24,
+        r"\b(?:xox[abeprs]|glpat)-" + r"[\w-]" * 10,
+        r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
+    )
+)
+_KEY_FILES = (
+    r"(?i)(?:^|[/\\])(?:\.ssh|\.aws|\.gnupg|\.kube|\.docker|\.azure)(?:[/\\]|$)|(?:^|[/\\])\.env(?:\.[a-z]+)?$"
+    r"|(?:^|[/\\])(?:\.netrc|\.pgpass|\.npmrc|\.pypirc|\.git-credentials|id_(?:rsa|dsa|ecdsa|ed25519)|shadow)$|\.(?:pem|p12|pfx|keystore)$"
+)
+_BEFORE_HOST = r"(?i)^\s*[a-z][a-z0-9+.-]*:[/\\]*"
+# A browser takes a host whose last label is a number for an IPv4 address, in whatever base (WHATWG URL, 3.5): no list of spellings is needed.
+_NUMBERED = _BEFORE_HOST + r"(?:[^/\\?#]*@)?(?:\[|(?:[^/\\?#:]*\.)?(?:0x[0-9a-f]*|[0-9]+)\.?(?::[0-9]*)?(?:[/\\?#]|$))"
+_DISGUISED = _BEFORE_HOST + r"[^/\\?#]*(?:[@%\s]|[^\x00-\x7f])"
+_INSIDE = (
+    _BEFORE_HOST + r"(?:[^./\\?#:]+|[^/\\?#:]*\.(?:localhost|internal|local|lan|intranet|corp|home|arpa|nip\.io|sslip\.io|localtest\.me|lvh\.me))"
+    r"\.?(?::[0-9]*)?(?:[/\\?#]|$)"
+)
+_NOT_WEB = r"(?i)^\s*(?:file|gopher|dict|ldaps?|tftp|s?ftp|smb|jar|javascript|data|view-source|chrome|about):"
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Rules for one purpose, in their order."""
+
+    id: str
+    name: str
+    description: str
+    rules: tuple[Fields, ...]
+
+
+def rule(verdict: str, label: str, notes: str, *, tool: str = "", stage: str = "", where: Iterable[tuple[str, str, object]] = (), **fields: object) -> Fields:
+    """One rule; ``where`` has the path, the operator and the value of each clause."""
+    clause = {"args_match": {"clauses": [{"path": path, "op": op, "value": value} for path, op, value in where]}} if where else {}
+    return MappingProxyType({"verdict": verdict, "label": label, "notes": notes, "tool_name_glob": tool, "stage": stage, **clause, **fields})
+
+
+def at_each(paths: Iterable[str], verdict: str, label: str, notes: str, op: str, value: object) -> tuple[Fields, ...]:
+    """The same rule for each place where the argument may stand: the clauses of one rule must all hold, so each place has its own."""
+    return tuple(rule(verdict, f"{label} ({path})", notes, where=[(path, op, value)]) for path in paths)
+
+
+def cap(cents: int, why: str) -> Fields:
+    """The first line of every template: judged first, and no opinion while the run fits under it."""
+    notes = f"A run that would cost more than ${cents / 100:.2f} is stopped, whatever it calls: a loop ends here. {why} Under the cap the rules below decide."
+    return rule("cap_cost", f"A run costs at most ${cents / 100:.2f}", notes, tool="*", cap_cost_cents=cents)
+
+
+DESTRUCTIVE_COMMANDS = at_each(
+    COMMAND_PATHS,
+    "deny",
+    "No destructive command",
+    "Reads the command as a shell would, through sudo, xargs, sh -c, substitutions and encodings, and stops what deletes, overwrites, rewrites "
+    "history, destroys cloud or database state, or runs a download. Other commands go on. It holds for every tool, whatever it is called.",
+    "shell_destructive",
+    True,
+)
+SHELL_BY_NAME = tuple(
+    rule("deny", f"No shell ({tool})", "Stops a shell by its name, so that it cannot even be offered. Names are case-sensitive.", tool=tool)
+    for tool in SHELL_TOOLS
+)
+SECRETS_IN_ARGUMENTS = at_each(
+    TEXT_PATHS,
+    "deny",
+    "No credential in arguments",
+    "Stops a call that carries what looks like a key of AWS, OpenAI, Anthropic, GitHub, GitLab or Slack, or a private key: it would leave "
+    "with the call. Let the tool read its own secret instead of passing one.",
+    "regex",
+    KEYS,
+)
+CREDENTIAL_FILES = at_each(
+    FILE_PATHS,
+    "deny",
+    "No credential file",
+    "Stops reading or writing files that hold keys: .ssh, .aws, .kube, .env, .netrc, private keys. Commands that read them are for the rules about commands.",
+    "regex",
+    _KEY_FILES,
+)
+INSIDE_ADDRESSES = (
+    *at_each(
+        ADDRESS_PATHS,
+        "deny",
+        "No address written as a number",
+        "An IP address in a URL, however it is spelt (decimal, hex, IPv6): the metadata address of a cloud and the private networks are among them.",
+        "regex",
+        _NUMBERED,
+    ),
+    *at_each(
+        ADDRESS_PATHS,
+        "deny",
+        "No inside host name",
+        "Names without a dot, such as localhost, and names that belong to inside networks or resolve to the address in them.",
+        "regex",
+        _INSIDE,
+    ),
+    *at_each(
+        ADDRESS_PATHS,
+        "deny",
+        "No disguised host",
+        "Credentials, percent signs or letters beyond ASCII before the path: clients disagree about where such a URL leads.",
+        "regex",
+        _DISGUISED,
+    ),
+    *at_each(
+        ADDRESS_PATHS,
+        "deny",
+        "Only the web",
+        "Schemes that read files or speak to other services: file, ftp, gopher, ldap, data and the like.",
+        "regex",
+        _NOT_WEB,
+    ),
+)
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        each.id: each
+        for each in (
+            Preset("block_destructive_shell", "Block shells", "Denies shells by the usual names of their tools, also behind an MCP namespace.", SHELL_BY_NAME),
+            Preset(
+                "block_destructive_commands",
+                "Block destructive commands",
+                "Denies a command that would destroy something and lets other commands be, whatever the tool is called.",
+                DESTRUCTIVE_COMMANDS,
+            ),
+            Preset(
+                "block_ssrf_egress",
+                "Block inside addresses",
+                "Denies calls whose URL argument leads to a number, an inside name, a disguised host or no web address at all. It sees what the "
+                "arguments say, not where a name resolves to.",
+                INSIDE_ADDRESSES,
+            ),
+            Preset(
+                "block_secrets_in_args", "Block credentials in arguments", "Denies calls whose usual text arguments carry a credential.", SECRETS_IN_ARGUMENTS
+            ),
+            Preset("block_credential_files", "Block credential files", "Denies access to files that hold keys.", CREDENTIAL_FILES),
+        )
+    }
+)

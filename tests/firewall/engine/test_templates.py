@@ -1,0 +1,146 @@
+"""Templates and presets: each may be saved, is explained, stops a loop, and does what its rules say."""
+
+import json
+
+import pytest
+
+from firewall.engine import rule_json
+from firewall.engine.decide import decide, decide_request
+from firewall.engine.presets import PRESETS
+from firewall.engine.remarks import warnings
+from firewall.engine.templates import TEMPLATES
+from firewall.engine.types import Policy, ReasonCode, RunState, Surface, ToolCall, Verdict
+from firewall.engine.validate import policy_problems
+
+IDS = ["coding", "support", "rag", "data", "devops", "browser", "baseline"]
+TURN = 20_000
+
+
+def policy(template_id):
+    template = TEMPLATES[template_id]
+    rules = tuple(rule_json.rule(number, dict(fields)) for number, fields in enumerate(template.rules, start=1))
+    return Policy(1, template.name, 1, Verdict(template.default_verdict), False, rules)
+
+
+def judged(template_id, tool, surface=Surface.RESPONSE, **arguments):
+    return decide(policy(template_id), ToolCall(surface, tool, json.dumps(arguments)), RunState())
+
+
+def test_there_are_seven():
+    assert list(TEMPLATES) == IDS
+
+
+@pytest.mark.parametrize("template_id", IDS)
+def test_a_template_may_be_saved_and_raises_no_warning(template_id):
+    template = TEMPLATES[template_id]
+    rules = [dict(rule) for rule in template.rules]
+    assert policy_problems({"name": template.name, "default_verdict": template.default_verdict, "rules": rules}) == []
+    assert warnings(policy(template_id)) == []
+
+
+@pytest.mark.parametrize("of", [*TEMPLATES.values(), *PRESETS.values()], ids=lambda each: each.id)
+def test_each_rule_is_explained(of):
+    assert of.name
+    assert of.description
+    labels = [rule["label"] for rule in of.rules]
+    assert all(labels)
+    assert len(set(labels)) == len(labels)
+    assert all(rule["notes"] for rule in of.rules)
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda each: each.id)
+def test_a_preset_may_be_saved_and_opens_nothing(preset):
+    assert policy_problems({"name": preset.name, "rules": [dict(rule) for rule in preset.rules]}) == []
+    assert {rule["verdict"] for rule in preset.rules} == {"deny"}
+
+
+@pytest.mark.parametrize("template_id", IDS)
+def test_a_runaway_loop_is_stopped_by_the_cap_at_the_top(template_id):
+    looped = policy(template_id)
+    cap = looped.rules[0]
+    assert cap.verdict is Verdict.CAP_COST
+    call = ToolCall(Surface.MCP, "kb.read", '{"id": 7}')
+    spent = turns = 0
+    while True:
+        run = RunState(calls=turns, spent_micro_usd=spent, estimate_micro_usd=TURN)
+        if (of_request := decide_request(looped, run)) and of_request.blocks:
+            break
+        decide(looped, call, run)
+        spent, turns = spent + TURN, turns + 1
+        assert turns <= cap.cap_micro_usd / TURN
+    assert of_request.reason_code is ReasonCode.COST_CAP
+    assert spent == cap.cap_micro_usd
+    assert decide(looped, call, run).reason_code is ReasonCode.COST_CAP
+
+
+@pytest.mark.parametrize("template_id", ["coding", "devops", "data", "baseline"])
+@pytest.mark.parametrize("arguments", [{"command": "sudo rm -rf /"}, {"cmd": "sh -c 'mkfs.ext4 /dev/sda1'"}, {"command": ["rm", "-rf", "/home"]}])
+def test_destructive_commands_are_denied_and_ordinary_ones_go_on(template_id, arguments):
+    for tool in ("shell.exec", "Bash", "run_terminal_cmd"):
+        assert judged(template_id, tool, **arguments).verdict is Verdict.DENY
+        assert judged(template_id, tool, command="ls -la src").verdict.permits
+
+
+INSIDE = [
+    "http://169.254.169.254/latest/meta-data/",
+    "http://0xA9FEA9FE/",
+    "http://2852039166",
+    "http://0251.0376.0251.0376:80/x",
+    "https://10.0.0.5:8443/",
+    "http://[::ffff:169.254.169.254]/",
+    "http:\\\\127.1/",
+    "http://localhost:6379/",
+    "http://metadata.google.internal/computeMetadata/v1/",
+    "http://10.0.0.1.nip.io/",
+    "http://example.com@10.0.0.1/",
+    "http://１２７.0.0.1/",
+    "http://%31%32%37.0.0.1/",
+    "file:///etc/passwd",
+]
+
+
+@pytest.mark.parametrize("url", INSIDE)
+def test_inside_addresses_are_denied_however_they_are_spelt(url):
+    for template_id in ("coding", "rag", "data", "devops", "browser", "baseline"):
+        assert judged(template_id, "kb.read", url=url).reason_code is ReasonCode.RULE_DENY
+
+
+@pytest.mark.parametrize("url", ["https://example.com", "https://docs.python.org:443/3/library/re.html?q=10.0.0.1#a@b", "http://v2.example.co.uk/1.2.3.4"])
+def test_the_public_web_is_open(url):
+    assert judged("browser", "browser_navigate", url=url).verdict.permits
+
+
+def test_credentials_are_stopped_in_arguments_and_in_files():
+    assert judged("baseline", "http.post", body="key=AKIAIOSFODNN7EXAMPLE").verdict is Verdict.DENY
+    assert judged("coding", "read_file", path="/home/me/.ssh/id_ed25519").verdict is Verdict.DENY
+    assert judged("coding", "read_file", file_path="app/.env").verdict is Verdict.DENY
+    assert judged("coding", "read_file", path="src/environment.py").verdict.permits
+
+
+def test_support_may_refund_a_little_and_nothing_that_it_does_not_name():
+    assert judged("support", "tickets.reply", text="Hello").verdict is Verdict.ALLOW
+    assert judged("support", "refunds.create", amount=20).verdict is Verdict.AUDIT
+    assert judged("support", "refunds.create", amount=51).reason_code is ReasonCode.RULE_DENY
+    assert judged("support", "refunds.create", amount=-20).reason_code is ReasonCode.DEFAULT_DENY
+    assert judged("support", "refunds.create", amount="51").reason_code is ReasonCode.DEFAULT_DENY
+    assert judged("support", "customers.delete", id=3).reason_code is ReasonCode.DEFAULT_DENY
+    assert decide(policy("support"), ToolCall(Surface.INBOUND, "refunds.create"), RunState()).verdict is Verdict.ALLOW
+    sent = judged("support", "email.send", body="Your card 4111 1111 1111 1111 was charged")
+    assert sent.verdict is Verdict.SANITIZE
+    assert "4111" not in sent.arguments
+
+
+def test_rag_reads_and_does_nothing_else():
+    assert judged("rag", "kb__search", query="holidays").verdict is Verdict.ALLOW
+    assert judged("rag", "email.send", body="x").reason_code is ReasonCode.DEFAULT_DENY
+
+
+@pytest.mark.parametrize("sql", ["DELETE FROM t", "select 1; drop table t", "update/**/t set a=1", "TRUNCATE t"])
+def test_data_reads_and_does_not_write(sql):
+    assert judged("data", "db.query", sql=sql).verdict is Verdict.DENY
+    assert judged("data", "db.query", sql="select updated_at from t where action = 'delete'").verdict.permits
+
+
+def test_devops_marks_roll_outs_and_deletes_nothing_by_name():
+    assert judged("devops", "bash", command="kubectl apply -f app.yaml").verdict is Verdict.AUDIT
+    assert judged("devops", "s3.bucket.delete", name="x").verdict is Verdict.DENY
