@@ -186,7 +186,7 @@ class ShadowReportOut(serializers.Serializer):
     by_run = ShadowRunOut(many=True)
     over_time = ShadowBucketOut(many=True, help_text="By hour for up to two days, else by day.")
     examples = EventOut(many=True)
-    is_partial = serializers.BooleanField(help_text="There were more events than the 200,000 newest, which are counted.")
+    is_partial = serializers.BooleanField(help_text="There were more events than the 100,000 newest, which are counted.")
 
 
 class ShadowReportViewSet(WorkspaceViewSet):

@@ -21,6 +21,8 @@ from workspaces.errors import NotFound, OrcaError, ValidationFailed
 
 #: As the engine's own name for a rule that is not saved: it comes after all others of its priority.
 NEW_RULE = 2**62
+#: It has no number that a reason could name.
+UNNAMED = "the unsaved rule"
 MAX_CALL_CHARS = 64 * 1024
 
 
@@ -46,9 +48,10 @@ class WalkLine:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What is said about a call. ``rest`` are the rules after the one that decided."""
+    """What is said about a call. ``rest`` are the rules after the one that decided, ``by`` is that one in words."""
 
     trial: sandbox.Trial
+    by: str
     walked: list[WalkLine]
     rest: list[WalkLine]
     is_unsaved: bool
@@ -60,7 +63,7 @@ def firewall_test(request: ConsoleRequest) -> HttpResponse:
     """The page, or for htmx the verdict alone. A POST has a call, and the rule's form too where one is open (``editing``)."""
     typed = _posted(request) if request.method == "POST" else _prefilled(request)
     shown, wrong = None, ""
-    if request.method == "POST" and typed.tool:
+    if typed.tool:
         try:
             shown = _judge(request, typed)
         except OrcaError as error:
@@ -112,7 +115,10 @@ def _judge(request: ConsoleRequest, typed: Typed) -> Shown:
     rules = {rule.id: rule for rule in policy.rules} if policy else {}
     lines = [WalkLine(step, rules[step.rule_id], step.matched and step.rule_id == trial.decision.rule_id) for step in trial.walk]
     end = next((place for place, line in enumerate(lines, start=1) if line.is_last), len(lines))
-    return Shown(trial, lines[:end], lines[end:], is_unsaved)
+    by = "No rule decided" if policy else "No policy in force"
+    if decided := rules.get(trial.decision.rule_id or 0):
+        by = decided.label or decided.tool_name_glob or "every tool"
+    return Shown(trial, by, lines[:end], lines[end:], is_unsaved)
 
 
 def _as_typed(request: ConsoleRequest, policy_id: int) -> engine.Policy:
@@ -125,6 +131,7 @@ def _as_typed(request: ConsoleRequest, policy_id: int) -> engine.Policy:
         field, words = next(iter(form.errors.items()))
         raise ValidationFailed(f"{form.fields[field].label if field in form.fields else field}: {words[0]}", param=field)
     fields = form.fields_of_rule
+    fields["label"] = fields["label"] or UNNAMED
     if found := problems(fields):
         raise ValidationFailed(found[0].message, param=found[0].param)
     own = row_id(request.POST["editing"], param="editing") or NEW_RULE

@@ -12,7 +12,7 @@ from workspaces.errors import ValidationFailed
 from workspaces.ids import lowest_at
 
 #: Events that are counted, the newest first; a report says when there are more.
-MOST_COUNTED = 200_000
+MOST_COUNTED = 100_000
 #: Lines of each breakdown, and examples.
 MOST_LINES = 20
 MOST_EXAMPLES = 10

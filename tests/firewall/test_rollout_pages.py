@@ -70,6 +70,7 @@ def test_a_call_is_taken_from_an_event(acme, browser, policy):
     assert 'value="kb.read"' in shown
     assert escape('{"id": 99}') in shown
     assert f'value="{policy.pk}" selected' in shown
+    assert "it matches" in shown, "judged at once"
     assert f"/test/?event={event.pk}" in page(browser.get(f"/events/{event.pk}/"))
 
 
