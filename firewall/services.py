@@ -246,12 +246,22 @@ def replace_policy(
     policy: Policy, *, fields: Mapping[str, object], rules: Sequence[Mapping[str, object]], expected_version: int | None = None, actor: User, at: datetime
 ) -> None:
     """Give a policy these fields and these rules for all it had, as one change. Rules that are the same, or about the same, keep their ids."""
-    _refuse(policy_problems({"name": policy.name, **fields, "rules": rules}))
+    refuse_bad_policy(policy, fields, rules)
     hold(policy.workspace_id)
-    wanted = sorted((BLANK_RULE | _rule_fields(rule) for rule in rules), key=lambda rule: rule["priority"])
+    wanted = sorted(map(whole_rule, rules), key=lambda rule: rule["priority"])
     ids = history.paired(snapshot(policy)["rules"], wanted)
     known = [rule if rule_id is None else rule | {"id": rule_id} for rule_id, rule in zip(ids, wanted, strict=True)]
     _rewrite(policy, fields, known, expected_version=expected_version, actor=actor, at=at, words="Replaced by a file.")
+
+
+def refuse_bad_policy(policy: Policy, fields: Mapping[str, object], rules: Sequence[Mapping[str, object]]) -> None:
+    """Raise ``ValidationFailed`` if these fields and rules may not take the place of the policy's own."""
+    _refuse(policy_problems({"name": policy.name, **fields, "rules": rules}))
+
+
+def whole_rule(fields: Mapping[str, object]) -> dict[str, Any]:
+    """All that is stored of a rule without problems: what it does not say is as in a new one."""
+    return BLANK_RULE | _rule_fields(fields)
 
 
 def fork_policy(policy: Policy, *, name: str, actor: User, at: datetime) -> Policy:
@@ -288,7 +298,7 @@ def _rewrite(
         _revise(policy, expected_version=expected_version, actor=actor, at=at, **fields)
     policy.rules.exclude(pk__in=[rule["id"] for rule in rules if "id" in rule]).delete()
     present = set(policy.rules.values_list("pk", flat=True))
-    written = [Rule(pk=rule.get("id"), workspace=policy.workspace, policy=policy, **(BLANK_RULE | _rule_fields(rule))) for rule in rules]
+    written = [Rule(pk=rule.get("id"), workspace=policy.workspace, policy=policy, **whole_rule(rule)) for rule in rules]
     policy.rules.bulk_update([rule for rule in written if rule.pk in present], RULE_FIELDS)
     policy.rules.bulk_create(rule for rule in written if rule.pk not in present)
     _settle_policy("firewall_policy_update", policy, actor=actor, at=at, words=words, **noted)

@@ -1,6 +1,7 @@
 """Ask before a change that loosens: what would get through, on real calls of the last day, before anything is saved."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -8,7 +9,7 @@ from django.db.models import Count
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from firewall import selectors
+from firewall import selectors, services
 from firewall.engine.decide import resolve
 from firewall.engine.loosening import UNNAMED, let_through
 from firewall.models import Policy, Rule
@@ -47,6 +48,22 @@ def openings_by_default(policy: Policy) -> list[Opening]:
     return _compare(former, selectors.compiled(former, former.rules.all()), after)
 
 
+def openings_by_rewrite(policy: Policy, fields: Mapping[str, object], rules: Sequence[Mapping[str, object]]) -> list[Opening]:
+    """What would get through if these fields and rules, free of problems, took the place of the policy's own."""
+    changed = copy(policy)
+    for name, value in fields.items():
+        setattr(changed, name, value)
+    wanted = sorted(map(services.whole_rule, rules), key=lambda rule: rule["priority"])
+    after = [Rule(pk=place, policy=policy, **rule) for place, rule in enumerate(wanted, start=1)]
+    steps_back = policy.is_default and not changed.is_default
+    found = openings(policy, list(policy.rules.all()), after_policy=None if steps_back else changed, after=after)
+    former = policy.workspace.policies.filter(is_default=True, enabled=True).exclude(pk=policy.pk).first() if changed.is_default else None
+    if former is None:
+        return found
+    promoted = _compare(former, selectors.compiled(former, former.rules.all()), resolve(selectors.compiled(changed, after), None))
+    return found + [each for each in promoted if each not in found]
+
+
 def _default(policy: Policy):
     other = policy.workspace.policies.filter(is_default=True, enabled=True).exclude(pk=policy.pk).first()
     return other and selectors.compiled(other, other.rules.all())
@@ -60,14 +77,17 @@ def _compare(judging: Policy, before, after) -> list[Opening]:
     return [Opening("any tool that no rule names" if shown == UNNAMED else shown, counts.get(shown)) for shown in through]
 
 
-def ask_first(request: ConsoleRequest, policy: Policy, *, title: str, verb: str, found: Sequence[Opening], words: str = "") -> TemplateResponse | None:
-    """The question, or None when there is nothing to ask or it was answered. The form in it sends all fields again.
+def ask_first(
+    request: ConsoleRequest, policy: Policy, *, title: str, verb: str, found: Sequence[Opening], words: str = "", also: Mapping[str, str] = {}
+) -> TemplateResponse | None:
+    """The question, or None when there is nothing to ask or it was answered. The form in it sends all fields again, and ``also`` these.
 
     An htmx request gets the question as a dialog over its page, any other as a page of its own.
     """
     if request.POST.get("confirmed") == "yes" or not (found or words):
         return None
-    sent = [(name, value) for name, values in request.POST.lists() if name not in ("csrfmiddlewaretoken", "confirmed") for value in values]
+    sent = [(name, value) for name, values in request.POST.lists() if name not in ("csrfmiddlewaretoken", "confirmed", *also) for value in values]
+    sent += also.items()
     context = {"policy": policy, "title": title, "verb": verb, "found": found, "words": words, "sent": sent, "action": request.path}
     if not request.htmx:
         return TemplateResponse(request, "firewall/ask.html", context)

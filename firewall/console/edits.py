@@ -75,6 +75,29 @@ def rule_delete(request: ConsoleRequest, pk: str, rule: str) -> HttpResponse:
 
 @require_POST
 @page("firewall.change_policy")
+def rule_switch(request: ConsoleRequest, pk: str, rule: str) -> HttpResponse:
+    """``enabled`` is ``on`` or ``off``."""
+    policy, own = _found(request, pk, rule)
+    enabled, rules = request.POST.get("enabled") == "on", list(policy.rules.all())
+    after = [Rule(policy=policy, **_plain(each) | ({"enabled": enabled} if each.pk == own.pk else {})) for each in rules]
+    verb = "Enable the rule" if enabled else "Disable the rule"
+    if asked := _ask(request, policy, rules, after, title=f"{'Enable' if enabled else 'Disable'} {_name(own)}?", verb=verb):
+        return asked
+    services.change_rule(own, changes={"enabled": enabled}, actor=request.user, at=timezone.now())
+    return done(request, own.policy, f"Rule {'enabled' if enabled else 'disabled'}. {own.policy.name} is at version {own.policy.version}, in force now.")
+
+
+@require_POST
+@page("firewall.change_policy")
+def rule_duplicate(request: ConsoleRequest, pk: str, rule: str) -> HttpResponse:
+    """A copy after it, switched off until it is another rule."""
+    policy, own = _found(request, pk, rule)
+    made = services.duplicate_rule(own, actor=request.user, at=timezone.now())
+    return done(request, made.policy, f"Rule copied. The copy is disabled: edit it, then enable it. {policy.name} is at version {made.policy.version}.")
+
+
+@require_POST
+@page("firewall.change_policy")
 def rules_order(request: ConsoleRequest, pk: str) -> HttpResponse:
     """``order`` names every rule, in the new order; ``up`` or ``down`` instead names the one to move by a place."""
     policy = found_policy(request, pk)

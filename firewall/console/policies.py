@@ -172,7 +172,8 @@ def editor(
     request: ConsoleRequest, shown: Policy, *, form: PolicyForm | None = None, rule_form: RuleForm | None = None, editing: int | None = None, said: str = ""
 ) -> HttpResponse:
     """The policy's page, or its changing part for htmx. ``editing`` is the rule whose form is open, 0 a new one."""
-    wanted = request.GET.get("edit", "")
+    # What else is done on the page leaves the form of a rule open; scripts say which, and fill in again what was typed.
+    wanted = request.POST.get("edit") or request.GET.get("edit", "")
     if editing is None and wanted.isascii() and wanted.isdigit() and len(wanted) < 20:
         editing = int(wanted)
     rules = list(shown.rules.all())
@@ -186,6 +187,7 @@ def editor(
         "form": form or PolicyForm.over(shown),
         "rule_form": rule_form,
         "editing": editing if rule_form else None,
+        "conflict": next((each.conflict for each in (form, rule_form) if each and each.conflict), None),
         "keys": list(shown.api_keys.order_by("name")[:50]),
         "said": said,
         "would_block": selectors.would_have_blocked(shown, at=timezone.now()) if shown.shadow_mode else 0,
@@ -208,6 +210,7 @@ def refused(form, error: OrcaError):
     if isinstance(error, VersionConflict):
         form.data = form.data.copy()
         form.data["version"] = str(error.metadata["current_version"])
+        form.conflict = error.metadata["expected_version"], error.metadata["current_version"]
     return form
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from firewall.console import edits, events, live, policies, shadow, tools, trying
+from firewall.console import edits, events, history, live, policies, shadow, tools, trying
 
 urlpatterns = [
     path("test/", trying.firewall_test, name="firewall_test"),
@@ -15,12 +15,20 @@ urlpatterns = [
     path("policies/", policies.policies, name="policies"),
     path("policies/new/", policies.policy_new, name="policy_new"),
     path("policies/rule-words/", edits.rule_words, name="rule_words"),
+    path("policies/import/", history.policy_import, name="policy_import"),
     path("policies/<str:pk>/", policies.policy, name="policy"),
     path("policies/<str:pk>/set/", policies.policy_set, name="policy_set"),
     path("policies/<str:pk>/shadow/", shadow.shadow_report, name="shadow_report"),
     path("policies/<str:pk>/delete/", policies.policy_delete, name="policy_delete"),
+    path("policies/<str:pk>/history/", history.policy_history, name="policy_history"),
+    path("policies/<str:pk>/restore/", history.policy_restore, name="policy_restore"),
+    path("policies/<str:pk>/fork/", history.policy_fork, name="policy_fork"),
+    path("policies/<str:pk>/export/", history.policy_export, name="policy_export"),
+    path("policies/<str:pk>/import/", history.policy_import, name="policy_replace"),
     path("policies/<str:pk>/rules/", edits.rule_add, name="rule_add"),
     path("policies/<str:pk>/rules/order/", edits.rules_order, name="rules_order"),
     path("policies/<str:pk>/rules/<str:rule>/", edits.rule_change, name="rule_change"),
     path("policies/<str:pk>/rules/<str:rule>/delete/", edits.rule_delete, name="rule_delete"),
+    path("policies/<str:pk>/rules/<str:rule>/switch/", edits.rule_switch, name="rule_switch"),
+    path("policies/<str:pk>/rules/<str:rule>/duplicate/", edits.rule_duplicate, name="rule_duplicate"),
 ]

@@ -92,3 +92,44 @@ document.addEventListener("htmx:finally:request", () => { leaving = false; });
 addEventListener("beforeunload", (event) => { if (!leaving && guarded().some((form) => changed(form).length)) event.preventDefault(); });
 guarded().forEach(show);
 document.addEventListener("htmx:after:swap", () => guarded().forEach(show));
+
+// #editor is renewed as a whole. What was typed in its other forms and not saved is put back into them: into the same form
+// only, told by where it goes. A form stays based on the version that it began with, unless the one change since is the
+// page's own: else saving it would write over somebody else's change unseen.
+let typed = [];
+const mine = (field) => field.name && field.type !== "hidden" && field.type !== "submit";
+const sentBy = (ctx) => ctx.sourceElement?.closest?.("form");
+
+document.addEventListener("htmx:before:swap", ({ detail: { ctx } }) => {
+  if (!document.getElementById("editor")) return;
+  typed = guarded().filter((form) => form !== sentBy(ctx) && !ctx.sourceElement?.hasAttribute?.("data-discard") && changed(form).length).map((form) => ({
+    form,
+    version: Number(form.elements.version?.value),
+    values: [...form.elements].filter(mine).map((field) => [field.name, field.value, field.checked]),
+  }));
+});
+
+document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+  const now = Number(document.getElementById("editor")?.dataset.version);
+  const saved = ctx.request.method !== "GET" && ctx.response?.status === 200 ? 1 : 0;
+  for (const { form, version, values } of typed.filter(({ form }) => !form.isConnected)) {
+    const same = guarded().find((each) => each.id === form.id && each.action === form.action);
+    if (!same) continue;
+    for (const [name, value, checked] of values) {
+      const field = same.elements[name];
+      if (field?.type === "checkbox") field.checked = checked;
+      else if (field) field.value = value;
+    }
+    if (same.elements.version && now > version + saved) same.elements.version.value = version;
+    show(same);
+  }
+  typed = typed.filter(({ form }) => form.isConnected);
+});
+
+// Another rule's form takes the place of this one.
+document.addEventListener("htmx:before:request", (event) => {
+  const from = event.target;
+  const open = document.getElementById("rule-form");
+  if (!open || !from.matches("#editor a[hx-get]") || from.closest("form") === open || !changed(open).length) return;
+  if (!confirm("Discard what you changed in this rule?")) event.preventDefault();
+});

@@ -170,7 +170,7 @@ def _places(agent: Agent, policy) -> dict[str, tuple]:
         "event": (denied.pk,),
         "event_tool": (offered.pk, 1),
         "run": (agent.key_id, "page-with-orders"),
-        "policy": (policy.pk,),
+        **dict.fromkeys(("policy", "policy_history", "policy_fork", "policy_replace"), (policy.pk,)),
         "shadow_report": (shadow,),
         "key": (agent.key_id,),
         "key_edit": (agent.key_id,),

@@ -22,7 +22,7 @@ def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:
 
 def add_rule(page: Page, glob: str, then: str) -> None:
     page.get_by_role("link", name="Add rule").click()
-    page.get_by_label(re.compile("^Tool")).fill(glob)
+    page.locator("#rule-form").get_by_label(re.compile("^Tool")).fill(glob)
     page.get_by_label("Then").select_option(then)
     page.get_by_role("button", name="Add the rule").click()
 
@@ -68,11 +68,11 @@ def test_an_expired_session_is_said_and_nothing_typed_is_lost(desk, agent):
     policy = agent.policy()
     page = desk.open(agent.tenant)
     page.goto(f"/policies/{policy.pk}/?edit=0")
-    page.get_by_label(re.compile("^Tool")).fill("payments.*")
+    page.locator("#rule-form").get_by_label(re.compile("^Tool")).fill("payments.*")
     page.context.clear_cookies(name="sessionid")
     page.get_by_role("button", name="Add the rule").click()
     expect(page.get_by_role("alert").filter(has_text="Your session has ended").first).to_be_visible()
-    expect(page.get_by_label(re.compile("^Tool"))).to_have_value("payments.*")
+    expect(page.locator("#rule-form").get_by_label(re.compile("^Tool"))).to_have_value("payments.*")
     assert page.url.startswith(f"{desk.url}/policies/{policy.pk}/")
 
 
@@ -193,7 +193,7 @@ def test_a_glob_is_explained_as_it_is_typed(desk, agent):
     policy = agent.policy()
     page = desk.open(agent.tenant)
     page.goto(f"/policies/{policy.pk}/?edit=0")
-    words, glob = page.locator("#rule-words"), page.get_by_label(re.compile("^Tool"))
+    words, glob = page.locator("#rule-words"), page.locator("#rule-form").get_by_label(re.compile("^Tool"))
     expect(words).to_contain_text("Every tool is stopped")
     glob.press_sequentially("kb.*")
     expect(words).to_contain_text("Any tool whose name begins with kb. is stopped")
@@ -337,4 +337,66 @@ def test_what_a_role_may_not_do_is_not_offered(desk, world):
         assert page.get_by_role("main").get_by_role("button", name=re.compile("Delete|Save|Add|Freeze|Disable")).count() == 0
     with tenancy.scope(world.tenant.workspace.pk):
         assert world.tenant.workspace.policies.count() == 2
+    assert desk.watch.troubles == []
+
+
+# --- Versions -----------------------------------------------------------------------------------------------------------
+def test_what_is_typed_in_one_form_of_a_policy_outlives_a_save_in_another(desk, agent):
+    policy = agent.policy("agents", bind=False, default_verdict="deny")
+    page = desk.open(agent.tenant, Role.DEVELOPER)
+    page.goto(f"/policies/{policy.pk}/")
+    page.get_by_label("Name").fill("typed-name")
+    add_rule(page, "kb.*", "allow")
+    expect(page.get_by_text("version 2", exact=True)).to_be_visible()
+    expect(page.get_by_label("Name")).to_have_value("typed-name")
+
+    page.get_by_role("link", name="Add rule").click()
+    page.locator("#rule-form").get_by_label(re.compile("^Tool")).fill("web.search")
+    page.get_by_role("button", name="Save the policy").click()
+    expect(page.get_by_role("heading", name="typed-name", level=1)).to_be_visible()
+    expect(page.locator("#rule-form").get_by_label(re.compile("^Tool"))).to_have_value("web.search")
+    menu(page, "kb.*", "Disable")
+    expect(page.locator("tbody [data-row]").get_by_text("Disabled")).to_be_visible()
+    expect(page.locator("#rule-form").get_by_label(re.compile("^Tool"))).to_have_value("web.search")
+    page.get_by_role("button", name="Add the rule").click()
+    expect(page.get_by_text("version 5", exact=True)).to_be_visible()
+    assert rules(page) == ["kb.*", "web.search"]
+    assert desk.watch.troubles == []
+
+
+def test_somebody_elses_save_is_not_written_over_unseen(desk, agent):
+    policy = agent.policy("agents", bind=False, default_verdict="deny")
+    mine, theirs = desk.open(agent.tenant, Role.DEVELOPER), desk.open(agent.tenant, Role.ADMIN)
+    mine.goto(f"/policies/{policy.pk}/")
+    mine.get_by_label("Name").first.fill("mine")
+    theirs.goto(f"/policies/{policy.pk}/")
+    theirs.get_by_label("Name").first.fill("theirs")
+    theirs.get_by_role("button", name="Save the policy").click()
+    expect(theirs.get_by_text("version 2", exact=True)).to_be_visible()
+
+    add_rule(mine, "kb.*", "allow")
+    expect(mine.get_by_text("version 3", exact=True)).to_be_visible()
+    expect(mine.get_by_label("Name")).to_have_value("mine")
+    mine.get_by_role("button", name="Save the policy").click()
+    expect(mine.get_by_text("version 3, and yours began at 1")).to_be_visible()
+    with mine.expect_popup() as opened:
+        mine.get_by_role("link", name="See what they changed").click()
+    expect(opened.value.get_by_text("Name: agents, now theirs.").first).to_be_visible()
+    mine.get_by_role("button", name="Save the policy").click()
+    expect(mine.get_by_role("heading", name="mine", level=1)).to_be_visible()
+    assert {trouble[:3] for trouble in desk.watch.troubles} <= {"422", "con"}
+
+
+def test_a_policy_is_undone_from_its_history(desk, agent):
+    policy = agent.policy("agents", default_verdict="deny", rules=[{"priority": 10, "tool_name_glob": "kb.*", "verdict": "allow"}])
+    page = desk.open(agent.tenant, Role.DEVELOPER)
+    page.goto(f"/policies/{policy.pk}/")
+    menu(page, "kb.*", "Delete")
+    expect(page.get_by_text("version 2", exact=True)).to_be_visible()
+    page.get_by_role("link", name="History").first.click()
+    expect(page.get_by_text("Removed the rule for kb.*: allow kb.*, priority 10.").first).to_be_visible()
+    menu(page, "version 1", "Restore")
+    page.get_by_role("button", name="Restore it").click()
+    expect(page.get_by_text("version 3", exact=True)).to_be_visible()
+    assert rules(page) == ["kb.*"]
     assert desk.watch.troubles == []

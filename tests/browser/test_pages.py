@@ -12,8 +12,8 @@ from tests.browser.pages import grave_findings, sideways, weights
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
 
-#: Answers to scripts, not pages.
-FRAGMENTS = {"events_live", "rule_words", "key_effect"}
+#: Answers to scripts and downloads, not pages.
+FRAGMENTS = {"policy_export", "events_live", "rule_words", "key_effect"}
 #: Pages that nobody has to be signed in for; all others are tried by asking.
 PUBLIC = {"invitation"}
 NARROW, WIDE = 380, 1440

@@ -29,7 +29,7 @@ def test_the_main_job_is_done_without_a_script(desk, agent):
     page.get_by_role("button", name="Make the policy").click()
     for glob in ("kb.*", "web.search"):
         page.get_by_role("link", name="Add rule").click()
-        page.get_by_label(re.compile("^Tool")).fill(glob)
+        page.locator("#rule-form").get_by_label(re.compile("^Tool")).fill(glob)
         page.get_by_label("Then").select_option("allow")
         page.get_by_role("button", name="Add the rule").click()
     page.get_by_role("button", name="More for web.search").click()
