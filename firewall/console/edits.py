@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from django.http import HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST
 
 from firewall import selectors, services
 from firewall.console.asking import ask_first, openings
 from firewall.console.policies import done, editor, found_policy, refused
 from firewall.console.words import rule_in_words
+from firewall.engine import rule_json
 from firewall.engine.glob import MAX_GLOB_CHARS, hints, parse
 from firewall.engine.types import Verdict
 from firewall.forms import RuleForm
@@ -20,16 +21,20 @@ from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, OrcaError, ValidationFailed
 
 MOST_SEEN_SHOWN = 6
+#: As the engine's own name for a rule that is not saved.
+NEW_RULE = 2**62
 
 
 @require_POST
 @page("firewall.change_policy")
 def rule_add(request: ConsoleRequest, pk: str) -> HttpResponse:
     policy = found_policy(request, pk)
+    if "rows" in request.POST:
+        return editor(request, policy, rule_form=RuleForm.with_rows_changed(request.POST), editing=0)
     form = RuleForm(request.POST, auto_id="rule-%s")
     if form.is_valid():
         fields, rules = form.fields_of_rule, list(policy.rules.all())
-        if asked := _ask(request, policy, rules, [*rules, _judged(policy, fields)], title="Let more through?", verb="Add the rule"):
+        if asked := _ask(request, policy, rules, [*rules, typed_rule(policy, fields)], title="Let more through?", verb="Add the rule"):
             return asked
         try:
             services.add_rule(policy, fields=fields, expected_version=form.cleaned_data["version"], actor=request.user, at=timezone.now())
@@ -44,10 +49,12 @@ def rule_add(request: ConsoleRequest, pk: str) -> HttpResponse:
 @page("firewall.change_policy")
 def rule_change(request: ConsoleRequest, pk: str, rule: str) -> HttpResponse:
     policy, own = _found(request, pk, rule)
+    if "rows" in request.POST:
+        return editor(request, policy, rule_form=RuleForm.with_rows_changed(request.POST), editing=own.pk)
     form = RuleForm(request.POST, auto_id="rule-%s")
     if form.is_valid():
         fields, rules = form.fields_of_rule, list(policy.rules.all())
-        after = [_judged(policy, fields, own.pk) if other.pk == own.pk else other for other in rules]
+        after = [typed_rule(policy, fields, over=own) if other.pk == own.pk else other for other in rules]
         if asked := _ask(request, policy, rules, after, title="Let more through?", verb="Loosen the policy"):
             return asked
         try:
@@ -112,19 +119,21 @@ def rules_order(request: ConsoleRequest, pk: str) -> HttpResponse:
     return done(request, policy, f"Order saved. {policy.name} is at version {policy.version}, in force now.")
 
 
-@require_GET
+@require_POST
 @page("firewall.view_policy")
 def rule_words(request: ConsoleRequest) -> HttpResponse:
     """What a rule would say, as it is typed: remarks on its glob, its meaning in words, and the tools seen here that it names."""
-    glob, stage, verdict = (request.GET.get(name, "").strip() for name in ("tool_name_glob", "stage", "verdict"))
+    glob, stage, verdict = (request.POST.get(name, "").strip() for name in ("tool_name_glob", "stage", "verdict"))
     if verdict not in RuleVerdict.values or stage not in Stage.values or "\x00" in glob:
         raise ValidationFailed("There is no such rule.")
+    form = RuleForm(request.POST)
+    form.is_valid()
     named = parse(glob)
     permits = Verdict(verdict).permits
     seen = [tool for tool in selectors.tools_seen(request.workspace) if named.matches(tool, wide=not permits)] if len(glob) <= MAX_GLOB_CHARS else []
     context = {
         "remarks": hints(glob, Verdict(verdict)),
-        "words": rule_in_words(glob, stage, verdict),
+        "words": rule_in_words(form.fields_of_rule | {"tool_name_glob": glob, "stage": stage, "verdict": verdict}),
         "seen": seen[:MOST_SEEN_SHOWN],
         "seen_more": max(len(seen) - MOST_SEEN_SHOWN, 0),
     }
@@ -146,9 +155,9 @@ def _found(request: ConsoleRequest, pk: str, rule: str) -> tuple[Policy, Rule]:
     return policy, own
 
 
-def _judged(policy: Policy, fields: dict, rule_id: int = 2**62) -> Rule:
-    """The rule as it would be, not saved; a new one comes after all others of its priority."""
-    return Rule(pk=rule_id, policy=policy, **fields)
+def typed_rule(policy: Policy, fields: dict, *, over: Rule | None = None) -> Rule:
+    """The rule as it would be, not saved; ``over`` keeps what its form does not show. A new one comes after all others of its priority."""
+    return Rule(policy=policy, **(_plain(over) if over else {"id": NEW_RULE}) | rule_json.stored(fields))
 
 
 def _plain(rule: Rule) -> dict:

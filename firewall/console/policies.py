@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from firewall import selectors, services
 from firewall.console.asking import ask_first, openings, openings_by_default
-from firewall.console.words import glob_in_words
+from firewall.console.words import match_in_words
 from firewall.engine.glob import Hint, hints
 from firewall.engine.types import Verdict
 from firewall.forms import PolicyForm, RuleForm
@@ -183,7 +183,7 @@ def editor(
     bad = bool((form and form.errors) or (rule_form and rule_form.errors))
     context = {
         "policy": shown,
-        "lines": [RuleLine(rule, glob_in_words(rule.tool_name_glob, rule.stage), warnings_of([rule])) for rule in rules],
+        "lines": [RuleLine(rule, match_in_words(vars(rule)), warnings_of([rule])) for rule in rules],
         "form": form or PolicyForm.over(shown),
         "rule_form": rule_form,
         "editing": editing if rule_form else None,

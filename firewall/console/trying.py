@@ -8,19 +8,16 @@ from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods
 
 from firewall import sandbox, selectors
-from firewall.engine import rule_json
+from firewall.console.edits import typed_rule
 from firewall.engine import types as engine
 from firewall.engine.explain import Step
 from firewall.engine.types import Surface
-from firewall.engine.validate import problems
 from firewall.forms import RuleForm
-from firewall.models import Policy, Rule
+from firewall.models import Policy
 from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, OrcaError, ValidationFailed
 
-#: As the engine's own name for a rule that is not saved: it comes after all others of its priority.
-NEW_RULE = 2**62
 #: It has no number that a reason could name.
 UNNAMED = "the unsaved rule"
 MAX_CALL_CHARS = 64 * 1024
@@ -129,11 +126,10 @@ def _as_typed(request: ConsoleRequest, policy_id: int) -> engine.Policy:
     form = RuleForm(request.POST)
     if not form.is_valid():
         field, words = next(iter(form.errors.items()))
-        raise ValidationFailed(f"{form.fields[field].label if field in form.fields else field}: {words[0]}", param=field)
+        raise ValidationFailed(f"{form.fields[field].label}: {words[0]}" if field in form.fields else words[0], param=field)
     fields = form.fields_of_rule
-    fields["label"] = fields["label"] or UNNAMED
-    if found := problems(fields):
-        raise ValidationFailed(found[0].message, param=found[0].param)
-    own = row_id(request.POST["editing"], param="editing") or NEW_RULE
-    kept = [rule for rule in policy.rules.all() if rule.pk != own]
-    return selectors.compiled(policy, [*kept, Rule(pk=own, policy=policy, **rule_json.stored(fields))])
+    fields["label"] = fields.get("label") or UNNAMED
+    own = row_id(request.POST["editing"], param="editing")
+    rules = list(policy.rules.all())
+    over = next((rule for rule in rules if rule.pk == own), None)
+    return selectors.compiled(policy, [*(rule for rule in rules if rule is not over), typed_rule(policy, fields, over=over)])

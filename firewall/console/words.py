@@ -1,10 +1,16 @@
 """What a rule says and what an event means, in words."""
 
-from django.utils.html import format_html
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from firewall.clause_rows import OPERATORS
+from firewall.engine.conditions import Operator
 from firewall.engine.glob import Form, parse
 from firewall.models import Event
+from workspaces.templatetags.orca import tool_name
 
 _WHERE = {
     "": "wherever it is seen",
@@ -24,15 +30,88 @@ _DENIED_ON = {
 }
 
 
-def rule_in_words(glob: str, stage: str, verdict: str) -> SafeString:
-    """``A tool whose name begins with kb. is stopped when the model calls it.``"""
-    return format_html("{} {} {}.", _subject(glob), _THEN.get(verdict, verdict), _WHERE.get(stage, stage))
+def rule_in_words(fields: Mapping[str, Any]) -> SafeString:
+    """``A tool whose name begins with kb. is stopped when the model calls it, if $.id is 7.`` Fields that are wrong are told as they are."""
+    verdict, stage = fields.get("verdict", ""), fields.get("stage") or ""
+    skill = fields.get("skill_name_glob")
+    subject = format_html("{}{}", _subject(fields.get("tool_name_glob") or ""), format_html(" of a skill named <code>{}</code>", skill) if skill else "")
+    clauses = _clauses(fields)
+    if_clauses = format_html(", if {}", clauses) if clauses else ""
+    if verdict == "cap_cost":
+        most = _dollars(fields)
+        return format_html(
+            "{} is stopped {}{} once its run would cost more than {}. Below, the rules after this one decide.",
+            subject,
+            _WHERE.get(stage, stage),
+            if_clauses,
+            most,
+        )
+    if verdict == "sanitize":
+        taken = _taken_out(fields) or "nothing yet"
+        return format_html(
+            "{} is let through without its secrets {}{}: taken out of its arguments is {}.", subject, _WHERE.get(stage, stage), if_clauses, taken
+        )
+    return format_html("{} {} {}{}.", subject, _THEN.get(verdict, verdict), _WHERE.get(stage, stage), if_clauses)
 
 
-def glob_in_words(glob: str, stage: str) -> SafeString:
-    """``any tool``, ``tool is kb.* on response``"""
-    named = format_html("tool is <code>{}</code>", glob) if parse(glob).form is not Form.EVERY else format_html("any tool")
-    return format_html("{} on {}", named, stage) if stage else named
+def match_in_words(fields: Mapping[str, Any]) -> SafeString:
+    """``any tool``, ``tool is kb.* on response, and $.id is 7; redact email``"""
+    glob, skill, stage = fields.get("tool_name_glob") or "", fields.get("skill_name_glob"), fields.get("stage")
+    said = [format_html("tool is <code>{}</code>", glob) if parse(glob).form is not Form.EVERY else format_html("any tool")]
+    said += [format_html(" of skill <code>{}</code>", skill)] if skill else []
+    said += [format_html(" on {}", stage)] if stage else []
+    if clauses := _clauses(fields):
+        said.append(format_html(", and {}", clauses))
+    if fields.get("cap_cost_cents") is not None and fields.get("verdict") == "cap_cost":
+        said.append(format_html(", and the run would cost more than {}", _dollars(fields)))
+    if fields.get("verdict") == "sanitize" and (taken := _taken_out(fields)):
+        said.append(format_html("; redact {}", taken))
+    return format_html_join("", "{}", ((each,) for each in said))
+
+
+#: Values of a list that are told one by one, and characters of one.
+_MOST_VALUES, _MOST_CHARS = 4, 80
+
+
+def _clauses(fields: Mapping[str, Any]) -> SafeString | str:
+    clauses = (fields.get("args_match") or {}).get("clauses", [])
+    return _listed(map(_clause, clauses))
+
+
+def _clause(clause: Mapping[str, Any]) -> SafeString:
+    op, value = clause["op"], clause.get("value")
+    path = format_html("<code>{}</code>", tool_name(clause["path"] or "?"))
+    if op == Operator.SHELL_DESTRUCTIVE:
+        return format_html("{} is a command that destroys {}", path, "nothing" if value is False else "something")
+    if isinstance(value, list):
+        value = format_html("{} values", len(value)) if len(value) > _MOST_VALUES else _listed(map(_value, value), "or")
+    else:
+        value = _value(value)
+    return format_html("{} {} {}", path, OPERATORS.get(op, op), value)
+
+
+def _value(value: object) -> SafeString:
+    text = value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    return format_html("<code>{}{}</code>", tool_name(text[:_MOST_CHARS]), "…" if len(text) > _MOST_CHARS else "")
+
+
+def _taken_out(fields: Mapping[str, Any]) -> SafeString | str:
+    found = fields.get("sanitize") or {}
+    named = [_value(name) for name in found.get("presets", [])]
+    if custom := found.get("custom"):
+        named.append(format_html("what {} of its own find{}", "a pattern" if len(custom) == 1 else f"{len(custom)} patterns", "s" if len(custom) == 1 else ""))
+    return _listed(named)
+
+
+def _dollars(fields: Mapping[str, Any]) -> SafeString:
+    cents = fields.get("cap_cost_cents")
+    return _value("?" if cents is None else f"${cents // 100:,}.{cents % 100:02}")
+
+
+def _listed(each: Iterable[SafeString], last: str = "and") -> SafeString | str:
+    """``a, b and c``; "" of nothing."""
+    *others, end = [*each] or [""]
+    return format_html("{} {} {}", format_html_join(", ", "{}", ((other,) for other in others)), last, end) if others else end
 
 
 def _subject(glob: str) -> SafeString:

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils.html import escape
 
+from firewall.engine.validate import NOT_YET
+from firewall.models import RuleVerdict
 from tests.factories.firewall import EventFactory, make_policy
 from workspaces import tenancy
 from workspaces.permissions import Role
@@ -98,12 +100,80 @@ def test_rules_move_by_buttons_and_by_order(browser, policy):
 def test_a_rule_is_told_in_words_as_it_is_typed(acme, browser):
     EventFactory(workspace=acme.workspace, tool_name="kb__read")
 
-    words = page(browser.get("/policies/rule-words/", {"tool_name_glob": "kb.*", "stage": "response", "verdict": "deny"}, headers=HTMX))
-    literal = page(browser.get("/policies/rule-words/", {"tool_name_glob": "kb*", "stage": "", "verdict": "allow"}, headers=HTMX))
+    words = page(browser.post("/policies/rule-words/", {"tool_name_glob": "kb.*", "stage": "response", "verdict": "deny"}, headers=HTMX))
+    literal = page(browser.post("/policies/rule-words/", {"tool_name_glob": "kb*", "stage": "", "verdict": "allow"}, headers=HTMX))
 
     assert "begins with <code>kb.</code> is stopped when the model calls it" in words
     assert "<code>kb__read</code>" in words
     assert "Did you mean" in literal
+
+
+def clauses(*rows):
+    return {f"clause_{name}": [row[place] for row in rows] for place, name in enumerate(("path", "op", "value"))}
+
+
+def test_a_rule_is_written_with_clauses(browser, policy):
+    typed = clauses(("$.amount", "gt", "500"), ("$.to", "in", 'anna\r\n"7"\r\n7'), ("", "eq", ""), ("$.cmd", "shell_destructive", ""))
+
+    shown = page(browser.post(f"/policies/{policy.pk}/rules/", RULE | {"priority": "30", "verdict": "deny"} | typed, follow=True))
+
+    rule = fresh(policy).in_order[-1]
+    assert [clause["value"] for clause in rule.args_match["clauses"]] == [500, ["anna", "7", 7], True]
+    assert "<code>$.amount</code> is more than <code>500</code>, <code>$.to</code> is one of <code>anna</code>, <code>7</code> or <code>7</code>" in shown
+    assert "is a command that destroys something" in shown
+    opened = page(browser.get(f"/policies/{policy.pk}/", {"edit": rule.pk}))
+    assert "anna\n&quot;7&quot;\n7</textarea>" in opened, "typed again as it is, it means the same"
+
+
+def test_a_wrong_clause_is_told_beside_it(browser, policy):
+    typed = clauses(("$.a", "eq", "1"), ("$.b", "gt", "many"), ("$[*]", "regex", "("))
+
+    refused = page(browser.post(f"/policies/{policy.pk}/rules/", RULE | typed, headers=HTMX), 422)
+
+    assert 'id="clause-2-error">gt takes a number.' in refused
+    assert 'id="clause-3-error">A path is $' in refused
+    assert "clause-1-error" not in refused
+    assert fresh(policy).version == 1
+
+
+def test_rows_of_clauses_come_and_go_and_nothing_is_saved(browser, policy):
+    typed = RULE | {"label": "mine", "notes": "x" * 3000} | clauses(("$.a", "eq", "1"), ("$.b", "eq", "2"))
+
+    more = page(browser.post(f"/policies/{policy.pk}/rules/", typed | {"rows": "add"}))
+    less = page(browser.post(f"/policies/{policy.pk}/rules/", typed | {"rows": "remove-0"}, headers=HTMX))
+
+    assert more.count('name="clause_path"') == 3
+    assert "mine" in more
+    assert "error-summary" not in more, "nothing is judged before it is sent to be saved"
+    assert less.count('name="clause_path"') == 1
+    assert 'value="$.b"' in less
+    assert fresh(policy).version == 1
+
+
+def test_a_rule_that_sanitizes_and_one_that_caps(browser, policy):
+    address = f"/policies/{policy.pk}/rules/"
+    empty = page(browser.post(address, RULE | {"verdict": "sanitize"}, headers=HTMX), 422)
+    wrong = page(browser.post(address, RULE | {"verdict": "sanitize", "custom": "ok\r\n("}, headers=HTMX), 422)
+    dear = page(browser.post(address, RULE | {"verdict": "cap_cost", "cap": "ten"}, headers=HTMX), 422)
+
+    browser.post(address, RULE | {"verdict": "sanitize", "presets": ["email", "ssn_us"], "custom": "ACME-[0-9]+\r\n\r\nx+", "cap": "ten"})
+    shown = page(browser.post(address, RULE | {"verdict": "cap_cost", "cap": "$1,234.5", "presets": ["email"], "priority": "40"}, follow=True))
+
+    assert "needs at least one preset or pattern" in empty
+    assert "“(”:" in wrong
+    assert "Dollars and cents" in dear
+    cleaning, cap = (next(rule for rule in fresh(policy).in_order if rule.verdict == verdict) for verdict in ("sanitize", "cap_cost"))
+    assert cleaning.sanitize == {"presets": ["email", "ssn_us"], "custom": ["ACME-[0-9]+", "x+"]}
+    assert (cap.cap_cost_cents, cap.sanitize) == (123450, None)
+    assert "redact <code>email</code>, <code>ssn_us</code> and what 2 patterns of its own find" in shown
+    assert "the run would cost more than <code>$1,234.50</code>" in shown
+
+
+def test_what_the_gateway_does_not_enforce_yet_is_not_offered(browser, policy):
+    opened = page(browser.get(f"/policies/{policy.pk}/", {"edit": "0"}))
+
+    for verdict in RuleVerdict.values:
+        assert (f'<option value="{verdict}"' in opened) is (verdict not in NOT_YET), verdict
 
 
 @pytest.mark.parametrize(

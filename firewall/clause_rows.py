@@ -1,0 +1,116 @@
+"""Argument clauses as a person types them: rows of path, operator and value.
+
+A typed value is a text, save where only a number or a truth value reads as JSON does: ``500`` is the number, ``"500"`` the text.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from django.http import QueryDict
+
+from firewall.engine.conditions import Operator
+
+OPERATORS = {
+    Operator.EQ: "is",
+    Operator.IN: "is one of",
+    Operator.CONTAINS: "contains",
+    Operator.REGEX: "matches the pattern",
+    Operator.GT: "is more than",
+    Operator.LT: "is less than",
+    Operator.CIDR_MATCH: "is an address inside",
+    Operator.SHELL_DESTRUCTIVE: "is a command that destroys",
+}
+_FIELDS = ("clause_path", "clause_op", "clause_value")
+#: How JSON's numbers, truth values and texts begin.
+_JSON_STARTS = '"-0123456789tf'
+
+
+@dataclass(slots=True)
+class ClauseRow:
+    """``errors`` by field: path, op or value; under "" what is about the whole. ``is_new``: to be filled in next."""
+
+    path: str = ""
+    op: str = Operator.EQ.value
+    value: str = ""
+    errors: dict[str, str] = field(default_factory=dict)
+    is_new: bool = False
+
+    @property
+    def is_blank(self) -> bool:
+        return not (self.path.strip() or self.value.strip())
+
+    def as_json(self) -> dict:
+        """The clause that is meant, right or wrong: the engine judges it."""
+        return {"path": self.path.strip(), "op": self.op, "value": _read(self.op, self.value)}
+
+
+def sent_rows(data: QueryDict) -> list[ClauseRow]:
+    columns = (data.getlist(name) for name in _FIELDS)
+    return [ClauseRow(path, op, value.replace("\r\n", "\n")) for path, op, value in zip(*columns, strict=False)]
+
+
+def rows_of(args_match: Mapping | None) -> list[ClauseRow]:
+    """The rows of a stored ``args_match``."""
+    clauses = args_match.get("clauses", ()) if args_match else ()
+    return [ClauseRow(clause["path"], clause["op"], _typed(clause["op"], clause["value"])) for clause in clauses]
+
+
+def args_match(rows: Iterable[ClauseRow]) -> dict | None:
+    clauses = [row.as_json() for row in rows if not row.is_blank]
+    return {"clauses": clauses} if clauses else None
+
+
+def changed(rows: list[ClauseRow], wanted: str) -> list[ClauseRow]:
+    """The rows after a press of one of their buttons: ``add``, or ``remove-2`` for the third."""
+    if wanted == "add":
+        return [*rows, ClauseRow(is_new=True)]
+    return [row for place, row in enumerate(rows) if wanted != f"remove-{place}"]
+
+
+def escaped_lines(pattern: str) -> str:
+    """A pattern on one line, with the same meaning."""
+    return pattern.replace("\n", r"\n").replace("\r", r"\r")
+
+
+def _read(op: str, text: str) -> object:
+    match op:
+        case Operator.REGEX | Operator.CONTAINS:
+            return text
+        case Operator.IN:
+            return [_scalar(line) for line in text.split("\n") if line.strip()]
+        case Operator.CIDR_MATCH:
+            return text.strip()
+        case Operator.SHELL_DESTRUCTIVE:
+            return _scalar(text) if text.strip() else True
+    return _scalar(text)
+
+
+def _typed(op: str, value: object) -> str:
+    match op:
+        case Operator.REGEX:
+            return escaped_lines(str(value))
+        case Operator.CONTAINS | Operator.CIDR_MATCH:
+            return str(value)
+        case Operator.IN if isinstance(value, list):
+            return "\n".join(map(_spelt, value))
+        case Operator.SHELL_DESTRUCTIVE:
+            return "" if value is True else "false"
+    return _spelt(value)
+
+
+def _scalar(text: str) -> object:
+    """``5``, ``true`` and ``"quoted"`` as JSON reads them; anything else is the text itself, without the blanks around it."""
+    text = text.strip()
+    if text.startswith(tuple(_JSON_STARTS)):
+        try:
+            return json.loads(text)
+        except ValueError:
+            pass
+    return text
+
+
+def _spelt(value: object) -> str:
+    """What to type for a value: a text as it is, unless it would be read as something else."""
+    is_plain = isinstance(value, str) and not {"\n", "\r"} & set(value) and value.strip() and _scalar(value) == value
+    return str(value) if is_plain else json.dumps(value, ensure_ascii=False)
