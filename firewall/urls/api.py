@@ -4,6 +4,7 @@ from django.urls import path
 
 from firewall.api.events import EventViewSet
 from firewall.api.policies import PolicyViewSet, RuleViewSet, SettingsViewSet
+from firewall.api.posture import PresetViewSet, TemplateViewSet
 from firewall.api.tools import DiscoveredToolViewSet, ShadowReportViewSet, TrialViewSet
 from firewall.api.versions import PolicyCopyViewSet, PolicyVersionViewSet
 
@@ -24,6 +25,9 @@ urlpatterns = [
     path("workspace/firewall/rules", RuleViewSet.as_view(COLLECTION), name="rules"),
     path("workspace/firewall/rules/<str:pk>", RuleViewSet.as_view(ITEM), name="rule"),
     path("workspace/firewall/settings", SettingsViewSet.as_view({"get": "retrieve", "put": "update"}), name="firewall-settings"),
+    path("workspace/firewall/presets", PresetViewSet.as_view({"get": "list"}), name="presets"),
+    path("workspace/firewall/templates", TemplateViewSet.as_view({"get": "list"}), name="templates"),
+    path("workspace/firewall/templates/apply", TemplateViewSet.as_view({"post": "apply"}), name="template-apply"),
     path("workspace/firewall/policies/<str:pk>/shadow-report", ShadowReportViewSet.as_view({"get": "retrieve"}), name="shadow-report"),
     path("workspace/firewall/test", TrialViewSet.as_view({"post": "create"}), name="firewall-test"),
     path("workspace/firewall/discovered-tools", DiscoveredToolViewSet.as_view({"get": "list"}), name="discovered-tools"),
