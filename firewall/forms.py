@@ -11,6 +11,7 @@ from firewall.clause_rows import OPERATORS, ClauseRow, escaped_lines
 from firewall.engine.sanitize import PRESETS
 from firewall.engine.validate import NOT_YET, Problem, problems
 from firewall.models import DefaultVerdict, Policy, Rule, RuleVerdict, Stage
+from firewall.policy_file import MAX_BYTES
 from workspaces.errors import OrcaError
 
 SURFACES = [
@@ -37,6 +38,9 @@ class Based(forms.Form):
     """A form over one version of a policy: what somebody else changed meanwhile is not overwritten unseen."""
 
     version = forms.IntegerField(widget=forms.HiddenInput, required=False, min_value=1)
+
+    #: After a conflict ``(expected_version, current_version)``: what became of the policy between them is shown.
+    conflict: tuple[int, int] | None = None
 
     def refuse(self, error: OrcaError) -> None:
         """Say a service's refusal at the fields that it names."""
@@ -179,3 +183,40 @@ class RuleForm(Based):
 
 
 _PLAIN = ("label", "tool_name_glob", "skill_name_glob", "stage", "verdict", "priority", "notes", "enabled")
+
+
+class ForkForm(Based):
+    name = forms.CharField(label="Name of the copy", max_length=64, widget=forms.TextInput(attrs={"autocomplete": "off"}))
+
+
+class ImportForm(Based):
+    file = forms.FileField(
+        label="File",
+        required=False,
+        help_text="YAML or JSON, as an export has it; at most 256 KiB.",
+        widget=forms.FileInput(attrs={"accept": ".yaml,.yml,.json"}),
+    )
+    text = forms.CharField(
+        label="Or its text",
+        required=False,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 14, "class": "mono", "spellcheck": "false", "autocomplete": "off"}),
+    )
+
+    def clean(self) -> dict:
+        fields = super().clean() or self.cleaned_data
+        if not fields.get("file") and not fields.get("text", "").strip():
+            self.add_error("file", "Choose a file, or paste its text.")
+        return fields
+
+    @property
+    def raw(self) -> bytes:
+        """What was sent; one byte more than a file may have is enough to refuse it."""
+        sent = self.cleaned_data["file"]
+        return sent.read(MAX_BYTES + 1) if sent else self.cleaned_data["text"].encode()
+
+    def refuse(self, error: OrcaError) -> None:
+        """Say where in the file it is."""
+        found = error.metadata.get("errors")
+        for problem in found[:20] if isinstance(found, list) else [{"param": error.param, "message": error.message}]:
+            self.add_error(None, f"{problem['param']}: {problem['message']}" if problem["param"] else str(problem["message"]))
