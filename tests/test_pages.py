@@ -64,6 +64,8 @@ ROLES = {
     "/runs/": D,
     "/runs/<key_id>/<run_id>/": D,
     "/search/": M,
+    "/templates/": M,
+    "/templates/<template>/apply/": D,
     "/test/": D,
     "/tools/": M,
     "/tools/draft/": D,
@@ -72,7 +74,7 @@ ROLES = {
     "/workspace/switch/": None,
 }
 #: What a placeholder becomes when nothing of it exists.
-NOTHING = {"<pk>": str(MISSING), "<rule>": str(MISSING), "<place>": "1", "<key_id>": str(MISSING), "<run_id>": "run_none", "<token>": "x"}
+NOTHING = {"<pk>": str(MISSING), "<rule>": str(MISSING), "<place>": "1", "<key_id>": str(MISSING), "<run_id>": "run_none", "<token>": "x", "<template>": "none"}
 NO_EVENT = "00000000-0000-7000-8000-000000000000"
 
 

@@ -2,12 +2,14 @@
 
 from django.urls import path
 
-from firewall.console import edits, events, history, live, policies, shadow, tools, trying
+from firewall.console import edits, events, history, live, policies, posture, shadow, tools, trying
 
 urlpatterns = [
     path("test/", trying.firewall_test, name="firewall_test"),
     path("tools/", tools.tools, name="tools"),
     path("tools/draft/", tools.tools_draft, name="tools_draft"),
+    path("templates/", posture.templates, name="templates"),
+    path("templates/<str:template>/apply/", posture.template_apply, name="template_apply"),
     path("events/", events.events, name="events"),
     path("events/live/", live.live, name="events_live"),
     path("events/<uuid:pk>/", events.event, name="event"),
