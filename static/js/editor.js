@@ -115,10 +115,14 @@ document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
   for (const { form, version, values } of typed.filter(({ form }) => !form.isConnected)) {
     const same = guarded().find((each) => each.id === form.id && each.action === form.action);
     if (!same) continue;
+    // By place as well as by name: the presets of a rule, and its clauses, share theirs.
+    const fields = [...same.elements].filter(mine);
     for (const [name, value, checked] of values) {
-      const field = same.elements[name];
-      if (field?.type === "checkbox") field.checked = checked;
-      else if (field) field.value = value;
+      const at = fields.findIndex((each) => each.name === name);
+      const [field] = at < 0 ? [] : fields.splice(at, 1);
+      if (!field) continue;
+      if (field.type === "checkbox") field.checked = checked;
+      else field.value = value;
     }
     if (same.elements.version && now > version + saved) same.elements.version.value = version;
     show(same);
