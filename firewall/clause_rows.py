@@ -4,12 +4,12 @@ A typed value is a text, save where only a number or a truth value reads as JSON
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from django.http import QueryDict
 
-from firewall.engine.conditions import Operator
+from firewall.engine.conditions import Operator, parse_path
 
 OPERATORS = {
     Operator.EQ: "is",
@@ -66,6 +66,19 @@ def changed(rows: list[ClauseRow], wanted: str) -> list[ClauseRow]:
     if wanted == "add":
         return [*rows, ClauseRow(is_new=True)]
     return [row for place, row in enumerate(rows) if wanted != f"remove-{place}"]
+
+
+def paths_in(value: object, path: str = "$", depth: int = 4) -> Iterator[str]:
+    """Paths of the texts, numbers and truth values in decoded arguments that a clause can name; of a list, its first item's."""
+    inner = value.items() if isinstance(value, dict) else [(None, value[0])] if isinstance(value, list) and value else ()
+    for name, each in inner if depth else ():
+        further = f"{path}[0]" if name is None else f"{path}.{name}"
+        if parse_path(further) is None:
+            continue
+        if isinstance(each, dict | list):
+            yield from paths_in(each, further, depth - 1)
+        else:
+            yield further
 
 
 def escaped_lines(pattern: str) -> str:

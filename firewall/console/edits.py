@@ -19,6 +19,7 @@ from firewall.models import Policy, Rule, RuleVerdict, Stage
 from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, OrcaError, ValidationFailed
+from workspaces.permissions import allowed
 
 MOST_SEEN_SHOWN = 6
 #: As the engine's own name for a rule that is not saved.
@@ -130,8 +131,12 @@ def rule_words(request: ConsoleRequest) -> HttpResponse:
     form.is_valid()
     named = parse(glob)
     permits = Verdict(verdict).permits
+    may_read = allowed(request.membership, "firewall.view_events")
     seen = [tool for tool in selectors.tools_seen(request.workspace) if named.matches(tool, wide=not permits)] if len(glob) <= MAX_GLOB_CHARS else []
     context = {
+        # What calls were made with is for those who may read events.
+        "paths": selectors.paths_seen(request.workspace, lambda tool: named.matches(tool, wide=not permits)) if may_read else [],
+        "is_offered_too": not stage and bool(form.fields_of_rule["args_match"]),
         "remarks": hints(glob, Verdict(verdict)),
         "words": rule_in_words(form.fields_of_rule | {"tool_name_glob": glob, "stage": stage, "verdict": verdict}),
         "seen": seen[:MOST_SEEN_SHOWN],

@@ -15,7 +15,9 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from firewall import selectors, services
 from firewall.console.asking import ask_first, openings, openings_by_default
 from firewall.console.words import match_in_words
+from firewall.engine import remarks
 from firewall.engine.glob import Hint, hints
+from firewall.engine.remarks import Warning
 from firewall.engine.types import Verdict
 from firewall.forms import PolicyForm, RuleForm
 from firewall.models import DefaultVerdict, Policy, Rule
@@ -60,7 +62,7 @@ class RuleLine:
 
     rule: Rule
     words: SafeString
-    warnings: list[Hint]
+    warnings: list[Warning]
 
 
 @require_GET
@@ -180,10 +182,13 @@ def editor(
     edited = next((rule for rule in rules if rule.pk == editing), None)
     if rule_form is None and editing is not None:
         rule_form = RuleForm.over(edited) if edited else RuleForm(initial={"priority": next_priority(rules), "version": shown.version}, auto_id="rule-%s")
+    said_of: dict[int, list[Warning]] = {rule.pk: [] for rule in rules}
+    for warning in remarks.warnings(selectors.compiled(shown, rules)):
+        said_of[warning.rule_id].append(warning)
     bad = bool((form and form.errors) or (rule_form and rule_form.errors))
     context = {
         "policy": shown,
-        "lines": [RuleLine(rule, match_in_words(vars(rule)), warnings_of([rule])) for rule in rules],
+        "lines": [RuleLine(rule, match_in_words(vars(rule)), said_of[rule.pk]) for rule in rules],
         "form": form or PolicyForm.over(shown),
         "rule_form": rule_form,
         "editing": editing if rule_form else None,

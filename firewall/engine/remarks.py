@@ -49,16 +49,21 @@ def _behind(line: Line, earlier: list[Line]) -> list[Warning]:
         return []
     for before in earlier:
         if before.rule.stage in (None, rule.stage) and covers(before.glob, line.glob):
-            return [Warning(rule.id, "never_reached", f"Never reached: rule {before.rule.id} decides before it for every tool that it names.")]
+            return [Warning(rule.id, "never_reached", f"Never reached: {_told(before)} decides before it for every tool that it names.")]
     if rule.verdict is not Verdict.CAP_COST:
         return []
     for before in earlier:
         where = before.rule.stage
         meets = where in (None, rule.stage) or (rule.stage is None and where in (Surface.INBOUND, Surface.MCP))
         if meets and before.rule.verdict.permits and overlap(before.glob, line.glob):
-            text = f"Calls that rule {before.rule.id} lets through never meet this cap. A cap comes first: under it the walk goes on."
+            text = f"Calls that {_told(before)} lets through never meet this cap. A cap comes first: under it the walk goes on."
             return [Warning(rule.id, "cap_shadowed", text)]
     return []
+
+
+def _told(line: Line) -> str:
+    rule = line.rule
+    return f"rule {rule.id} ({f'“{rule.label}”' if rule.label else rule.tool_name_glob or 'every tool'}, priority {rule.priority})"
 
 
 def covers(wide: Glob, narrow: Glob) -> bool:

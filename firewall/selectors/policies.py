@@ -1,13 +1,16 @@
 """Reads of policies and settings, and of what policies did."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce, TruncDay
 
+from firewall.clause_rows import paths_in
 from firewall.engine import rule_json
 from firewall.engine import types as engine
+from firewall.engine.arguments import decoded
 from firewall.models import Policy, PolicyVersion, Rule, Settings
 from workspaces.errors import NotFound
 from workspaces.ids import lowest_at
@@ -87,6 +90,9 @@ DAYS_SHOWN = 14
 MOST_COUNTED = 10_000
 #: Newest events that are looked through for tool names.
 TOOLS_FROM = 2_000
+#: Newest events whose arguments are looked into, and paths that are suggested.
+CALLS_FROM = 500
+PATHS_SHOWN = 30
 
 
 def denied_per_day(workspace: Workspace, *, at: datetime) -> dict[int, list[int]]:
@@ -111,3 +117,14 @@ def tools_seen(workspace: Workspace) -> list[str]:
     """Names of tools in the newest events, by name."""
     newest = workspace.events.order_by("-pk").values_list("tool_name", "tools")[:TOOLS_FROM]
     return sorted({name for tool, group in newest for name in ([tool] if tool else group)})
+
+
+def paths_seen(workspace: Workspace, names: Callable[[str], bool]) -> list[str]:
+    """Paths of arguments in the newest calls of the tools that ``names`` holds for, the most frequent first."""
+    newest = workspace.events.order_by("-pk").values_list("tool_name", "args_summary")[:CALLS_FROM]
+    found: Counter[str] = Counter()
+    for tool, summary in newest:
+        if tool and summary and names(tool):
+            # A summary that was cut is no JSON any more.
+            found.update(set(paths_in(decoded(summary))))
+    return sorted(found, key=lambda path: (-found[path], path))[:PATHS_SHOWN]

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import ask
+from tests.browser.pages import grave_findings, sideways
 from tests.factories.workspaces import PASSWORD, make_tenant
 from workspaces import tenancy
 from workspaces.permissions import Role
@@ -338,6 +339,44 @@ def test_what_a_role_may_not_do_is_not_offered(desk, world):
     with tenancy.scope(world.tenant.workspace.pk):
         assert world.tenant.workspace.policies.count() == 2
     assert desk.watch.troubles == []
+
+
+CLAUSES = {"clauses": [{"path": "$.query", "op": "regex", "value": "(?i)drop"}, {"path": "$.database", "op": "in", "value": ["ledger", "invoices"]}]}
+
+
+@pytest.mark.parametrize("width", [1440, 380])
+def test_clauses_come_and_go_while_a_rule_is_written(desk, agent, width):
+    policy = agent.policy("clauses", rules=[{"verdict": "deny", "tool_name_glob": "db.*", "args_match": CLAUSES}])
+    page = desk.open(agent.tenant, width=width)
+    with tenancy.scope(policy.workspace_id):
+        rule = policy.rules.get().pk
+    page.goto(f"/policies/{policy.pk}/?edit={rule}")
+    expect(page.locator("#rule-words")).to_contain_text("if $.query matches the pattern (?i)drop and $.database is one of ledger or invoices.")
+
+    page.get_by_role("button", name="Clause", exact=True).click()
+    expect(page.get_by_label("Path of clause 3")).to_be_focused()
+    page.keyboard.type("$.rows")
+    page.get_by_label("Operator of clause 3").select_option("gt")
+    page.get_by_label("Value of clause 3").fill("many")
+    page.get_by_label("Then").select_option("cap_cost")
+    page.get_by_label("The most a run may cost").fill("2.5")
+    expect(page.locator("#rule-words")).to_contain_text("more than $2.50")
+    page.get_by_label("Then").select_option("sanitize")
+    expect(page.get_by_label("The most a run may cost")).to_be_hidden()
+    page.get_by_label("E-mail addresses").check()
+    page.get_by_label("Path of clause 3").press("Enter")
+    expect(page.locator("#clause-3-error")).to_have_text("gt takes a number.")
+    assert grave_findings(page) + sideways(page) == []
+    page.emulate_media(color_scheme="dark")
+    assert grave_findings(page, "color-contrast") == []
+
+    page.get_by_role("button", name="Remove clause 3").click()
+    expect(page.get_by_label("Path of clause 3")).to_have_count(0)
+    expect(page.get_by_label("E-mail addresses")).to_be_checked()
+    page.get_by_role("button", name="Save the rule").click()
+    page.get_by_role("button", name="Loosen the policy").click()
+    expect(page.locator("tbody [data-row]")).to_contain_text("redact email")
+    assert [trouble for trouble in desk.watch.troubles if "422" not in trouble] == []
 
 
 # --- Versions -----------------------------------------------------------------------------------------------------------

@@ -176,6 +176,23 @@ def test_what_the_gateway_does_not_enforce_yet_is_not_offered(browser, policy):
         assert (f'<option value="{verdict}"' in opened) is (verdict not in NOT_YET), verdict
 
 
+def test_paths_of_seen_calls_are_suggested(acme, browser):
+    EventFactory(workspace=acme.workspace, tool_name="kb.read", args_summary='{"id": 1, "to": [{"mail": "a"}], "a b": 1, "deep": {"er": true}}')
+    EventFactory(workspace=acme.workspace, tool_name="kb.read", args_summary='{"id": 2, "cut": "')
+    EventFactory(workspace=acme.workspace, tool_name="shell.exec", args_summary='{"command": "ls"}')
+
+    words = page(browser.post("/policies/rule-words/", RULE, headers=HTMX))
+
+    assert [each.partition('"')[0] for each in words.split('<option value="')[1:]] == ["$.deep.er", "$.id", "$.to[0].mail"]
+
+
+def test_a_rule_that_is_never_reached_says_so(browser, policy):
+    shown = page(browser.post(f"/policies/{policy.pk}/rules/", RULE | {"tool_name_glob": "shell.exec", "priority": "30"}, follow=True))
+
+    assert "Never reached: rule" in shown
+    assert "(“No shell”, priority 20) decides before it" in shown
+
+
 @pytest.mark.parametrize(
     ("path", "sent", "through"),
     [
