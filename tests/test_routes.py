@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
+import firewall.autonomy
 import firewall.services
 import keys.services
 import workspaces.services
@@ -67,6 +68,9 @@ ROLES = {
     "GET /api/workspace/firewall/presets": M,
     "GET /api/workspace/firewall/templates": M,
     "POST /api/workspace/firewall/templates/apply": D,
+    "POST /api/workspace/firewall/autonomy": D,
+    "POST /api/workspace/firewall/autonomy/undo/{}": D,
+    "GET /api/workspace/firewall/simulate": M,
     "GET /api/workspace/firewall/policies/{}/shadow-report": D,
     "POST /api/workspace/firewall/test": D,
     "GET /api/workspace/firewall/discovered-tools": M,
@@ -185,6 +189,7 @@ def make_rows(tenant: Tenant) -> dict[str, object]:
             "/api/workspace/audit/": workspace.audit_entries.order_by("id")[0].pk,
             "/api/workspace/firewall/policies": policy.pk,
             "/api/workspace/firewall/rules": policy.rules.get().pk,
+            "/api/workspace/firewall/autonomy/undo/": firewall.autonomy.apply_level(workspace, level="balanced", actor=owner, at=at).audit_id,
             "/api/workspace/firewall/events/by-request/": "req_theirs",
             "/api/token/": key.pk,
             "/api/workspace/providers/": provider.pk,

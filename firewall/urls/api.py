@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from firewall.api.autonomy import AutonomyViewSet, SimulateViewSet
 from firewall.api.events import EventViewSet
 from firewall.api.policies import PolicyViewSet, RuleViewSet, SettingsViewSet
 from firewall.api.posture import PresetViewSet, TemplateViewSet
@@ -28,6 +29,9 @@ urlpatterns = [
     path("workspace/firewall/presets", PresetViewSet.as_view({"get": "list"}), name="presets"),
     path("workspace/firewall/templates", TemplateViewSet.as_view({"get": "list"}), name="templates"),
     path("workspace/firewall/templates/apply", TemplateViewSet.as_view({"post": "apply"}), name="template-apply"),
+    path("workspace/firewall/autonomy", AutonomyViewSet.as_view({"post": "create"}), name="autonomy"),
+    path("workspace/firewall/autonomy/undo/<str:pk>", AutonomyViewSet.as_view({"post": "undo"}), name="autonomy-undo"),
+    path("workspace/firewall/simulate", SimulateViewSet.as_view({"get": "list"}), name="simulate"),
     path("workspace/firewall/policies/<str:pk>/shadow-report", ShadowReportViewSet.as_view({"get": "retrieve"}), name="shadow-report"),
     path("workspace/firewall/test", TrialViewSet.as_view({"post": "create"}), name="firewall-test"),
     path("workspace/firewall/discovered-tools", DiscoveredToolViewSet.as_view({"get": "list"}), name="discovered-tools"),
