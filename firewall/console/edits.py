@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST
 from firewall import selectors, services
 from firewall.console.asking import ask_first, openings
 from firewall.console.policies import done, editor, found_policy, refused
-from firewall.console.words import rule_in_words
+from firewall.console.words import rule_as_json, rule_in_words
 from firewall.engine import rule_json
 from firewall.engine.glob import MAX_GLOB_CHARS, hints, parse
 from firewall.engine.types import Verdict
@@ -133,12 +133,14 @@ def rule_words(request: ConsoleRequest) -> HttpResponse:
     permits = Verdict(verdict).permits
     may_read = allowed(request.membership, "firewall.view_events")
     seen = [tool for tool in selectors.tools_seen(request.workspace) if named.matches(tool, wide=not permits)] if len(glob) <= MAX_GLOB_CHARS else []
+    fields = form.fields_of_rule | {"tool_name_glob": glob, "stage": stage, "verdict": verdict}
     context = {
+        "raw": rule_as_json(fields),
         # What calls were made with is for those who may read events.
         "paths": selectors.paths_seen(request.workspace, lambda tool: named.matches(tool, wide=not permits)) if may_read else [],
-        "is_offered_too": not stage and bool(form.fields_of_rule["args_match"]),
+        "is_offered_too": not stage and bool(fields["args_match"]),
         "remarks": hints(glob, Verdict(verdict)),
-        "words": rule_in_words(form.fields_of_rule | {"tool_name_glob": glob, "stage": stage, "verdict": verdict}),
+        "words": rule_in_words(fields),
         "seen": seen[:MOST_SEEN_SHOWN],
         "seen_more": max(len(seen) - MOST_SEEN_SHOWN, 0),
     }

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from firewall import selectors, services
 from firewall.console.asking import ask_first, openings, openings_by_default
-from firewall.console.words import match_in_words
+from firewall.console.words import match_in_words, rule_as_json
 from firewall.engine import remarks
 from firewall.engine.glob import Hint, hints
 from firewall.engine.remarks import Warning
@@ -191,6 +191,7 @@ def editor(
         "lines": [RuleLine(rule, match_in_words(vars(rule)), said_of[rule.pk]) for rule in rules],
         "form": form or PolicyForm.over(shown),
         "rule_form": rule_form,
+        "raw": rule_as_json(vars(edited)) if edited else "",
         "editing": editing if rule_form else None,
         "conflict": next((each.conflict for each in (form, rule_form) if each and each.conflict), None),
         "keys": list(shown.api_keys.order_by("name")[:50]),

@@ -126,7 +126,7 @@ def _as_typed(request: ConsoleRequest, policy_id: int) -> engine.Policy:
     form = RuleForm(request.POST)
     if not form.is_valid():
         field, words = next(iter(form.errors.items()))
-        raise ValidationFailed(f"{form.fields[field].label}: {words[0]}" if field in form.fields else words[0], param=field)
+        raise ValidationFailed(f"{form.fields[field].label}: {words[0]}" if field in form.fields else str(words[0]), param=field)
     fields = form.fields_of_rule
     fields["label"] = fields.get("label") or UNNAMED
     own = row_id(request.POST["editing"], param="editing")

@@ -1,11 +1,13 @@
 """What a rule says and what an event means, in words."""
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from firewall import services
 from firewall.clause_rows import OPERATORS
 from firewall.engine.conditions import Operator
 from firewall.engine.glob import Form, parse
@@ -73,7 +75,7 @@ def match_in_words(fields: Mapping[str, Any]) -> SafeString:
 _MOST_VALUES, _MOST_CHARS = 4, 80
 
 
-def _clauses(fields: Mapping[str, Any]) -> SafeString | str:
+def _clauses(fields: Mapping[str, Any]) -> SafeString:
     clauses = (fields.get("args_match") or {}).get("clauses", [])
     return _listed(map(_clause, clauses))
 
@@ -95,7 +97,7 @@ def _value(value: object) -> SafeString:
     return format_html("<code>{}{}</code>", tool_name(text[:_MOST_CHARS]), "…" if len(text) > _MOST_CHARS else "")
 
 
-def _taken_out(fields: Mapping[str, Any]) -> SafeString | str:
+def _taken_out(fields: Mapping[str, Any]) -> SafeString:
     found = fields.get("sanitize") or {}
     named = [_value(name) for name in found.get("presets", [])]
     if custom := found.get("custom"):
@@ -108,10 +110,16 @@ def _dollars(fields: Mapping[str, Any]) -> SafeString:
     return _value("?" if cents is None else f"${cents // 100:,}.{cents % 100:02}")
 
 
-def _listed(each: Iterable[SafeString], last: str = "and") -> SafeString | str:
+def _listed(each: Iterable[SafeString], last: str = "and") -> SafeString:
     """``a, b and c``; "" of nothing."""
-    *others, end = [*each] or [""]
+    *others, end = [*each] or [SafeString()]
     return format_html("{} {} {}", format_html_join(", ", "{}", ((other,) for other in others)), last, end) if others else end
+
+
+def rule_as_json(fields: Mapping[str, Any]) -> str:
+    """The rule as the API takes it, less what says nothing."""
+    said = {name: fields[name] for name in services.RULE_FIELDS if fields.get(name) not in (None, "")}
+    return json.dumps(said, indent=2, ensure_ascii=False)
 
 
 def _subject(glob: str) -> SafeString:

@@ -353,6 +353,8 @@ def test_clauses_come_and_go_while_a_rule_is_written(desk, agent, width):
     page.goto(f"/policies/{policy.pk}/?edit={rule}")
     expect(page.locator("#rule-words")).to_contain_text("if $.query matches the pattern (?i)drop and $.database is one of ledger or invoices.")
 
+    page.get_by_text("As JSON, for the API").click()
+    expect(page.locator("#rule-json")).to_contain_text('"op": "regex"')
     page.get_by_role("button", name="Clause", exact=True).click()
     expect(page.get_by_label("Path of clause 3")).to_be_focused()
     page.keyboard.type("$.rows")
@@ -361,6 +363,7 @@ def test_clauses_come_and_go_while_a_rule_is_written(desk, agent, width):
     page.get_by_label("Then").select_option("cap_cost")
     page.get_by_label("The most a run may cost").fill("2.5")
     expect(page.locator("#rule-words")).to_contain_text("more than $2.50")
+    expect(page.locator("#rule-json")).to_contain_text('"cap_cost_cents": 250')
     page.get_by_label("Then").select_option("sanitize")
     expect(page.get_by_label("The most a run may cost")).to_be_hidden()
     page.get_by_label("E-mail addresses").check()

@@ -1,11 +1,13 @@
 """The firewall's pages, as a browser without scripts meets them; and the fragments that htmx asks for."""
 
+import json
 from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import pytest
 from django.utils.html import escape
 
-from firewall.engine.validate import NOT_YET
+from firewall.engine.validate import NOT_YET, problems
 from firewall.models import RuleVerdict
 from tests.factories.firewall import EventFactory, make_policy
 from workspaces import tenancy
@@ -184,6 +186,17 @@ def test_paths_of_seen_calls_are_suggested(acme, browser):
     words = page(browser.post("/policies/rule-words/", RULE, headers=HTMX))
 
     assert [each.partition('"')[0] for each in words.split('<option value="')[1:]] == ["$.deep.er", "$.id", "$.to[0].mail"]
+
+
+def test_the_json_beside_the_form_is_what_the_api_takes(browser, policy):
+    typed = RULE | {"verdict": "sanitize", "presets": ["email"]} | clauses(("$.to", "in", "anna\r\n7"))
+    words = page(browser.post("/policies/rule-words/", typed, headers=HTMX))
+
+    shown = json.loads(unescape(words.partition('id="rule-json"')[2].partition(">")[2].partition("</pre>")[0]))
+
+    assert problems(shown) == []
+    assert shown["args_match"] == {"clauses": [{"path": "$.to", "op": "in", "value": ["anna", 7]}]}
+    assert shown["sanitize"] == {"presets": ["email"], "custom": []}
 
 
 def test_a_rule_that_is_never_reached_says_so(browser, policy):
