@@ -7,6 +7,7 @@ from html import unescape
 import pytest
 from django.utils.html import escape
 
+from firewall.console.edits import typed_rule
 from firewall.engine.validate import NOT_YET, problems
 from firewall.models import RuleVerdict
 from tests.factories.firewall import EventFactory, make_policy
@@ -125,6 +126,15 @@ def test_a_rule_is_written_with_clauses(browser, policy):
     assert "is a command that destroys something" in shown
     opened = page(browser.get(f"/policies/{policy.pk}/", {"edit": rule.pk}))
     assert "anna\n&quot;7&quot;\n7</textarea>" in opened, "typed again as it is, it means the same"
+
+
+def test_a_typed_rule_keeps_what_its_form_does_not_show(policy):
+    rule = fresh(policy).in_order[1]
+    rule.egress = {"allow": [], "deny": ["evil.example"]}
+
+    typed = typed_rule(policy, {"verdict": "deny", "sanitize": None}, over=rule)
+
+    assert (typed.pk, typed.egress, typed.label) == (rule.pk, rule.egress, "No shell")
 
 
 def test_a_wrong_clause_is_told_beside_it(browser, policy):
