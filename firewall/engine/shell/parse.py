@@ -137,6 +137,8 @@ class _Reader:
             self.scope.functions.add(words[0])
             self.command, self.at = Command(inner=self.command.inner), empty.end()
         elif not words and self.text.startswith("((", self.at) and (end := self.text.find("))", self.at)) >= 0:
+            # Arithmetic; or a group within a group, which some shells fall back to: then what is in it runs.
+            self.command.inner.append(_Reader(self.text[self.at + 2 : end], self.scope, self.depth).script())
             self.at = end + 2
         else:
             self._group(")")

@@ -1,6 +1,7 @@
 """What holds of every command, whatever it says."""
 
 import random
+import re
 import time
 
 import pytest
@@ -73,7 +74,12 @@ PIECES += [
     "\x0b",
 ]
 shellish = st.lists(st.sampled_from(PIECES), max_size=24).map("".join) | st.lists(st.sampled_from(PIECES), max_size=24).map(" ".join)
-destructive = st.sampled_from([line for line in lines(DESTRUCTIVE) if "'" not in line and "#" not in line and "\\" not in line and "don" not in line])
+#: Bare SQL is judged as a whole text, not as a command among others.
+SQL = re.compile(r"(?i)(drop|truncate|delete|update|alter|merge|revoke|flush\w*)\b")
+UNQUOTABLE = re.compile(r"['#\\]|don")
+destructive = st.sampled_from([line for line in lines(DESTRUCTIVE) if not SQL.match(line) and not UNQUOTABLE.search(line)])
+    [line for line in lines(DESTRUCTIVE) if not SQL.match(line) and "'" not in line and "#" not in line and "\\" not in line and "don" not in line]
+)
 words = st.text(alphabet="abcdefgrm/-_.=,+:%@", min_size=1, max_size=12)
 
 
