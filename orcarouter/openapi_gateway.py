@@ -1,5 +1,7 @@
 """The gateway's routes in OpenAPI, by hand: they are not Django's. A test compares them with ``gateway.app.ROUTES``."""
 
+from typing import Any
+
 _ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 _HEADERS = {"X-Orca-Request-Id": {"schema": {"type": "string"}, "description": "The id under which this call is recorded"}}
 _CORRELATION = [
@@ -26,7 +28,7 @@ def _text(about: str, at_most: int = 128, **more: object) -> dict:
     return {"type": ["string", "null"], "maxLength": at_most, "description": about, **more}
 
 
-_ID = {"pattern": "^[A-Za-z0-9._:-]{1,128}$"}
+_ID: dict[str, Any] = {"pattern": "^[A-Za-z0-9._:-]{1,128}$"}
 _STEP = {
     "tool_name": {"type": "string", "maxLength": 1024, "description": "As it is sent"},
     "arguments": {"type": ["object", "string", "null"], "additionalProperties": True, "description": "An object, or its JSON text as the model wrote it"},
