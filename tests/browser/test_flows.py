@@ -33,6 +33,8 @@ def rules(page: Page) -> list[str]:
 
 
 def menu(page: Page, of: str, item: str) -> None:
+    # What was done before may still be renewing the part of the page that the menu is in.
+    page.wait_for_load_state("networkidle")
     page.get_by_role("button", name=f"More for {of}", exact=True).click()
     page.get_by_role("group", name=f"More for {of}", exact=True).get_by_text(item).click()
 
