@@ -5,6 +5,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET, require_POST
 
 from firewall import posture
@@ -14,6 +15,7 @@ from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, OrcaError
 
 
+@gzip_page
 @require_GET
 @page("firewall.view_policy")
 def templates(request: ConsoleRequest) -> HttpResponse:
