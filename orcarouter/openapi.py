@@ -63,7 +63,16 @@ def finish(result: dict, generator, request, public) -> dict:
             if isinstance(operation, dict) and "responses" in operation:
                 operation["tags"] = [heading(path)]
                 operation["security"] = [{"accessToken": []}, {"session": []}]
+    _settle_any(components["schemas"])
     return add_gateway_routes(result)
+
+
+def _settle_any(schema: object) -> None:
+    """A value of any kind may be null too: "any, or else null" holds twice for null, and so, as ``oneOf``, never."""
+    for inner in list(schema.values()) if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        if isinstance(inner, dict) and inner.get("oneOf") == [{}, {"type": "null"}]:
+            del inner["oneOf"]
+        _settle_any(inner)
 
 
 @cache
