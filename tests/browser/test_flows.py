@@ -22,6 +22,7 @@ def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:
 
 
 def add_rule(page: Page, glob: str, then: str) -> None:
+    page.wait_for_load_state("networkidle")
     page.get_by_role("link", name="Add rule").click()
     page.locator("#rule-form").get_by_label(re.compile("^Tool")).fill(glob)
     page.get_by_label("Then").select_option(then)
