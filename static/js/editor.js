@@ -99,9 +99,11 @@ document.addEventListener("htmx:after:swap", () => guarded().forEach(show));
 let typed = [];
 const mine = (field) => field.name && field.type !== "hidden" && field.type !== "submit";
 const sentBy = (ctx) => ctx.sourceElement?.closest?.("form");
+// The words beside a rule and the test box are renewed meanwhile, by requests of their own that save nothing.
+const renewsEditor = (ctx) => ctx.target?.id === "editor" || ctx.target === "#editor";
 
 document.addEventListener("htmx:before:swap", ({ detail: { ctx } }) => {
-  if (!document.getElementById("editor")) return;
+  if (!renewsEditor(ctx)) return;
   typed = guarded().filter((form) => form !== sentBy(ctx) && !ctx.sourceElement?.hasAttribute?.("data-discard") && changed(form).length).map((form) => ({
     form,
     version: Number(form.elements.version?.value),
@@ -110,6 +112,7 @@ document.addEventListener("htmx:before:swap", ({ detail: { ctx } }) => {
 });
 
 document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+  if (!renewsEditor(ctx)) return;
   const now = Number(document.getElementById("editor")?.dataset.version);
   const saved = ctx.request.method !== "GET" && ctx.response?.status === 200 ? 1 : 0;
   for (const { form, version, values } of typed.filter(({ form }) => !form.isConnected)) {

@@ -21,8 +21,13 @@ def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:
     page.get_by_role("button", name="Sign in").click()
 
 
+def settled(page: Page) -> None:
+    """What was done before may still be renewing a part of the page, and closes the menus in it."""
+    expect(page.locator(".htmx-request, .htmx-swapping, .htmx-settling")).to_have_count(0)
+
+
 def add_rule(page: Page, glob: str, then: str) -> None:
-    page.wait_for_load_state("networkidle")
+    settled(page)
     page.get_by_role("link", name="Add rule").click()
     page.locator("#rule-form").get_by_label(re.compile("^Tool")).fill(glob)
     page.get_by_label("Then").select_option(then)
@@ -34,8 +39,7 @@ def rules(page: Page) -> list[str]:
 
 
 def menu(page: Page, of: str, item: str) -> None:
-    # What was done before may still be renewing the part of the page that the menu is in.
-    page.wait_for_load_state("networkidle")
+    settled(page)
     page.get_by_role("button", name=f"More for {of}", exact=True).click()
     page.get_by_role("group", name=f"More for {of}", exact=True).get_by_text(item).click()
 
@@ -161,6 +165,7 @@ def _read_run(page: Page) -> None:
     page.goto("/runs/")
     page.get_by_role("link", name="orcas").click()
     timeline = page.get_by_role("table", name="Timeline")
+    expect(timeline.locator("tbody tr")).to_have_count(5)
     steps = timeline.locator("tbody tr").all_inner_texts()
     assert [step.split()[0] for step in steps] == ["Model", "web.search", "web.search", "Refused", "shell.exec"]
     assert "Allow" in steps[1]
@@ -178,6 +183,7 @@ def test_rules_are_edited_put_in_order_and_deleted_without_leaving_the_page(desk
     menu(page, "tool.2", "Edit")
     page.locator("#rule").get_by_label(re.compile("^Name")).fill("the second")
     page.get_by_role("button", name="Save the rule").click()
+    expect(page.get_by_text("version 2", exact=True)).to_be_visible()
     expect(page.locator("tbody")).to_contain_text("the second")
     menu(page, "tool.3", "Move up")
     expect(page.locator("tbody [data-row] .when code").nth(1)).to_have_text("tool.3")
