@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import signal
-import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,7 +37,6 @@ class Supervisor:
         self._record = record
         self._watched: list[_Watched] = []
         self._signals = 0
-        self._wake = threading.Event()
 
     # --- Being told to stop -------------------------------------------------------------------------------------------
 
@@ -48,8 +46,8 @@ class Supervisor:
             signal.signal(number, self._told)
 
     def _told(self, number: int, _frame: object) -> None:
+        # A handler runs amid whatever the main thread does: it takes no lock, for the thread may hold it.
         self._signals += 1
-        self._wake.set()
 
     def stopping(self) -> bool:
         return self._signals > 0
@@ -89,7 +87,7 @@ class Supervisor:
         while not self.stopping():
             for watched in self._watched:
                 self._look_after(watched, time.monotonic())
-            self._wake.wait(LOOK_EVERY)
+            time.sleep(LOOK_EVERY)
 
     def _look_after(self, watched: _Watched, now: float) -> None:
         child = watched.child

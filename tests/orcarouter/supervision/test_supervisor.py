@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from orcarouter.supervision.child import began
+from orcarouter.supervision.supervisor import Supervisor
 
 PROJECT = Path(__file__).parents[3]
 STACK = Path(__file__).with_name("stack.py")
@@ -127,3 +128,18 @@ def test_children_end_with_a_killed_supervisor_and_the_next_start_ends_those_tha
     second.process.terminate()
     _, said = second.process.communicate(timeout=30)
     assert "ending what it left behind (deaf)" in said
+
+
+def test_a_signal_is_heard_whatever_the_watch_is_doing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler that waited for what the interrupted thread holds would never return, and Ctrl-C would be lost."""
+    monkeypatch.setattr("orcarouter.supervision.supervisor.LOOK_EVERY", 1e-5)
+    watching = Supervisor(tmp_path / "children.json")
+    old = signal.signal(signal.SIGALRM, watching._told)
+    try:
+        for _ in range(3000):
+            watching._signals = 0
+            signal.setitimer(signal.ITIMER_REAL, 2e-4)
+            watching.watch()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
