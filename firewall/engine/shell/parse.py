@@ -136,15 +136,19 @@ class _Reader:
         if len(words) == 1 and (empty := _FUNCTION.match(self.text, self.at)):
             self.scope.functions.add(words[0])
             self.command, self.at = Command(inner=self.command.inner), empty.end()
-        elif not words and self.text.startswith("((", self.at) and (end := self.text.find("))", self.at)) >= 0:
-            # Arithmetic; or a group within a group, which some shells fall back to: then what is in it runs.
-            self.command.inner.append(_Reader(self.text[self.at + 2 : end], self.scope, self.depth).script())
-            self.at = end + 2
-        else:
+        elif words or not self._arithmetic():
             self._group(")")
             if words:
                 # A substitution of fish, an expression of PowerShell.
                 words.append(UNKNOWN)
+
+    def _arithmetic(self) -> bool:
+        """Skip ``((...))``; or a group within a group, which shells fall back to: so what is in it is read as if it ran."""
+        if not self.text.startswith("((", self.at) or (end := self.text.find("))", self.at)) < 0:
+            return False
+        self.command.inner.append(_Reader(self.text[self.at + 2 : end], self.scope, self.depth).script())
+        self.at = end + 2
+        return True
 
     def _group(self, closer: str) -> None:
         self.at += 1
@@ -385,8 +389,7 @@ class _Reader:
         text = self.text
         following = text[self.at : self.at + 1]
         if following == "(":
-            if text.startswith("((", self.at) and (end := text.find("))", self.at)) >= 0:
-                self.at = end + 2
+            if self._arithmetic():
                 return "0"
             self.at += 1
             return self._substituted(self.script(")"))

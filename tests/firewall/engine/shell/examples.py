@@ -24,6 +24,10 @@ r''m -rf src
 $'\x72\x6d' -rf src
 /bin/r? -rf src
 {rm,-rf,src}
+echo $(( $(rm -rf src) ))
+echo $((`rm -rf src`))
+echo $((rm -rf src); (echo b))
+echo $((echo "))" ; rm -rf src))
 X=rm; $X -rf src
 a=r b=m; $a$b -rf src
 CMD="rm -rf src"; $CMD
