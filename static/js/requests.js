@@ -1,6 +1,7 @@
 // What htmx leaves open: the CSRF header, errors said where they happened, and a session that ended while someone typed.
 const note = (kind) => document.getElementById(`failed-${kind}`)?.content.firstElementChild.cloneNode(true);
-const place = (element) => element.closest("[data-errors]") || element.closest("form, section, .tbl-wrap, .body") || document.getElementById("main");
+// The element that asked may be gone from the page by now: then htmx tells the document.
+const place = (element) => element.closest?.("[data-errors]") || element.closest?.("form, section, .tbl-wrap, .body") || document.getElementById("main");
 
 function clear(element) {
   place(element).querySelectorAll(":scope > .request-failed").forEach((old) => old.remove());
@@ -38,7 +39,8 @@ document.addEventListener("htmx:response:error", ({ target, detail: { ctx } }) =
   fail(target, ctx.response.status === 403 ? "refused" : "request", ctx.response.headers.get("X-Orca-Request-Id"));
 });
 
-document.addEventListener("htmx:error", ({ target, detail }) => { if (detail.ctx) fail(target, "request"); });
+// What was given up because its element was replaced did not fail: something newer stands in its place.
+document.addEventListener("htmx:error", ({ target, detail }) => { if (detail.ctx && target !== document) fail(target, "request"); });
 
 document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
   // A refused form: to its summary, which links to the fields.
