@@ -9,7 +9,7 @@ from django.http import QueryDict
 from firewall import clause_rows
 from firewall.clause_rows import OPERATORS, ClauseRow, escaped_lines
 from firewall.engine.sanitize import PRESETS
-from firewall.engine.validate import NOT_YET, Problem, problems
+from firewall.engine.validate import Problem, problems
 from firewall.models import DefaultVerdict, Policy, Rule, RuleVerdict, Stage
 from firewall.policy_file import MAX_BYTES
 from workspaces.errors import OrcaError
@@ -19,6 +19,7 @@ SURFACES = [
     (Stage.INBOUND.value, "inbound: a request offers it"),
     (Stage.RESPONSE.value, "response: the model calls it"),
     (Stage.MCP.value, "mcp: it is sent through MCP"),
+    (Stage.EGRESS.value, "egress: it is about to reach a destination"),
 ]
 _PRESETS = {
     "aws_access_key": "AWS access keys",
@@ -88,7 +89,7 @@ class RuleForm(Based):
     tool_name_glob = forms.CharField(label="Tool", required=False, max_length=128, widget=forms.TextInput(attrs=_GLOB | {"placeholder": "every tool"}))
     skill_name_glob = forms.CharField(label="Skill", required=False, max_length=128, widget=forms.TextInput(attrs=_GLOB | {"placeholder": "any, or none"}))
     stage = forms.ChoiceField(label="Surface", choices=SURFACES, required=False)
-    verdict = forms.ChoiceField(label="Then", choices=[choice for choice in RuleVerdict.choices if choice[0] not in NOT_YET], initial=RuleVerdict.DENY)
+    verdict = forms.ChoiceField(label="Then", choices=RuleVerdict.choices, initial=RuleVerdict.DENY)
     priority = forms.IntegerField(label="Priority", min_value=0, max_value=1_000_000, initial=100, widget=forms.TextInput(attrs={"inputmode": "numeric"}))
     presets = forms.MultipleChoiceField(
         label="Take out of the arguments",

@@ -19,16 +19,19 @@ _WHERE = {
     "inbound": "when a request offers it",
     "response": "when the model calls it",
     "mcp": "when it is sent through MCP",
+    "egress": "when it is about to reach a destination",
 }
 _THEN = {
     "allow": "is let through",
     "audit": "is let through and marked for audit",
     "deny": "is stopped",
+    "pending_approval": "is held until a person approves it",
 }
 _DENIED_ON = {
     "inbound": "The request was refused and never reached the provider.",
     "response": "The call was taken out of the answer.",
     "mcp": "The call was answered with an error.",
+    "egress": "The destination was refused.",
 }
 
 

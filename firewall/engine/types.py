@@ -116,6 +116,13 @@ class Decision:
         """False only where no policy applies and nobody asked to observe: such a call leaves no trace."""
         return self.policy_id is not None or self.gap or self.blocks
 
+    def unheld(self) -> Decision:
+        """The same decision where nobody can be asked: a hold is a denial that says so."""
+        if self.verdict is not Verdict.PENDING_APPROVAL:
+            return self
+        reason = f"{self.reason}: it would be held for approval, and approvals are not available in this version"
+        return replace(self, verdict=Verdict.DENY, reason=reason, reason_code=ReasonCode.HOLD_UNAVAILABLE, caps=())
+
     def shadowed(self) -> Decision:
         """The same decision without its effect: ``audit``, and a reason that says what would have happened."""
         if not self.blocks:

@@ -20,11 +20,10 @@ MAX_PRIORITY = 1_000_000
 MAX_CAP_CENTS = 100_000_000
 MAX_RUNS_PER_HOUR = 1_000_000
 
-NOT_YET = frozenset({"pending_approval", "egress", "sequence", "run_limit"})
+NOT_YET = frozenset({"sequence", "run_limit"})
 """Parts of the language that the gateway does not enforce yet: refused at save, so that nobody believes them in force."""
 
 _STAGES = ("", Surface.INBOUND, Surface.RESPONSE, Surface.MCP, Surface.EGRESS)
-_PART_OF = {"egress": "egress", "sanitize": "sanitize", "sequence": "sequence", "cap_cost_cents": "cap_cost"}
 _RULE_FIELDS = frozenset(
     (
         *("id", "policy_id", "priority", "label", "notes", "stage", "tool_name_glob", "skill_name_glob", "verdict", "enabled", "cap_cost_cents"),
@@ -70,11 +69,11 @@ def problems(rule_fields: Mapping[str, object], *, rule: int | None = None) -> l
 def _spec_problems(fields: Mapping[str, object], given: Mapping[str, str]) -> list[tuple[str, str, int | None]]:
     """What is wrong inside the specs, each by the name it was given by."""
     found: list[tuple[str, str, int | None]] = []
-    for name, part in _PART_OF.items():
-        if part in NOT_YET and fields.get(name):
-            found.append((given.get(name, name), f"{given.get(name, name)} is not available in this version.", None))
     for name in JSON_FIELDS:
-        if fields.get(name) is None or _PART_OF.get(name) in NOT_YET:
+        if fields.get(name) is None:
+            continue
+        if name in NOT_YET:
+            found.append((given[name], f"{given[name]} is not available in this version.", None))
             continue
         for inner, message, *clause in _OBJECTIONS[name](fields[name]):
             found.append((f"{given[name]}{'.' if inner else ''}{inner}", message, clause[0] if clause else None))
@@ -139,16 +138,14 @@ def _verdict_problems(verdict: object) -> list[tuple[str, str]]:
     if verdict is None:
         return [("verdict", "A rule needs a verdict.")]
     if not isinstance(verdict, str) or verdict not in RULE_VERDICTS:
-        return [("verdict", f"One of {', '.join(each for each in RULE_VERDICTS if each not in NOT_YET)}.")]
-    return [("verdict", f"The verdict {verdict} is not available in this version.")] if verdict in NOT_YET else []
+        return [("verdict", f"One of {', '.join(RULE_VERDICTS)}.")]
+    return []
 
 
 def _stage_problems(stage: object) -> list[tuple[str, str]]:
-    if stage is None:
+    if stage is None or (isinstance(stage, str) and stage in _STAGES):
         return []
-    if not isinstance(stage, str) or stage not in _STAGES:
-        return [("stage", f"One of {', '.join(each for each in _STAGES if each and each not in NOT_YET)}, or empty for all of them.")]
-    return [("stage", f"The stage {stage} is not available in this version.")] if stage in NOT_YET else []
+    return [("stage", f"One of {', '.join(filter(None, _STAGES))}, or empty for all of them.")]
 
 
 def _number_problems(name: str, value: object, at_most: int) -> list[tuple[str, str]]:

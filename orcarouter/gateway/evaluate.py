@@ -19,7 +19,7 @@ from firewall.engine import afterwards, egress
 from firewall.engine.arguments import decoded
 from firewall.engine.decide import decide
 from firewall.engine.sequence import Progress
-from firewall.engine.types import Decision, Policy, ReasonCode, RunState, ToolCall, Verdict
+from firewall.engine.types import Decision, Policy, RunState, ToolCall, Verdict
 from keys.engine.grant import Grant
 from orcarouter.gateway import correlate, record, runs
 from orcarouter.gateway.engine import evaluation
@@ -263,11 +263,7 @@ class Judge:
         policy, decision = self.policy, decide(self.policy, call, run, observe_mode=self.observes)
         if policy is not None and decision.caps and self.is_blind and not policy.shadow_mode:
             return replace(COST_STORE_DOWN, policy_id=policy.id, policy_name=policy.name, policy_version=policy.version)
-        if decision.verdict is not Verdict.PENDING_APPROVAL:
-            return decision
-        # Nobody can be asked yet.
-        reason = f"{decision.reason}: it would be held for approval, and approvals are not available in this version"
-        return replace(decision, verdict=Verdict.DENY, reason=reason, reason_code=ReasonCode.HOLD_UNAVAILABLE)
+        return decision.unheld()
 
 
 def _claim(grant: Grant) -> runs.Claim | None:

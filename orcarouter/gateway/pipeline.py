@@ -217,7 +217,7 @@ class Relay:
             await self._block(errors.UnknownField(f"The policy {policy.name!r} lets no unknown field through: {unknown[0]}", param=unknown[0]))
         if whole := self._judge_whole():
             await self._refuse(whole, record.request(self.call, whole, datetime.now(UTC)))
-        decisions = advertised.decide_advertised(policy, exchange.tools, self.run_state, observe_mode=self.observes)
+        decisions = [each.unheld() for each in advertised.decide_advertised(policy, exchange.tools, self.run_state, observe_mode=self.observes)]
         events = record.advertised(self.call, advertised.rows(exchange.tools, decisions), datetime.now(UTC))
         refused = advertised.named_refusal(policy, exchange.tools, decisions)
         if refused is None:
@@ -262,7 +262,7 @@ class Relay:
     def _decide(self, called: EmittedCall) -> Decision:
         if called.fault is not None:
             return TOO_LARGE
-        return decide(self.policy, ToolCall(Surface.RESPONSE, called.name, called.arguments), self.run_state, observe_mode=self.observes)
+        return decide(self.policy, ToolCall(Surface.RESPONSE, called.name, called.arguments), self.run_state, observe_mode=self.observes).unheld()
 
     async def _answer(self, provided: ProviderAnswer) -> None:
         body = await provided.body()

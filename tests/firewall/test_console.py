@@ -8,8 +8,8 @@ import pytest
 from django.utils.html import escape
 
 from firewall.console.edits import typed_rule
-from firewall.engine.validate import NOT_YET, problems
-from firewall.models import RuleVerdict
+from firewall.engine.validate import problems
+from firewall.models import RuleVerdict, Stage
 from tests.factories.firewall import EventFactory, make_policy
 from workspaces import tenancy
 from workspaces.permissions import Role
@@ -181,11 +181,11 @@ def test_a_rule_that_sanitizes_and_one_that_caps(browser, policy):
     assert "the run would cost more than <code>$1,234.50</code>" in shown
 
 
-def test_what_the_gateway_does_not_enforce_yet_is_not_offered(browser, policy):
+def test_every_verdict_and_every_surface_is_offered(browser, policy):
     opened = page(browser.get(f"/policies/{policy.pk}/", {"edit": "0"}))
 
-    for verdict in RuleVerdict.values:
-        assert (f'<option value="{verdict}"' in opened) is (verdict not in NOT_YET), verdict
+    for word in (*RuleVerdict.values, *Stage.values):
+        assert f'<option value="{word}"' in opened, word
 
 
 def test_paths_of_seen_calls_are_suggested(acme, browser):

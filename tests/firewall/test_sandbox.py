@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from firewall import sandbox
 from firewall.engine.decide import decide
 from firewall.engine.types import RunState
-from firewall.engine.validate import NOT_YET
 from firewall.models import Event, Policy, Rule
 from firewall.selectors import compiled
 from tests.factories.firewall import make_policy
@@ -129,7 +128,7 @@ def test_the_sandbox_says_what_the_gateway_says(drawn, as_object):
     described = sandbox.tool_call(call.surface.value, call.name, {} if as_object else "{}")
     rules = [
         {
-            **{"id": rule.id, "priority": rule.priority, "label": rule.label, "stage": rule.stage if rule.stage and rule.stage not in NOT_YET else ""},
+            **{"id": rule.id, "priority": rule.priority, "label": rule.label, "stage": rule.stage or ""},
             **{"tool_name_glob": rule.tool_name_glob, "verdict": rule.verdict.value, "enabled": rule.enabled},
         }
         for rule in policy.rules
