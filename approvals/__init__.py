@@ -1,1 +1,1 @@
-"""Human decisions on held calls. Its place in the import order is fixed; its records come with their feature."""
+"""Human decisions on held calls: the hold and its review, the webhook and the notices that tell of it, the signed callback."""

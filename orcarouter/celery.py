@@ -9,7 +9,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orcarouter.settings")
 
 app = Celery("orcarouter")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["workspaces", "firewall", "keys", "orcarouter"])
+app.autodiscover_tasks(["workspaces", "firewall", "keys", "approvals", "orcarouter"])
 
 
 @setup_logging.connect

@@ -79,6 +79,7 @@ INSTALLED_APPS = [
     "workspaces",
     "firewall",
     "keys",
+    "approvals",
     "orcarouter",
 ]
 MIDDLEWARE = [

@@ -1,1 +1,1 @@
-"""What approvals compute from plain values: signatures of webhooks and callbacks, and when a message is sent again. No Django here."""
+"""What approvals compute from plain values: signatures, hashes, and when a message is sent again. No Django here."""

@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 from approvals.engine import retry, signing
 from approvals.engine.signing import Shown
 
-CORPUS = Path("/work/shared/corpora/signatures.json")
+CORPUS = Path(__file__).resolve().parents[4] / "shared" / "corpora" / "signatures.json"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 PLAIN = "a plain-text secret of a team".replace(" ", "-")
