@@ -1,4 +1,4 @@
-"""Relay keys, provider credentials, and the usage of every call."""
+"""Relay keys, provider credentials, the usage of every call, and the money it costs."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -15,6 +15,11 @@ class ApiKey(models.Model):
     class RunScope(models.TextChoices):
         AUTO = "auto"
         KEY = "key"
+
+    class Cycle(models.TextChoices):
+        DAY = "day"
+        WEEK = "week"
+        MONTH = "month"
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="api_keys")
     name = models.CharField(max_length=80)
@@ -39,9 +44,15 @@ class ApiKey(models.Model):
     firewall_policy = models.ForeignKey(Policy, models.PROTECT, null=True, related_name="api_keys")
     group = models.CharField(max_length=32, default="default")
     run_scope = models.CharField(max_length=4, choices=RunScope.choices, default=RunScope.AUTO)
+    #: What the key may spend in its life; 0 is no limit, as documented (``credit_limit_usd``).
+    credit_limit_micro_usd = models.BigIntegerField(default=0)
+    #: What it may spend in each period of UTC; 0 is no limit. A week begins on Monday.
+    cycle_limit_micro_usd = models.BigIntegerField(default=0)
+    cycle = models.CharField(max_length=5, choices=Cycle.choices, default=Cycle.MONTH)
 
     class Meta:
         ordering = ["-id"]
+        constraints = [models.CheckConstraint(condition=models.Q(credit_limit_micro_usd__gte=0, cycle_limit_micro_usd__gte=0), name="limits_are_not_negative")]
 
     def __str__(self) -> str:
         return self.name
@@ -139,3 +150,118 @@ class Usage(models.Model):
     class Meta:
         managed = False
         ordering = ["-id"]
+
+
+# --- Money ----------------------------------------------------------------------------------------------------------
+class Budget(models.Model):
+    """What a workspace, or the keys that one member made, may spend in a calendar month of UTC."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="budgets")
+    #: None: the workspace's own.
+    member = models.ForeignKey(User, models.CASCADE, null=True, related_name="+")
+    limit_micro_usd = models.BigIntegerField()
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "member"], name="budget_once_a_member", nulls_distinct=False),
+            models.CheckConstraint(condition=models.Q(limit_micro_usd__gte=0), name="budget_is_not_negative"),
+        ]
+        ordering = ["id"]
+
+
+class PriceOverride(models.Model):
+    """A workspace's own price of a model, whichever provider answers: it goes before the provider's model and the list price.
+
+    ``None`` is "as the next source says"; the parts of input and output that have no price of their own cost what the whole does.
+    All are micro-USD; ``tools`` maps a hosted tool's name to the price of one use. ``tiers`` are
+    ``{"above_input_tokens", "input_per_million_micro_usd"?, "output_per_million_micro_usd"?, "cached_input_per_million_micro_usd"?}``:
+    a call with more input than that pays the tier's price for all its tokens, as providers do.
+    """
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="price_overrides")
+    #: The name that agents ask for.
+    model = models.CharField(max_length=128)
+    input_per_million_micro_usd = models.BigIntegerField(null=True)
+    output_per_million_micro_usd = models.BigIntegerField(null=True)
+    cached_input_per_million_micro_usd = models.BigIntegerField(null=True)
+    cache_write_per_million_micro_usd = models.BigIntegerField(null=True)
+    reasoning_per_million_micro_usd = models.BigIntegerField(null=True)
+    input_audio_per_million_micro_usd = models.BigIntegerField(null=True)
+    output_audio_per_million_micro_usd = models.BigIntegerField(null=True)
+    per_request_micro_usd = models.BigIntegerField(default=0)
+    tools = models.JSONField(default=dict)
+    tiers = models.JSONField(default=list)
+    #: What an answer may be long when the client sets no limit, for the reservation; None: 4,096.
+    default_output_tokens = models.IntegerField(null=True)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["workspace", "model"], name="price_override_once_a_model")]
+        ordering = ["model"]
+
+
+class StoppedRun(models.Model):
+    """A run that a person stopped: every further call of it is denied, ``run_stopped``."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="stopped_runs")
+    key_id = models.BigIntegerField()
+    run_id = models.CharField(max_length=128)
+    stopped_at = models.DateTimeField()
+    stopped_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["workspace", "key_id", "run_id"], name="run_stopped_once")]
+        ordering = ["-id"]
+
+
+class LedgerEntry(models.Model):
+    """One movement of money. Inserted by the recorder, never changed; a balance is the sum of its entries.
+
+    ``reserve`` holds what a call may cost at most; ``settle`` gives that back and books what it did cost, once a request: its id is
+    the reserve's with the last bit turned, so whoever comes second writes nothing. ``streamed`` moves nothing: it notes what the call
+    has cost so far, for the sweep. Ids sort by the call's beginning, which also says in which day and month it counts.
+    """
+
+    class Kind(models.TextChoices):
+        RESERVE = "reserve"
+        STREAMED = "streamed"
+        SETTLE = "settle"
+
+    id = models.UUIDField(primary_key=True)
+    workspace = models.ForeignKey(Workspace, models.DO_NOTHING, related_name="ledger", db_constraint=False)
+    occurred_at = models.DateTimeField()
+    request_id = models.TextField()
+    kind = models.TextField(choices=Kind.choices)
+    #: Why: ``call`` (it was made), ``completed``, ``failed``, ``blocked``, ``hung_up`` (how it ended), ``swept`` (its process died).
+    cause = models.TextField()
+    key_id = models.BigIntegerField()
+    #: Who made the key.
+    member_id = models.BigIntegerField(null=True)
+    agent_run_id = models.TextField(null=True)
+    held_micro_usd = models.BigIntegerField(default=0)
+    spent_micro_usd = models.BigIntegerField(default=0)
+    streamed_micro_usd = models.BigIntegerField(null=True)
+    #: Of a ``reserve``: which process serves the call, until when it must be over, and what its usage row says of it.
+    process_id = models.UUIDField(null=True)
+    deadline_at = models.DateTimeField(null=True)
+    call = models.JSONField(null=True)
+
+    class Meta:
+        managed = False
+        ordering = ["-id"]
+
+
+class LedgerDay(models.Model):
+    """What a key spent on a day, summed once no call of that day is open: it outlives the entries, whose partitions go with time."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="ledger_days")
+    day = models.DateField()
+    key_id = models.BigIntegerField()
+    #: 0 where the key has no maker.
+    member_id = models.BigIntegerField()
+    spent_micro_usd = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["workspace", "key_id", "day", "member_id"], name="ledger_day_once")]
+        ordering = ["day"]

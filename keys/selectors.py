@@ -14,6 +14,7 @@ from django.db.models.functions import Coalesce, TruncHour
 from firewall.engine import types as firewall
 from firewall.models import Policy
 from firewall.selectors import compiled, settings_of
+from keys import money_selectors
 from keys.engine import token
 from keys.engine.grant import Grant, Price, Route
 from keys.engine.scope import ModelList, Scope, Status
@@ -57,6 +58,8 @@ def load_grant(token_hash: str) -> Grant | None:
             observe_mode=settings.observe_mode,
             run_gap_seconds=settings.run_gap_seconds,
             models=_routes(workspace_id, workspace.config_version),
+            limits=money_selectors.limits_of(key),
+            stopped_runs=money_selectors.stopped_runs(workspace, key.pk),
         )
 
 
@@ -149,6 +152,7 @@ def _compiled(workspace_id: int, policy_id: int | None, config_version: int) -> 
 @lru_cache(maxsize=256)
 def _routes(workspace_id: int, config_version: int) -> dict[str, tuple[Route, ...]]:
     found: dict[str, list[Route]] = {}
+    own = money_selectors.prices(Workspace(pk=workspace_id))
     providers = ProviderCredential.objects.filter(workspace_id=workspace_id, enabled=True).prefetch_related("models").order_by("order", "pk")
     for provider in providers:
         try:
@@ -164,7 +168,7 @@ def _routes(workspace_id: int, config_version: int) -> dict[str, tuple[Route, ..
                     base_url=provider.base_url.rstrip("/"),
                     upstream_model=model.upstream or model.name,
                     secret=secret,
-                    price=_price(model),
+                    price=_price(model, own.get(model.name)),
                     is_demo=provider.is_demo,
                 )
             )
@@ -183,10 +187,14 @@ def provider_seal(provider_id: int) -> str:
     return f"keys.provider:{provider_id}"
 
 
-def _price(model: ProviderModel) -> Price | None:
-    if model.input_per_million_micro_usd is None and model.output_per_million_micro_usd is None:
-        return None
-    return Price(model.input_per_million_micro_usd, model.output_per_million_micro_usd)
+def _price(model: ProviderModel, own: Price | None) -> Price | None:
+    """The workspace's own price, each side of it that is left open as the provider's model has it."""
+    sides = model.input_per_million_micro_usd, model.output_per_million_micro_usd
+    if own is None:
+        return None if sides == (None, None) else Price(*sides)
+    told = own.input_per_million_micro_usd, own.output_per_million_micro_usd
+    merged = [side if mine is None else mine for mine, side in zip(told, sides, strict=True)]
+    return replace(own, input_per_million_micro_usd=merged[0], output_per_million_micro_usd=merged[1])
 
 
 # --- Keys -----------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ TENANT_MODELS = {
     "Membership", "Invitation", "AccessToken", "AuditEntry", "IdempotencyRecord",
     "Policy", "PolicyVersion", "Rule", "Event", "Settings", "ToolDay", "ToolTally", "ApiKey", "ProviderCredential", "ProviderModel", "Usage",
     "ReviewPlan", "WebhookEndpoint", "Delivery", "Attempt",
+    "Budget", "PriceOverride", "StoppedRun", "LedgerEntry", "LedgerDay",
 }  # fmt: skip
 
 
@@ -25,7 +26,7 @@ def name_of(path: Path) -> str:
 def reaches_rows(path: Path) -> bool:
     """Whether a file is an api, a console or a services one: they reach rows through their workspace."""
     parts = {path.stem, *path.relative_to(ROOT).parts}
-    return bool(parts & {"api", "console", "services", "provider_services", "tool_services"})
+    return bool(parts & {"api", "console", "services", "provider_services", "tool_services", "money_services"})
 
 
 def test_imports_point_left_and_engines_are_pure():

@@ -7,15 +7,39 @@ from dataclasses import dataclass, field
 
 from firewall.engine.decide import resolve
 from firewall.engine.types import Policy
+from keys.engine.ceilings import NO_LIMITS, Limits
 from keys.engine.scope import Scope
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
-    """A workspace's own price of a model, in micro-USD per million tokens; at least one side is given, None is the list price."""
+class Tier:
+    """What all tokens of a call with more input than this cost; None: as below the tier."""
 
-    input_per_million_micro_usd: int | None
-    output_per_million_micro_usd: int | None
+    above_input_tokens: int
+    input_per_million_micro_usd: int | None = None
+    output_per_million_micro_usd: int | None = None
+    cached_input_per_million_micro_usd: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A workspace's own price of a model, in micro-USD; None of input or output is the list price of that side.
+
+    Parts of a side without a price of their own cost what the side does. ``tools`` are hosted tools by name, each use;
+    ``tiers`` by rising ``above_input_tokens``. ``default_output_tokens`` is what an answer may be long when the client sets no limit.
+    """
+
+    input_per_million_micro_usd: int | None = None
+    output_per_million_micro_usd: int | None = None
+    cached_input_per_million_micro_usd: int | None = None
+    cache_write_per_million_micro_usd: int | None = None
+    reasoning_per_million_micro_usd: int | None = None
+    input_audio_per_million_micro_usd: int | None = None
+    output_audio_per_million_micro_usd: int | None = None
+    per_request_micro_usd: int = 0
+    tools: tuple[tuple[str, int], ...] = ()
+    tiers: tuple[Tier, ...] = ()
+    default_output_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +82,9 @@ class Grant:
     observe_mode: bool
     run_gap_seconds: int
     models: Mapping[str, tuple[Route, ...]]
+    limits: Limits = NO_LIMITS
+    #: Runs of this key that a person stopped.
+    stopped_runs: frozenset[str] = frozenset()
 
     @property
     def policy(self) -> Policy | None:
