@@ -169,6 +169,8 @@ class Event(models.Model):
     shadow = models.BooleanField(default=False)
     gap = models.BooleanField(default=False)
     quarantine = models.BooleanField(default=False)
+    #: What the judgement rested on beside the call, for a replay: ``firewall.engine.recorded``.
+    judged_on = models.JSONField(null=True)
 
     class Meta:
         managed = False

@@ -89,6 +89,8 @@ class _Hook:
         self.key: tuple[int, str, str] = (grant.key_id, grant.key_name, grant.environment)
         self.lineage: runs.Lineage
         self.run_id = ""
+        #: What its calls were judged with.
+        self.run = RunState()
 
     @classmethod
     async def open(cls, state: State, request: Request, parse: Callable[[bytes], Evaluation | Refusal]) -> "_Hook":
@@ -158,7 +160,7 @@ class _Hook:
     async def judge(self, calls: Sequence[ToolCall], admission: runs.Admission) -> tuple[list[Judged], Mapping[str, Progress]]:
         """A decision for each call in order, and how far the run's sequences have come with them."""
         at_ms = int(self.at.timestamp() * 1000)
-        run = RunState(admission.calls, admission.cost_micro_usd, admission.reserved_micro_usd, at_ms=at_ms, chains=admission.chains)
+        self.run = run = RunState(admission.calls, admission.cost_micro_usd, admission.reserved_micro_usd, at_ms=at_ms, chains=admission.chains)
         judge = Judge(self.grant.policy, self.grant.observe_mode, admission.is_blind)
         judged, run = await asyncio.to_thread(judge.judge, calls, run) if self.is_large else judge.judge(calls, run)
         return judged, run.chains
@@ -186,7 +188,7 @@ class _Hook:
         if key_id != self.grant.key_id:
             # The event is of the run's key; that another one asked must show.
             decisions = [replace(each, factors=(*each.factors, f"asked by key {self.grant.key_id}")) for each in decisions]
-        return [record.evaluated(shared, call, step.arguments, each, at) for each in decisions if each.is_recorded]
+        return [record.evaluated(shared, call, step.arguments, each, self.grant.policy, self.run, at) for each in decisions if each.is_recorded]
 
 
 def _gateways(grant: Grant) -> Grant:

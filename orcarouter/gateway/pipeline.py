@@ -216,9 +216,9 @@ class Relay:
         if policy and self._refuses_unknown_fields(policy) and (unknown := openai.unknown_fields(exchange)):
             await self._block(errors.UnknownField(f"The policy {policy.name!r} lets no unknown field through: {unknown[0]}", param=unknown[0]))
         if whole := self._judge_whole():
-            await self._refuse(whole, record.request(self.call, whole, datetime.now(UTC)))
+            await self._refuse(whole, record.request(self.call, whole, self.run_state, datetime.now(UTC)))
         decisions = [each.unheld() for each in advertised.decide_advertised(policy, exchange.tools, self.run_state, observe_mode=self.observes)]
-        events = record.advertised(self.call, advertised.rows(exchange.tools, decisions), datetime.now(UTC))
+        events = record.advertised(self.call, advertised.rows(exchange.tools, decisions), self.run_state, datetime.now(UTC))
         refused = advertised.named_refusal(policy, exchange.tools, decisions)
         if refused is None:
             return events
@@ -257,7 +257,7 @@ class Relay:
         decisions = [self._decide(called) for called in calls]
         rulings = [_ruling(decision) for decision in decisions]
         self.blocked += sum(not ruling.leaves for ruling in rulings)
-        return record.emitted(self.call, calls, decisions, datetime.now(UTC)), rulings
+        return record.emitted(self.call, calls, decisions, self.run_state, datetime.now(UTC)), rulings
 
     def _decide(self, called: EmittedCall) -> Decision:
         if called.fault is not None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from firewall.engine.advertised import Row
+from firewall.engine.recorded import judged_on
 from firewall.engine.summary import summarise
-from firewall.engine.types import Decision, Surface, ToolCall, Verdict
+from firewall.engine.types import Decision, Policy, RunState, Surface, ToolCall, Verdict
 from keys.engine.grant import Grant, Route
 from keys.models import UsageSource
 from orcarouter.gateway import metrics
@@ -54,29 +55,33 @@ class Call:
         }
 
 
-def request(call: Call, decision: Decision, at: datetime) -> list[dict]:
-    """The one event of a request that was refused for itself, not for one of its tools."""
-    return [_event(call.shared, decision, Surface.INBOUND, at, ())]
+def request(call: Call, decision: Decision, run: RunState, at: datetime) -> list[dict]:
+    """The one event of a request that was refused for itself, not for one of its tools; ``run`` is what it was judged with."""
+    return [_event(call.shared, decision, Surface.INBOUND, at, ()) | {"judged_on": judged_on(call.grant.policy, run)}]
 
 
-def advertised(call: Call, rows: Sequence[Row], at: datetime) -> list[dict]:
+def advertised(call: Call, rows: Sequence[Row], run: RunState, at: datetime) -> list[dict]:
     """One event a row: a decision for one tool, or one shared by several."""
-    return [_event(call.shared, row.decision, Surface.INBOUND, at, row.tools) for row in rows]
+    kept = judged_on(call.grant.policy, run)
+    return [_event(call.shared, row.decision, Surface.INBOUND, at, row.tools) | {"judged_on": kept} for row in rows]
 
 
-def emitted(call: Call, calls: Sequence[EmittedCall], decisions: Sequence[Decision], at: datetime) -> list[dict]:
-    """One event for each tool call of an answer, with what is kept of its arguments."""
-    found = []
+def emitted(call: Call, calls: Sequence[EmittedCall], decisions: Sequence[Decision], run: RunState, at: datetime) -> list[dict]:
+    """One event for each tool call of an answer, with what is kept of its arguments; ``run`` is as it was before the first of them."""
+    found, kept = [], judged_on(call.grant.policy, run)
     for called, decision in zip(calls, decisions, strict=True):
         if not decision.is_recorded:
             continue
-        found.append(_event(call.shared, decision, Surface.RESPONSE, at, (called.name,)) | _kept(called.arguments, decision))
+        found.append(_event(call.shared, decision, Surface.RESPONSE, at, (called.name,)) | _kept(called.arguments, decision) | {"judged_on": kept})
     return found
 
 
-def evaluated(shared: Mapping[str, object], called: ToolCall, arguments: str | None, decision: Decision, at: datetime) -> dict:
+def evaluated(
+    shared: Mapping[str, object], called: ToolCall, arguments: str | None, decision: Decision, policy: Policy | None, run: RunState, at: datetime
+) -> dict:
     """The event of a call that its maker asked about, with ``shared`` for what it belongs to; ``arguments`` None where none were given."""
-    row = {**_event(shared, decision, called.surface, at, (called.name,)), "source": "evaluate"}
+    kept = judged_on(policy, run, called.destinations)
+    row = {**_event(shared, decision, called.surface, at, (called.name,)), "source": "evaluate", "judged_on": kept}
     return row if arguments is None else row | _kept(arguments, decision)
 
 

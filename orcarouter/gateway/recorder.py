@@ -42,7 +42,7 @@ EVENT_COLUMNS = {
     "rule_label": "text", "request_id": "text", "client_request_id": "text", "conversation_id": "text", "agent_run_id": "text",
     "run_source": "text", "step_id": "text", "parent_step_id": "text", "key_id": "bigint", "token_name": "text", "environment": "text",
     "model_name": "text", "args_summary": "text", "args_hash": "text", "approval_id": "text", "cost_micro_usd": "bigint",
-    "shadow": "boolean", "gap": "boolean", "quarantine": "boolean",
+    "shadow": "boolean", "gap": "boolean", "quarantine": "boolean", "judged_on": "jsonb",
 }  # fmt: skip
 USAGE_COLUMNS = {
     "id": "uuid", "workspace_id": "bigint", "occurred_at": "timestamptz", "request_id": "text", "key_id": "bigint", "token_name": "text",

@@ -1,0 +1,44 @@
+"""What an event keeps of a judgement beside the call itself, so that the call can be judged again as it was.
+
+A decision may rest on what the run had done and on where the call went, and neither can be told from the event's other fields:
+``{"run": [calls, spent, reserved, estimate, runs this hour, ms], "chains": {...}, "to": [[host, port, addresses, unreadable], ...]}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+
+from firewall.engine.egress import Destination
+from firewall.engine.types import Policy, RunState
+
+#: More numbers of sequences than that are not kept: a replay counts them itself.
+MAX_PROGRESS = 200
+
+
+def judged_on(policy: Policy | None, run: RunState, destinations: tuple[Destination, ...] | None = None) -> dict | None:
+    """What to keep of a judgement by ``policy``; None where it rested on nothing but the call."""
+    kept: dict = {}
+    if policy is not None and (policy.has_caps or policy.max_runs_per_key_per_hour is not None or run.chains):
+        kept["run"] = [run.calls, run.spent_micro_usd, run.reserved_micro_usd, run.estimate_micro_usd, run.runs_this_hour, run.at_ms]
+        if run.chains and sum(map(len, run.chains.values())) <= MAX_PROGRESS:
+            kept["chains"] = run.chains
+    if destinations is not None:
+        kept["to"] = [[to.host, to.port, None if to.addresses is None else list(map(str, to.addresses)), to.is_unreadable] for to in destinations]
+    return kept or None
+
+
+def run_of(kept: Mapping | None) -> RunState | None:
+    """The run as it was; None where the judgement did not look at it."""
+    if not kept or "run" not in kept:
+        return None
+    calls, spent, reserved, estimate, runs, at_ms = kept["run"]
+    chains = {name: tuple(progress) for name, progress in kept.get("chains", {}).items()}
+    return RunState(calls, spent, reserved, estimate, runs_this_hour=runs, at_ms=at_ms, chains=chains)
+
+
+def destinations_of(kept: Mapping | None) -> tuple[Destination, ...] | None:
+    """Where the call was told, or looked up, to go; None: nobody said, so its arguments do."""
+    if not kept or "to" not in kept:
+        return None
+    return tuple(Destination(host, port, None if texts is None else tuple(map(ip_address, texts)), bad) for host, port, texts, bad in kept["to"])

@@ -1,0 +1,38 @@
+"""What an event keeps of a judgement comes back as it was, and only where the judgement rested on it."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firewall.engine.egress import destination
+from firewall.engine.recorded import destinations_of, judged_on, run_of
+from firewall.engine.types import Policy, Rule, RunState, Verdict
+
+PLAIN = Policy(1, "agents", 1, Verdict.DENY, False, ())
+CAPPED = Policy(1, "agents", 1, Verdict.DENY, False, (Rule(1, 1, "", None, "", Verdict.CAP_COST, cap_micro_usd=5),))
+numbers = st.integers(0, 2**53)
+progress = st.lists(st.none() | numbers, max_size=4).map(tuple)
+runs = st.builds(
+    RunState, numbers, numbers, numbers, st.none() | numbers, runs_this_hour=numbers, at_ms=numbers, chains=st.dictionaries(st.text(), progress, max_size=3)
+)
+places = st.lists(st.sampled_from(["a.example", "10.0.0.1", "metadata", "user@@x", "[::1]:80"]).map(destination), max_size=3).map(tuple)
+
+
+@given(runs, st.none() | places)
+def test_a_run_and_its_destinations_come_back_as_they_were(run, to):
+    kept = json.loads(json.dumps(judged_on(CAPPED, run, to)))
+    assert (run_of(kept), destinations_of(kept)) == (run, to)
+
+
+@given(runs.map(lambda run: RunState(run.calls, run.spent_micro_usd)))
+def test_a_judgement_that_rests_on_the_call_alone_keeps_nothing(run):
+    assert judged_on(PLAIN, run) is None
+    assert judged_on(None, run) is None
+    assert (run_of(None), destinations_of(None)) == (None, None)
+
+
+def test_progress_beyond_all_measure_is_not_kept():
+    kept = judged_on(CAPPED, RunState(chains={"a": (1,) * 201}))
+    assert kept is not None
+    assert "chains" not in kept
