@@ -188,7 +188,7 @@ class _Hook:
         if key_id != self.grant.key_id:
             # The event is of the run's key; that another one asked must show.
             decisions = [replace(each, factors=(*each.factors, f"asked by key {self.grant.key_id}")) for each in decisions]
-        return [record.evaluated(shared, call, step.arguments, each, self.grant.policy, self.run, at) for each in decisions if each.is_recorded]
+        return [record.evaluated(shared, call, step.arguments, each, policy=self.grant.policy, run=self.run, at=at) for each in decisions if each.is_recorded]
 
 
 def _gateways(grant: Grant) -> Grant:

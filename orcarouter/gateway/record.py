@@ -77,7 +77,7 @@ def emitted(call: Call, calls: Sequence[EmittedCall], decisions: Sequence[Decisi
 
 
 def evaluated(
-    shared: Mapping[str, object], called: ToolCall, arguments: str | None, decision: Decision, policy: Policy | None, run: RunState, at: datetime
+    shared: Mapping[str, object], called: ToolCall, arguments: str | None, decision: Decision, *, policy: Policy | None, run: RunState, at: datetime
 ) -> dict:
     """The event of a call that its maker asked about, with ``shared`` for what it belongs to; ``arguments`` None where none were given."""
     kept = judged_on(policy, run, called.destinations)
