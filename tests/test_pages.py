@@ -69,6 +69,8 @@ ROLES = {
     "/test/": D,
     "/tools/": M,
     "/tools/draft/": D,
+    "/usage/": M,
+    "/usage/export/": D,
     "/workspace/leave/": M,
     "/workspace/rename/": A,
     "/workspace/switch/": None,

@@ -78,6 +78,8 @@ ROLES = {
     "GET /api/workspace/firewall/events/by-request/{}": D,
     "GET /api/workspace/firewall/events/aggregate": D,
     "GET /api/workspace/firewall/trace/by-run": D,
+    "GET /api/workspace/usage/": M,
+    "GET /api/workspace/usage/export/": D,
     "GET /api/token/": M,
     "GET /api/token/search/": M,
     "POST /api/token/": D,

@@ -284,7 +284,24 @@ def read_cursor(cursor: str | None, model) -> tuple[object | None, bool]:
     if not cursor:
         return None, False
     try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+        text = _opened(cursor)
         return model._meta.pk.to_python(text[1:]), {"f": False, "b": True}[text[:1]]
     except (ValueError, KeyError, DjangoValidationError) as error:
         raise errors.ValidationFailed("This cursor is not one of ours.", param="cursor") from error
+
+
+def read_place(cursor: str | None) -> str | None:
+    """The place that a cursor of a list that only goes on names, as ``write_cursor`` was given it. Raises ``ValidationFailed``."""
+    if not cursor:
+        return None
+    try:
+        text = _opened(cursor)
+    except ValueError as error:
+        raise errors.ValidationFailed("This cursor is not one of ours.", param="cursor") from error
+    if not text.startswith("f") or "\x00" in text:
+        raise errors.ValidationFailed("This cursor is not one of ours.", param="cursor")
+    return text[1:]
+
+
+def _opened(cursor: str) -> str:
+    return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()

@@ -60,6 +60,8 @@ PERMISSIONS = {
     # Activity across apps
     "activity.view_totals": at_least(Role.MEMBER),
     "activity.view_runs": at_least(Role.DEVELOPER),
+    "activity.view_key_usage": at_least(Role.DEVELOPER),
+    "activity.export_usage": at_least(Role.DEVELOPER),
 }
 
 for name, predicate in PERMISSIONS.items():

@@ -2,7 +2,7 @@
 
 from django.urls import path, register_converter
 
-from orcarouter.activity import console
+from orcarouter.activity import console, spend_console
 
 
 class RunIdConverter:
@@ -24,4 +24,6 @@ urlpatterns = [
     path("runs/", console.runs, name="runs"),
     path("runs/<int:key_id>/<run_id:run_id>/", console.run, name="run"),
     path("search/", console.search, name="search"),
+    path("usage/", spend_console.usage, name="usage"),
+    path("usage/export/", spend_console.export, name="usage_export"),
 ]
