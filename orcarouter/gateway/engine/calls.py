@@ -56,7 +56,7 @@ AS_IT_CAME = Ruling()
 
 class Usage(msgspec.Struct, frozen=True):
     """Tokens as the provider counted them; ``cached``, ``cache_write`` and audio input are parts of ``input``,
-    ``reasoning`` and audio output parts of ``output``."""
+    ``reasoning`` and audio output parts of ``output``. ``tools`` are the hosted tools it used: name and how often."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -65,6 +65,7 @@ class Usage(msgspec.Struct, frozen=True):
     reasoning_tokens: int = 0
     input_audio_tokens: int = 0
     output_audio_tokens: int = 0
+    tools: tuple[tuple[str, int], ...] = ()
 
 
 def read_call(call: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -149,9 +150,16 @@ class _Details(msgspec.Struct):
     reasoning_tokens: int | None = None
 
 
+class _ServerTools(msgspec.Struct):
+    web_search_requests: int | None = None
+
+
 class _OpenAiUsage(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    #: Of providers that search themselves, by the two names in use.
+    server_tool_use: _ServerTools | None = None
+    num_search_queries: int | None = None
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
 
@@ -171,6 +179,7 @@ def read_usage(raw: bytes | msgspec.Raw) -> Usage | None:
     asked, told = usage.prompt_tokens_details or _NO_DETAILS, usage.completion_tokens_details or _NO_DETAILS
     inputs, outputs = _part(usage.prompt_tokens, MAX_TOKENS), _part(usage.completion_tokens, MAX_TOKENS)
     cached = _part(asked.cached_tokens, inputs)
+    searches = _part(usage.server_tool_use.web_search_requests if usage.server_tool_use else usage.num_search_queries, MAX_TOKENS)
     return Usage(
         input_tokens=inputs,
         output_tokens=outputs,
@@ -179,6 +188,7 @@ def read_usage(raw: bytes | msgspec.Raw) -> Usage | None:
         reasoning_tokens=_part(told.reasoning_tokens, outputs),
         input_audio_tokens=_part(asked.audio_tokens, inputs),
         output_audio_tokens=_part(told.audio_tokens, outputs),
+        tools=(("web_search", searches),) if searches else (),
     )
 
 

@@ -6,11 +6,13 @@ List prices come from genai-prices as it was installed; nothing here asks the ne
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import orjson
 
+from keys.engine.grant import Price, Tier
 from orcarouter.gateway.engine.calls import Usage
 from orcarouter.gateway.engine.exchange import Exchange
 
@@ -21,13 +23,10 @@ BYTES_A_TOKEN = 2  # of text, counted high: a reservation may exceed the cost, n
 TOKENS_A_MESSAGE = 8
 TOKENS_A_PART = 3_000  # the worst case of an image, a file or a clip
 KNOWN_MODELS = 4_096
-
-
-class ModelPrice(msgspec.Struct, frozen=True):
-    """A price set by hand, in micro-USD for a million tokens; cached tokens cost as much as others."""
-
-    input_micro_usd_per_million: int
-    output_micro_usd_per_million: int
+MILLION = 1_000_000
+#: Uses of a hosted tool that one call is expected to make at most where it names no limit (``max_uses``).
+TOOL_USES = 5
+NOTHING_USED = Usage()
 
 
 def warm() -> None:
@@ -35,29 +34,119 @@ def warm() -> None:
     _listed("gpt-4o-mini", None)
 
 
-def cost_micro_usd(model: str, usage: Usage, *, at: datetime, override: ModelPrice | None = None, base_url: str | None = None) -> int | None:
+def cost_micro_usd(model: str, usage: Usage, *, at: datetime, own: Price | None = None, base_url: str | None = None) -> int | None:
     """What ``usage`` of a model costs, or None where its price is unknown.
 
     ``model`` is the name the provider knows, with or without ``provider/`` in front; ``base_url`` says whose price it
-    is where several sell it. ``at`` matters for prices that change over time.
+    is where several sell it. ``at`` matters for prices that change over time. ``own`` is the workspace's price: a side
+    (input, output) that it leaves open has the list price, each side rounded up for itself.
     """
-    if override is not None:
-        millionths = usage.input_tokens * override.input_micro_usd_per_million + usage.output_tokens * override.output_micro_usd_per_million
-        return -(-millionths // 1_000_000)
+    if own is None:
+        return _listed_cost(model, usage, at, base_url)
+    asked, told = _sides(usage)
+    spent = own.per_request_micro_usd * MILLION if usage != NOTHING_USED else 0
+    spent += sum(count * price for name, price in own.tools for used, count in usage.tools if used == name) * MILLION
+    tier = next((each for each in reversed(own.tiers) if usage.input_tokens > each.above_input_tokens), None)
+    total = 0
+    for side, used, counted in ((_own_input(own, tier), asked, _input_millionths), (_own_output(own, tier), told, _output_millionths)):
+        if side is not None:
+            spent += counted(used, side)
+        elif used != NOTHING_USED:
+            listed = _listed_cost(model, used, at, base_url)
+            if listed is None:
+                return None
+            total += listed
+    return total + -(-spent // MILLION)
+
+
+def worst_cost_micro_usd(model: str, usage: Usage, *, at: datetime, own: Price | None = None, base_url: str | None = None) -> int | None:
+    """What ``usage`` may cost at most, whichever kinds its tokens turn out to be: cached, written to a cache, reasoning, audio."""
+    flat = _flat_prices(model, base_url)
+    if own is None and flat is not None and not usage.input_audio_tokens and not usage.output_audio_tokens and not usage.tools:
+        plain, output, cached, written = flat
+        worst = usage.input_tokens * max(plain, cached, written) + usage.output_tokens * output
+        return int(worst.to_integral_value(ROUND_CEILING))
+    inputs, outputs = usage.input_tokens, usage.output_tokens
+    asked = [Usage(), Usage(cached_tokens=inputs), Usage(cache_write_tokens=inputs), Usage(input_audio_tokens=min(usage.input_audio_tokens, inputs))]
+    told = [Usage(), Usage(reasoning_tokens=outputs), Usage(output_audio_tokens=min(usage.output_audio_tokens, outputs))]
+    costs = []
+    for of_input, of_output in product(asked, told):
+        kinds = {name: getattr(of_input, name) or getattr(of_output, name) for name in _KINDS}
+        counted = Usage(input_tokens=inputs, output_tokens=outputs, tools=usage.tools, **kinds)
+        cost = cost_micro_usd(model, counted, at=at, own=own, base_url=base_url)
+        if cost is None:
+            return None
+        costs.append(cost)
+    return max(costs)
+
+
+_KINDS = ("cached_tokens", "cache_write_tokens", "reasoning_tokens", "input_audio_tokens", "output_audio_tokens")
+
+
+def has_price(model: str, *, own: Price | None = None, base_url: str | None = None) -> bool:
+    """Whether calls of this model can be paid from a ceiling."""
+    whole = own is not None and own.input_per_million_micro_usd is not None and own.output_per_million_micro_usd is not None
+    return whole or _listed(model, base_url) is not None
+
+
+# --- The workspace's own price: millionths of a micro-USD ---------------------------------------------------------------
+def _sides(used: Usage) -> tuple[Usage, Usage]:
+    """What was asked and what was told, each as if it were all; hosted tools belong to neither."""
+    asked = Usage(
+        input_tokens=used.input_tokens,
+        cached_tokens=used.cached_tokens,
+        cache_write_tokens=used.cache_write_tokens,
+        input_audio_tokens=used.input_audio_tokens,
+    )
+    return asked, Usage(output_tokens=used.output_tokens, reasoning_tokens=used.reasoning_tokens, output_audio_tokens=used.output_audio_tokens)
+
+
+def _first(*prices: int | None) -> int:
+    return next((price for price in prices if price is not None), 0)
+
+
+def _own_input(own: Price, tier: Tier | None) -> tuple[int, int, int, int] | None:
+    """Prices of fresh, cached, cache-written and audio tokens; None where the side has no price of our own."""
+    if own.input_per_million_micro_usd is None:
+        return None
+    plain = _first(tier.input_per_million_micro_usd if tier else None, own.input_per_million_micro_usd)
+    cached = _first(tier.cached_input_per_million_micro_usd if tier else None, own.cached_input_per_million_micro_usd, plain)
+    return plain, cached, _first(own.cache_write_per_million_micro_usd, plain), _first(own.input_audio_per_million_micro_usd, plain)
+
+
+def _own_output(own: Price, tier: Tier | None) -> tuple[int, int, int] | None:
+    """Prices of plain, reasoning and audio tokens; None where the side has no price of our own."""
+    if own.output_per_million_micro_usd is None:
+        return None
+    plain = _first(tier.output_per_million_micro_usd if tier else None, own.output_per_million_micro_usd)
+    return plain, _first(own.reasoning_per_million_micro_usd, plain), _first(own.output_audio_per_million_micro_usd, plain)
+
+
+def _input_millionths(used: Usage, prices: tuple[int, ...]) -> int:
+    plain, cached, written, audio = prices
+    # Audio that was cached is counted as cached: the parts never exceed the whole.
+    heard = min(used.input_audio_tokens, used.input_tokens - used.cached_tokens - used.cache_write_tokens)
+    fresh = used.input_tokens - used.cached_tokens - used.cache_write_tokens - heard
+    return fresh * plain + used.cached_tokens * cached + used.cache_write_tokens * written + heard * audio
+
+
+def _output_millionths(used: Usage, prices: tuple[int, ...]) -> int:
+    plain, reasoning, audio = prices
+    said = min(used.output_audio_tokens, used.output_tokens - used.reasoning_tokens)
+    return (used.output_tokens - used.reasoning_tokens - said) * plain + used.reasoning_tokens * reasoning + said * audio
+
+
+# --- The list price -------------------------------------------------------------------------------------------------------
+def _listed_cost(model: str, usage: Usage, at: datetime, base_url: str | None) -> int | None:
     found = _listed(model, base_url)
     if found is None:
-        return None
+        return None if usage != NOTHING_USED else 0
     provider, listed = found
     flat = _flat_prices(model, base_url)
-    spent = _at_flat_prices(usage, flat) if flat and not usage.input_audio_tokens and not usage.output_audio_tokens else None
+    spent = _at_flat_prices(usage, flat) if flat and not usage.input_audio_tokens and not usage.output_audio_tokens and not usage.tools else None
     if spent is None:
         spent = _at_listed_prices(usage, provider, listed, at)
     return None if spent is None else int(spent.to_integral_value(ROUND_CEILING))
-
-
-def has_price(model: str, *, override: ModelPrice | None = None, base_url: str | None = None) -> bool:
-    """Whether calls of this model can be paid from a ceiling."""
-    return override is not None or _listed(model, base_url) is not None
 
 
 @lru_cache(maxsize=KNOWN_MODELS)
@@ -75,6 +164,8 @@ def _listed(model: str, base_url: str | None) -> "tuple[Provider, ModelInfo] | N
     return None
 
 
+#: What only calls with hosted tools pay.
+_FOR_TOOLS = ("web_searches_kcount", "storage_searches_kcount")
 _FLAT = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
 
 
@@ -88,7 +179,7 @@ def _flat_prices(model: str, base_url: str | None) -> tuple[Decimal, Decimal, De
     prices: Any = found[1].prices if found else None
     if not isinstance(prices, ListedPrice):
         return None
-    named = {name: value for name, value in vars(prices).items() if value is not None and name.endswith("_mtok")}
+    named = {name: value for name, value in vars(prices).items() if value is not None and name not in _FOR_TOOLS}
     others = [name for name in named if name not in _FLAT and "audio" not in name]
     if others or "input_mtok" not in named or "output_mtok" not in named or not all(isinstance(value, Decimal) for value in named.values()):
         return None
@@ -113,6 +204,7 @@ def _at_listed_prices(usage: Usage, provider: "Provider", listed: "ModelInfo", a
         output_reasoning_tokens=usage.reasoning_tokens,
         input_audio_tokens=usage.input_audio_tokens,
         output_audio_tokens=usage.output_audio_tokens,
+        web_searches=sum(count for name, count in usage.tools if name == "web_search") or None,
     )
     try:
         usd = listed.calc_price(counted, provider, genai_request_timestamp=at).total_price
@@ -126,16 +218,51 @@ def estimated_usage(exchange: Exchange, *, default_output_tokens: int) -> Usage:
 
     Input: a token for two bytes of what is sent (names, tools and JSON included, counted as written), eight a message,
     and the worst case for each part that is not text instead of its bytes. Output: the client's limit, or the model's
-    default, for each of ``n`` choices.
+    default, for each of ``n`` choices. Hosted tools: their ``max_uses``, else ``TOOL_USES``.
     """
     sent = sum(len(exchange.members[name]) for name in ("tools", "functions", "response_format") if name in exchange.members)
     tokens = len(exchange.messages) * TOKENS_A_MESSAGE
+    heard = 0
     for message in exchange.messages:
-        bytes_in_parts, parts = _other_parts(message)
+        bytes_in_parts, parts, sounds = _other_parts(message)
         sent += len(message) - bytes_in_parts
         tokens += parts * TOKENS_A_PART
+        heard += sounds * TOKENS_A_PART
     output = (exchange.max_output_tokens or default_output_tokens) * exchange.choices
-    return Usage(input_tokens=tokens + -(-sent // BYTES_A_TOKEN), output_tokens=output)
+    return Usage(
+        input_tokens=tokens + -(-sent // BYTES_A_TOKEN),
+        output_tokens=output,
+        input_audio_tokens=heard,
+        output_audio_tokens=output if "audio" in exchange.members or b"audio" in bytes(exchange.members.get("modalities", b"")) else 0,
+        tools=_tool_uses(exchange),
+    )
+
+
+class _Hosted(msgspec.Struct):
+    type: Any = None
+    name: Any = None
+    max_uses: Any = None
+
+
+_HOSTED = msgspec.json.Decoder(list[_Hosted])
+
+
+def _tool_uses(exchange: Exchange) -> tuple[tuple[str, int], ...]:
+    """How often each hosted tool may be used; functions are run by the agent, and not paid here."""
+    try:
+        declared = _HOSTED.decode(exchange.members["tools"]) if "tools" in exchange.members else []
+    except msgspec.DecodeError:
+        declared = []
+    found: dict[str, int] = {}
+    for tool in declared:
+        if tool.type not in ("function", "custom", None):
+            uses = tool.max_uses if type(tool.max_uses) is int and tool.max_uses > 0 else TOOL_USES
+            found |= {str(name): uses for name in (tool.type, tool.name) if name is not None}
+            if str(tool.type).startswith("web_search"):  # versions are in the name
+                found["web_search"] = uses
+    if exchange.members.get("web_search_options") is not None:
+        found.setdefault("web_search", TOOL_USES)
+    return tuple(found.items())
 
 
 def _is_text(part: msgspec.Raw) -> bool:
@@ -147,16 +274,17 @@ _PARTS = msgspec.json.Decoder(list[msgspec.Raw])
 _CONTENT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def _other_parts(message: msgspec.Raw) -> tuple[int, int]:
-    """Bytes and number of the parts of a message's content that are not text."""
+def _other_parts(message: msgspec.Raw) -> tuple[int, int, int]:
+    """Bytes and number of the parts of a message's content that are not text, and how many of them are sound."""
     content = _CONTENT.decode(message).get("content")
     if content is None or not bytes(content).startswith(b"["):
-        return 0, 0
+        return 0, 0, 0
     others = [part for part in _PARTS.decode(content) if not _is_text(part)]
-    return sum(len(part) for part in others), len(others)
+    return sum(len(part) for part in others), len(others), sum(b"audio" in bytes(part)[:4096] for part in others)
 
 
 def usage_of_text(exchange: Exchange, text_bytes: int) -> Usage:
     """What a call used whose provider did not say: counted as an estimate is, from what was sent and what came."""
     asked = estimated_usage(exchange, default_output_tokens=0)
+    # No more of hosted tools than is known: they are counted where the provider says so.
     return Usage(input_tokens=asked.input_tokens, output_tokens=-(-text_bytes // BYTES_A_TOKEN))

@@ -8,6 +8,7 @@ from genai_prices import calc_price
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keys.engine.grant import Price, Tier
 from orcarouter.gateway.engine import openai, pricing
 from orcarouter.gateway.engine.calls import Usage
 from orcarouter.gateway.engine.exchange import Exchange
@@ -35,10 +36,11 @@ def test_an_unknown_price_is_none_and_an_override_makes_it_known():
     usage = Usage(input_tokens=10, output_tokens=3)
     assert pricing.cost_micro_usd("demo-small", usage, at=AT) is None
     assert not pricing.has_price("demo-small")
-    price = pricing.ModelPrice(input_micro_usd_per_million=150_000, output_micro_usd_per_million=600_000)
-    assert pricing.cost_micro_usd("demo-small", usage, at=AT, override=price) == 4  # 1.5 + 1.8
-    assert pricing.cost_micro_usd("gpt-4o-mini", usage, at=AT, override=pricing.ModelPrice(0, 0)) == 0
-    assert pricing.has_price("demo-small", override=price)
+    price = Price(150_000, 600_000)
+    assert pricing.cost_micro_usd("demo-small", usage, at=AT, own=price) == 4  # 1.5 + 1.8
+    assert pricing.cost_micro_usd("gpt-4o-mini", usage, at=AT, own=Price(0, 0)) == 0
+    assert pricing.has_price("demo-small", own=price)
+    assert not pricing.has_price("demo-small", own=Price(150_000))
 
 
 def test_a_model_is_found_with_its_provider_in_front_and_by_the_address_of_who_sells_it():
@@ -80,3 +82,85 @@ def test_a_stream_without_usage_is_counted_by_its_text():
     used = pricing.usage_of_text(exchange(max_tokens=500), 101)
     assert used.output_tokens == 51
     assert used.input_tokens == pricing.estimated_usage(exchange(), default_output_tokens=0).input_tokens
+
+
+# --- A price of one's own -------------------------------------------------------------------------------------------
+OWN = Price(
+    1_000_000,
+    4_000_000,
+    cached_input_per_million_micro_usd=100_000,
+    cache_write_per_million_micro_usd=1_250_000,
+    reasoning_per_million_micro_usd=3_000_000,
+    input_audio_per_million_micro_usd=10_000_000,
+    output_audio_per_million_micro_usd=20_000_000,
+    per_request_micro_usd=500,
+    tools=(("web_search", 10_000),),
+    tiers=(Tier(1_000, 2_000_000, 6_000_000), Tier(10_000, 3_000_000)),
+)
+
+
+@pytest.mark.parametrize(
+    ("usage", "cost"),
+    [
+        (Usage(), 0),
+        (Usage(100, 10), 500 + 100 + 40),
+        (Usage(100, 10, cached_tokens=50), 500 + 50 + 5 + 40),
+        (Usage(100, 10, cache_write_tokens=20), 500 + 80 + 25 + 40),
+        (Usage(100, 10, reasoning_tokens=4), 500 + 100 + 6 * 4 + 4 * 3),
+        (Usage(100, 10, input_audio_tokens=10, output_audio_tokens=5), 500 + 90 + 100 + 5 * 4 + 5 * 20),
+        (Usage(100, 10, tools=(("web_search", 2), ("kb.read", 9))), 500 + 140 + 20_000),
+        (Usage(1_000, 10), 500 + 1_000 + 40),  # the tier begins above its number
+        (Usage(1_001, 10), 500 + 2_002 + 60),
+        (Usage(10_001, 10), 500 + 30_003 + 40),  # a tier leaves open what it does not name
+    ],
+)
+def test_each_part_of_a_price_of_ones_own_counts(usage, cost):
+    assert pricing.cost_micro_usd("nobody-sells-this", usage, at=AT, own=OWN) == cost
+
+
+def test_a_side_left_open_has_the_lists_price_and_a_call_may_cost_extra():
+    usage = Usage(input_tokens=1000, output_tokens=1000)
+    listed = pricing.cost_micro_usd("gpt-4o-mini", usage, at=AT)
+    assert pricing.cost_micro_usd("gpt-4o-mini", usage, at=AT, own=Price(per_request_micro_usd=7)) == listed + 7
+
+
+def test_searches_cost_what_the_list_asks_for_them():
+    plain, searched = Usage(1000, 100), Usage(1000, 100, tools=(("web_search", 3),))
+    assert pricing.cost_micro_usd("claude-sonnet-4-5", searched, at=AT) == pricing.cost_micro_usd("claude-sonnet-4-5", plain, at=AT) + 30_000
+
+
+def test_a_request_that_the_list_charges_by_the_piece_is():
+    per_request = calc_price(Counted(input_tokens=1000), "sonar", provider_id="perplexity").total_price * 1_000_000
+    assert pricing.cost_micro_usd("perplexity/sonar", Usage(input_tokens=1000), at=AT) == per_request > 1000
+
+
+PARTS = st.floats(0, 1)
+
+
+@given(st.sampled_from(["gpt-4o-mini", "claude-sonnet-4-5", "perplexity/sonar-deep-research", "own"]), TOKENS, TOKENS, PARTS, PARTS, PARTS)
+def test_the_worst_case_is_not_exceeded_whatever_the_tokens_turn_out_to_be(model, inputs, outputs, cached, written, reasoned):
+    own = OWN if model == "own" else None
+    of_cache = int(inputs * cached)
+    actual = Usage(
+        int(inputs),
+        int(outputs),
+        cached_tokens=of_cache,
+        cache_write_tokens=int((inputs - of_cache) * written),
+        reasoning_tokens=int(outputs * reasoned),
+        tools=(("web_search", 2),),
+    )
+    estimated = Usage(input_tokens=inputs, output_tokens=outputs, tools=(("web_search", 5),))
+    cost = pricing.cost_micro_usd(model, actual, at=AT, own=own)
+    assert cost <= pricing.worst_cost_micro_usd(model, estimated, at=AT, own=own)
+
+
+def test_hosted_tools_sound_and_their_limits_are_in_the_estimate():
+    hosted = [{"type": "web_search", "name": "web_search", "max_uses": 2}]
+    assert pricing.estimated_usage(exchange(tools=hosted), default_output_tokens=1).tools == (("web_search", 2),)
+    ours = [{"type": "function", "function": {"name": "web_search"}}]
+    assert pricing.estimated_usage(exchange(tools=ours), default_output_tokens=1).tools == ()
+    asked = pricing.estimated_usage(exchange(web_search_options={}), default_output_tokens=1)
+    assert dict(asked.tools)["web_search"] == pricing.TOOL_USES
+    sound = [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]
+    heard = pricing.estimated_usage(exchange(messages=[{"role": "user", "content": sound}], modalities=["text", "audio"]), default_output_tokens=9)
+    assert (heard.input_audio_tokens, heard.output_audio_tokens) == (pricing.TOKENS_A_PART, 9)
