@@ -120,6 +120,26 @@ class FirewallBlocked(OrcaError):
     headers = {"x-should-retry": "false"}
 
 
+class ApprovalPending(OrcaError):
+    """The call is held until a person has decided. A plain retry meets the same hold."""
+
+    code = "firewall_approval_pending"
+    headers = {"x-should-retry": "false"}
+
+
+class ApprovalInvalid(OrcaError):
+    """An approval that was named may not be spent on this call; ``metadata.reason`` says why. Nothing was consumed."""
+
+    code = "firewall_approval_invalid"
+    headers = {"x-should-retry": "false"}
+
+
+class ApprovalResolved(OrcaError):
+    """Somebody was faster: ``metadata`` has the state that stands, who decided and when."""
+
+    code, status = "approval_resolved", 409
+
+
 class RateLimited(OrcaError):
     code, status = "rate_limited", 429
 

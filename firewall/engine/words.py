@@ -48,3 +48,9 @@ class ReasonCode(StrEnum):
     HOLD_UNAVAILABLE = "hold_unavailable"  # the call cannot be held for approval here
     RESPONSE_TOO_LARGE = "response_too_large"  # more tool-call bytes than the gateway will hold to judge
     POLICY_UNAVAILABLE = "policy_unavailable"  # the key's policy could not be loaded and no good copy is left
+    APPROVAL_STORE_DOWN = "approval_store_down"  # the call would be held, and holds cannot be kept just now
+    # Of what became of a held call: events of its run, not verdicts of a rule
+    APPROVAL_APPROVED = "approval_approved"
+    APPROVAL_REJECTED = "approval_rejected"
+    APPROVAL_EXPIRED = "approval_expired"
+    APPROVAL_CONSUMED = "approval_consumed"
