@@ -1,10 +1,13 @@
-"""Holds' settings, the webhook that is told of them, and the outbox of what is to be told."""
+"""Holds and who decided about them; their settings, the webhook that is told of them, and the outbox of what is to be told."""
+
+import secrets
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
 
-from firewall.models import Policy
+from approvals.engine.binding import State as StateWords
+from firewall.models import EventSource, Policy
 from workspaces.ids import uuid7
 from workspaces.models import User, Workspace
 from workspaces.permissions import Role
@@ -38,6 +41,126 @@ class ReviewPlan(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["workspace", "policy"], nulls_distinct=False, name="one_review_plan_a_policy")]
+
+
+def new_id() -> str:
+    return secrets.token_hex(12)
+
+
+class Approval(models.Model):
+    """One held call and what became of it. Without foreign keys to key, policy and rule: it outlives them, as events do."""
+
+    class State(models.TextChoices):
+        PENDING = StateWords.PENDING, "Pending"
+        APPROVED = StateWords.APPROVED, "Approved"
+        REJECTED = StateWords.REJECTED, "Rejected"
+        EXPIRED = StateWords.EXPIRED, "Expired"
+        CONSUMED = StateWords.CONSUMED, "Used"
+
+    id = models.CharField(primary_key=True, max_length=24, default=new_id)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="approvals")
+    state = models.CharField(max_length=8, choices=State.choices, default=State.PENDING)
+
+    # The call, as its event has it
+    source = models.CharField(max_length=8, choices=EventSource.choices)
+    surface = models.CharField(max_length=8)
+    tool_name = models.TextField()
+    skill_name = models.TextField(null=True)
+    #: The whole arguments without secrets, sealed; null for an offered tool, which has none yet.
+    arguments_sealed = models.BinaryField(null=True)
+    key_id = models.BigIntegerField()
+    token_name = models.TextField()
+    environment = models.TextField(default="")
+    model_name = models.TextField(null=True)
+    request_id = models.TextField()
+    client_request_id = models.TextField(null=True)
+    conversation_id = models.TextField(null=True)
+    agent_run_id = models.TextField(null=True)
+    run_source = models.TextField(null=True)
+    step_id = models.TextField(null=True)
+    parent_step_id = models.TextField(null=True)
+
+    # Why it is held
+    policy_id = models.BigIntegerField()
+    policy_name = models.TextField()
+    policy_version = models.IntegerField()
+    rule_id = models.BigIntegerField()
+    rule_label = models.TextField(default="")
+    #: The rule as it was when it held the call: ``approvals.engine.args_hash.as_json``.
+    rule = models.JSONField()
+    held_because = models.TextField()
+    factors = ArrayField(models.TextField(), default=list)
+    risk_score = models.SmallIntegerField(default=0)
+
+    # What it is bound to: ``approvals.engine.binding.Bound``
+    args_hash = models.CharField(max_length=64)
+    #: Empty where the call came without a request of ours (evaluate, MCP).
+    request_hash = models.CharField(max_length=64, blank=True, default="")
+    tool_hash = models.CharField(max_length=64, blank=True, default="")
+    #: As held; ``bound_rule_hash`` is the rule that the reviewer saw, and that must hold the call again.
+    rule_hash = models.CharField(max_length=64)
+    bound_rule_hash = models.CharField(max_length=64, blank=True, default="")
+    binding = models.CharField(max_length=64)
+
+    #: By the database's clock, which alone decides what is over.
+    created_at = models.DateTimeField()
+    #: Of the hold while it is pending, of the approval once it is given.
+    expires_at = models.DateTimeField()
+    resolved_at = models.DateTimeField(null=True)
+    resolved_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    #: The person's address, or what the callback gave; kept when the person is gone.
+    resolved_by_label = models.CharField(max_length=254, blank=True, default="")
+    #: The reviewer's; the agent gets it.
+    reason = models.CharField(max_length=2000, blank=True, default="")
+    consumed_at = models.DateTimeField(null=True)
+    consumed_request_id = models.TextField(null=True)
+
+    class Meta:
+        ordering = ["created_at", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "binding"], condition=models.Q(state="pending"), name="one_pending_hold_a_call"),
+            models.CheckConstraint(condition=models.Q(state__in=["pending", "approved", "rejected", "expired", "consumed"]), name="approval_state_known"),
+        ]
+        indexes = [
+            models.Index(fields=["workspace", "state", "created_at", "id"], name="approval_queue"),
+            models.Index(fields=["workspace", "key_id", "tool_name", "created_at"], name="approval_like"),
+            models.Index(fields=["expires_at"], condition=models.Q(state__in=["pending", "approved"]), name="approval_due"),
+        ]
+
+    def __str__(self) -> str:
+        return self.tool_name
+
+
+class Vote(models.Model):
+    """One reviewer's word on one hold; with a quorum it takes several."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="approval_votes")
+    approval = models.ForeignKey(Approval, models.CASCADE, related_name="votes")
+    user = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    #: The person's address, or the callback's ``decided_by``.
+    label = models.CharField(max_length=254)
+    approves = models.BooleanField()
+    reason = models.CharField(max_length=2000, blank=True, default="")
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["approval", "user"], name="one_vote_a_person", nulls_distinct=False)]
+
+
+class KeptAnswer(models.Model):
+    """A model's whole answer that holds wait in, sealed: what is given out once they are resolved. Gone when it can no longer be."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="kept_answers")
+    key_id = models.BigIntegerField()
+    #: Every hold of the answer, in the order of its calls.
+    approval_ids = ArrayField(models.CharField(max_length=24))
+    sealed = models.BinaryField()
+    request_id = models.TextField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-id"]
 
 
 class WebhookEndpoint(models.Model):

@@ -243,6 +243,7 @@ CELERY_BEAT_SCHEDULE = {
     "audit-checkpoints": {"task": "workspaces.tasks.sign_audit_checkpoints", "schedule": 3600.0},
     "tools": {"task": "firewall.tasks.sum_tools", "schedule": 60.0},
     "tools-again": {"task": "firewall.tasks.sum_tools_again", "schedule": 6 * 3600.0},
+    "expired-approvals": {"task": "approvals.tasks.expire", "schedule": 5.0},
     "idempotency": {"task": "orcarouter.tasks.forget_idempotency_records", "schedule": 3600.0},
 }
 

@@ -14,7 +14,7 @@ SOURCES = sorted(path for app in APPS for path in (ROOT / app).rglob("*.py") if 
 TENANT_MODELS = {
     "Membership", "Invitation", "AccessToken", "AuditEntry", "IdempotencyRecord",
     "Policy", "PolicyVersion", "Rule", "Event", "Settings", "ToolDay", "ToolTally", "ApiKey", "ProviderCredential", "ProviderModel", "Usage",
-    "ReviewPlan", "WebhookEndpoint", "Delivery", "Attempt",
+    "ReviewPlan", "WebhookEndpoint", "Delivery", "Attempt", "Approval", "Vote", "KeptAnswer",
     "Budget", "PriceOverride", "StoppedRun", "LedgerEntry", "LedgerDay",
 }  # fmt: skip
 
