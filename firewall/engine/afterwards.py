@@ -2,23 +2,76 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from firewall.engine.compile import Seen
 from firewall.engine.decide import RISK
-from firewall.engine.types import Decision, Policy, ReasonCode, RunState, Surface, ToolCall, Verdict
+from firewall.engine.sequence import Progress
+from firewall.engine.types import Decision, Policy, ReasonCode, Rule, RunState, Surface, ToolCall, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One call's decision, the run as it was before the call, and a finding for each sequence that it completed."""
+
+    decision: Decision
+    run: RunState
+    findings: tuple[Decision, ...] = ()
+
+
+class Past(NamedTuple):
+    """A call that went on, as far as sequences care; ``is_egress``: it went somewhere, or nobody can tell."""
+
+    name: str
+    is_egress: bool
+    at_ms: int
+
+
+def in_order(
+    policy: Policy | None, calls: Sequence[ToolCall], run: RunState, judge: Callable[[ToolCall, RunState], Decision], known: Mapping[int, Decision] = {}
+) -> tuple[list[Judged], RunState]:
+    """Judge calls that are made one after the other: a decision for each, and the run after those that go on.
+
+    ``known`` are decisions that stand already, by the call's place.
+    """
+    found = []
+    for place, call in enumerate(calls):
+        decision = known.get(place) or judge(call, run)
+        if decision.verdict in (Verdict.DENY, Verdict.PENDING_APPROVAL):
+            found.append(Judged(decision, run))
+            continue
+        found.append(Judged(decision, run, completed(policy, call, run)))
+        run = advance(policy, call, run)
+    return found, run
+
+
+def concerns(policy: Policy | None, calls: Iterable[ToolCall]) -> bool:
+    """Whether one of the calls may be a step of a sequence: else the run's progress need not be known."""
+    rules = policy.sequences if policy else ()
+    return any(rule.sequence.has_step(call.name) for call in calls if call.surface is not Surface.INBOUND for rule in rules if rule.sequence)
 
 
 def advance(policy: Policy | None, call: ToolCall, run: RunState) -> RunState:
-    """The run after a call that was not denied: only ``chains`` change. Call it for each such call, in order, with ``run.at_ms`` its time."""
-    chains = {rule.sequence.key: rule.sequence for rule in policy.rules if rule.enabled and rule.sequence} if policy else {}
-    if not chains or call.surface is Surface.INBOUND:
+    """The run after a call that went on: only ``chains`` change. Call it for each such call, in order, with ``run.at_ms`` its time."""
+    if policy is None or not policy.sequences or call.surface is Surface.INBOUND:
         return run
-    is_egress = Seen(call, run).is_egress
+    return replace(run, chains=_advanced(policy.sequences, run.chains, Past(call.name, Seen(call, run).is_egress, run.at_ms)))
+
+
+def replayed(policy: Policy, calls: Iterable[Past]) -> Mapping[str, Progress]:
+    """How far a run has come that made these calls, oldest first: ``RunState.chains``."""
+    chains: Mapping[str, Progress] = {}
+    for past in calls:
+        chains = _advanced(policy.sequences, chains, past)
+    return chains
+
+
+def _advanced(rules: Sequence[Rule], known: Mapping[str, Progress], past: Past) -> Mapping[str, Progress]:
     # Chains that the policy no longer has are forgotten: what a run keeps is bounded by the policy.
-    return replace(
-        run, chains={key: chain.advance(run.chains.get(key, ()), call.name, is_egress=is_egress, at_ms=run.at_ms)[0] for key, chain in chains.items()}
-    )
+    chains = {rule.sequence.key: rule.sequence for rule in rules if rule.sequence}
+    return {key: chain.advance(known.get(key, ()), past.name, is_egress=past.is_egress, at_ms=past.at_ms)[0] for key, chain in chains.items()}
 
 
 def completed(policy: Policy | None, call: ToolCall, run: RunState) -> tuple[Decision, ...]:
@@ -26,13 +79,13 @@ def completed(policy: Policy | None, call: ToolCall, run: RunState) -> tuple[Dec
 
     Findings are ``audit`` with code ``sequence``, to be recorded beside the call's own decision: they stop nothing.
     """
-    if policy is None or call.surface is Surface.INBOUND:
+    if policy is None or not policy.sequences or call.surface is Surface.INBOUND:
         return ()
     seen = Seen(call, run)
     found = []
-    for rule in policy.rules:
+    for rule in policy.sequences:
         chain = rule.sequence
-        if not rule.enabled or chain is None or chain.is_inline or rule.stage not in (None, call.surface):
+        if chain is None or chain.is_inline or rule.stage not in (None, call.surface):
             continue
         if not chain.advance(run.chains.get(chain.key, ()), call.name, is_egress=seen.is_egress, at_ms=run.at_ms)[1]:
             continue

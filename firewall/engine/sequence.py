@@ -62,6 +62,10 @@ class Chain:
     def _globs(self) -> dict:
         return {step.match: parse(step.match) for step in self.steps}
 
+    def has_step(self, name: str) -> bool:
+        """Whether a call of this name may be a step of the chain."""
+        return any(glob.matches(name, wide=True) for glob in self._globs.values())
+
     def advance(self, progress: Progress, name: str, *, is_egress: bool, at_ms: int) -> tuple[Progress, bool]:
         """The progress after a call, and whether that call completes the chain."""
         began: list[int | None] = list(progress) if len(progress) == len(self._units) else [None] * len(self._units)

@@ -154,6 +154,8 @@ class Policy:
     max_runs_per_key_per_hour: int | None = None
     #: Whether any rule caps what a run may cost: only then does the gateway reserve.
     has_caps: bool = field(init=False, repr=False, compare=False)
+    #: The enabled rules about calls that follow one another: only then is the progress of a run kept.
+    sequences: tuple[Rule, ...] = field(init=False, repr=False, compare=False)
     lines: tuple[Line, ...] = field(init=False, repr=False, compare=False)
     rules_for: Callable[[str, Surface], tuple[Line, ...]] = field(init=False, repr=False, compare=False)
     # Decisions that depend on no more than a call's name, by what gave them and the caps before it: filled by ``decide``.
@@ -166,5 +168,6 @@ class Policy:
         object.__setattr__(self, "rules", ordered)
         object.__setattr__(self, "lines", lines)
         object.__setattr__(self, "has_caps", any(rule.enabled and rule.verdict is Verdict.CAP_COST for rule in ordered))
+        object.__setattr__(self, "sequences", tuple(rule for rule in ordered if rule.enabled and rule.sequence))
         object.__setattr__(self, "rules_for", compile_rules(line for line in lines if line.rule.enabled))
         object.__setattr__(self, "opinions", {})

@@ -6,19 +6,19 @@ a question: nothing is recorded, counted, held or spent by it.
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import orjson
 from django.conf import settings
 
 from firewall.engine import afterwards, egress
+from firewall.engine.afterwards import Judged
 from firewall.engine.arguments import decoded
 from firewall.engine.decide import decide
-from firewall.engine.sequence import Progress
 from firewall.engine.types import Decision, Policy, RunState, ToolCall, Verdict
 from keys.engine.grant import Grant
 from orcarouter.gateway import correlate, record, runs
@@ -39,14 +39,6 @@ MAX_BODY_BYTES = 2 * 1024 * 1024
 WORST_FIRST = (Verdict.DENY, Verdict.PENDING_APPROVAL, Verdict.SANITIZE, Verdict.AUDIT, Verdict.OBSERVE, Verdict.ALLOW)
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """One call's decision, and the sequences that it completed."""
-
-    decision: Decision
-    findings: tuple[Decision, ...] = ()
-
-
 # --- The two routes ---------------------------------------------------------------------------------------------------
 async def evaluate(state: State, resolver: Resolver, request: Request) -> None:
     """Judge one call that is about to be made, and answer once the decision stands. Raises ``OrcaError``."""
@@ -54,14 +46,9 @@ async def evaluate(state: State, resolver: Resolver, request: Request) -> None:
     admission = await hook.admit()
     step = hook.asked.steps[0]
     calls = [await _call(step, hook.grant.policy, resolver)]
-    judged, chains = await hook.judge(calls, admission)
-    at = datetime.now(UTC)
-    events = hook.events(step, calls[0], judged[0], at)
-    recording = state.submit(hook.grant, events, []) if events else None
-    if chains != admission.chains:
-        await state.advance(hook.grant, hook.lineage, hook.run_id, chains)
-    if recording is not None:
-        await state.stands(recording)
+    judged = await hook.judge(calls, admission)
+    if events := hook.events(step, calls[0], judged[0], datetime.now(UTC)):
+        await state.record(hook.grant, events, [])
     await request.answer(200, orjson.dumps({"request_id": request.id, **_said(step, judged[0].decision)}))
 
 
@@ -71,7 +58,7 @@ async def evaluate_plan(state: State, resolver: Resolver, request: Request) -> N
     admission = await hook.look()
     steps = hook.asked.steps
     calls = await asyncio.gather(*(_call(step, hook.grant.policy, resolver) for step in steps))
-    judged, _ = await hook.judge(calls, admission)
+    judged = await hook.foresee(calls, admission)
     told = [{"tool_name": step.tool_name, **_said(step, each.decision, each.findings)} for step, each in zip(steps, judged, strict=True)]
     verdicts = {each.decision.verdict for each in judged}
     worst = next(verdict for verdict in WORST_FIRST if verdict in verdicts)
@@ -90,7 +77,6 @@ class _Hook:
         self.lineage: runs.Lineage
         self.run_id = ""
         #: What its calls were judged with.
-        self.run = RunState()
 
     @classmethod
     async def open(cls, state: State, request: Request, parse: Callable[[bytes], Evaluation | Refusal]) -> "_Hook":
@@ -157,13 +143,28 @@ class _Hook:
         self.run_id = admission.run_id
         return admission
 
-    async def judge(self, calls: Sequence[ToolCall], admission: runs.Admission) -> tuple[list[Judged], Mapping[str, Progress]]:
-        """A decision for each call in order, and how far the run's sequences have come with them."""
-        at_ms = int(self.at.timestamp() * 1000)
-        self.run = run = RunState(admission.calls, admission.cost_micro_usd, admission.reserved_micro_usd, at_ms=at_ms, chains=admission.chains)
-        judge = Judge(self.grant.policy, self.grant.observe_mode, admission.is_blind)
-        judged, run = await asyncio.to_thread(judge.judge, calls, run) if self.is_large else judge.judge(calls, run)
-        return judged, run.chains
+    async def judge(self, calls: Sequence[ToolCall], admission: runs.Admission) -> list[Judged]:
+        """What becomes of each call, in order; the run has made those that go on."""
+        policy, run = self.grant.policy, _run_state(admission)
+        if policy is None or not afterwards.concerns(policy, calls):
+            return (await self._in_order(calls, admission, run))[0]
+        return await self.state.sequences.judge(policy, self._run, admission.chains, run, partial(self._in_order, calls, admission))
+
+    async def foresee(self, calls: Sequence[ToolCall], admission: runs.Admission) -> list[Judged]:
+        """The same of calls that are not made."""
+        policy, run = self.grant.policy, _run_state(admission)
+        if policy is not None and afterwards.concerns(policy, calls):
+            run = replace(run, chains=await self.state.sequences.progress(policy, self._run, admission.chains, run))
+        return (await self._in_order(calls, admission, run))[0]
+
+    @property
+    def _run(self) -> runs.Owned:
+        return runs.Owned(self.grant.workspace_id, self.key[0], self.run_id)
+
+    async def _in_order(self, calls: Sequence[ToolCall], admission: runs.Admission, run: RunState) -> tuple[list[Judged], RunState]:
+        judge = _Judge(self.grant.policy, self.grant.observe_mode, admission.is_blind)
+        judged = partial(afterwards.in_order, self.grant.policy, calls, run, judge)
+        return await asyncio.to_thread(judged) if self.is_large else judged()
 
     # --- The record ---
     def events(self, step: Asked, call: ToolCall, judged: Judged, at: datetime) -> list[dict]:
@@ -188,7 +189,7 @@ class _Hook:
         if key_id != self.grant.key_id:
             # The event is of the run's key; that another one asked must show.
             decisions = [replace(each, factors=(*each.factors, f"asked by key {self.grant.key_id}")) for each in decisions]
-        return [record.evaluated(shared, call, step.arguments, each, policy=self.grant.policy, run=self.run, at=at) for each in decisions if each.is_recorded]
+        return [record.evaluated(shared, call, step.arguments, each, policy=self.grant.policy, run=judged.run, at=at) for each in decisions if each.is_recorded]
 
 
 def _gateways(grant: Grant) -> Grant:
@@ -242,30 +243,23 @@ def _is_address(entry: str) -> bool:
 
 # --- The judgement ----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class Judge:
-    """Who judges, and by what. ``is_blind``: what the run has spent cannot be told."""
+class _Judge:
+    """By what a call is judged. ``is_blind``: what the run has spent cannot be told."""
 
     policy: Policy | None
     observes: bool
     is_blind: bool
 
-    def judge(self, calls: Sequence[ToolCall], run: RunState) -> tuple[list[Judged], RunState]:
-        """A decision for each call in order, and the run after those that may be made."""
-        found = []
-        for call in calls:
-            decision = self._decide(call, run)
-            if decision.verdict is Verdict.DENY:
-                found.append(Judged(decision))
-                continue
-            found.append(Judged(decision, afterwards.completed(self.policy, call, run)))
-            run = afterwards.advance(self.policy, call, run)
-        return found, run
-
-    def _decide(self, call: ToolCall, run: RunState) -> Decision:
+    def __call__(self, call: ToolCall, run: RunState) -> Decision:
         policy, decision = self.policy, decide(self.policy, call, run, observe_mode=self.observes)
         if policy is not None and decision.caps and self.is_blind and not policy.shadow_mode:
             return replace(COST_STORE_DOWN, policy_id=policy.id, policy_name=policy.name, policy_version=policy.version)
         return decision.unheld()
+
+
+def _run_state(admission: runs.Admission) -> RunState:
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    return RunState(admission.calls, admission.cost_micro_usd, admission.reserved_micro_usd, at_ms=now_ms)
 
 
 def _claim(grant: Grant) -> runs.Claim | None:

@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 import orjson
 from django.conf import settings
 
-from firewall.engine import advertised
+from firewall.engine import advertised, afterwards
+from firewall.engine.afterwards import Judged
 from firewall.engine.decide import decide, decide_request
 from firewall.engine.types import Decision, Policy, ReasonCode, RunState, Surface, ToolCall, Verdict
 from keys.engine import scope
@@ -163,7 +164,7 @@ class Relay:
     def __init__(self, state: State, upstream: Upstream, request: Request, call: record.Call, admission: runs.Admission) -> None:
         self.state, self.upstream, self.request, self.call = state, upstream, request, call
         self.run_state = _run_state(call.grant, call.exchange, admission, call.started_at)
-        self.is_blind = admission.is_blind
+        self.is_blind, self.chains = admission.is_blind, admission.chains
         self.policy: Policy | None = call.grant.policy
         self.observes = call.grant.observe_mode
         self.judges = self.policy is not None or self.observes
@@ -252,17 +253,25 @@ class Relay:
         return openai.outbound(self.call.exchange, route.upstream_model)
 
     # --- 6, 7: the way back -----------------------------------------------------------------------------------------------
-    def _judge(self, calls: Sequence[EmittedCall]) -> tuple[list[dict], list[Ruling]]:
+    async def _judge(self, calls: Sequence[EmittedCall]) -> tuple[list[dict], list[Ruling]]:
         """Events of the calls that a model emitted, and for each what becomes of it."""
-        decisions = [self._decide(called) for called in calls]
-        rulings = [_ruling(decision) for decision in decisions]
-        self.blocked += sum(not ruling.leaves for ruling in rulings)
-        return record.emitted(self.call, calls, decisions, self.run_state, datetime.now(UTC)), rulings
+        made = [ToolCall(Surface.RESPONSE, called.name, called.arguments) for called in calls]
+        faults = {place: TOO_LARGE for place, called in enumerate(calls) if called.fault is not None}
 
-    def _decide(self, called: EmittedCall) -> Decision:
-        if called.fault is not None:
-            return TOO_LARGE
-        return decide(self.policy, ToolCall(Surface.RESPONSE, called.name, called.arguments), self.run_state, observe_mode=self.observes).unheld()
+        async def judge(run: RunState) -> tuple[list[Judged], RunState]:
+            return afterwards.in_order(self.policy, made, run, self._decide, faults)
+
+        if self.policy is not None and afterwards.concerns(self.policy, made):
+            run = runs.Owned(self.call.grant.workspace_id, self.call.grant.key_id, self.call.run_id)
+            judged = await self.state.sequences.judge(self.policy, run, self.chains, self.run_state, judge)
+        else:
+            judged, _ = await judge(self.run_state)
+        rulings = [_ruling(each.decision) for each in judged]
+        self.blocked += sum(not ruling.leaves for ruling in rulings)
+        return record.emitted(self.call, calls, judged, datetime.now(UTC)), rulings
+
+    def _decide(self, call: ToolCall, run: RunState) -> Decision:
+        return decide(self.policy, call, run, observe_mode=self.observes).unheld()
 
     async def _answer(self, provided: ProviderAnswer) -> None:
         body = await provided.body()
@@ -271,7 +280,7 @@ class Relay:
             raise errors.UpstreamError("The provider's answer is not a chat completion.")
         if read.is_error:
             raise errors.UpstreamError(f"The provider answered 200 with an error: {message_of(body, provided.route.secret)}", upstream_status=200)
-        events, rulings = self._judge(read.calls) if self.judges else ([], [AS_IT_CAME] * len(read.calls))
+        events, rulings = await self._judge(read.calls) if self.judges else ([], [AS_IT_CAME] * len(read.calls))
         body = answer.release(read, rulings, notices=self.notices)
         used, source = self._used(read.usage, read.text_bytes)
         # The usage joins the inbound events in one group commit if they have not left yet; both stand before the answer.
@@ -308,7 +317,7 @@ class Relay:
     async def _pass_on(self, relayed: gate.Gate, step: gate.Step) -> None:
         while step.calls:
             await self._send(step.send)
-            events, rulings = self._judge(step.calls)
+            events, rulings = await self._judge(step.calls)
             if events:
                 await self.state.record(self.call.grant, events, [])
             step = relayed.resume(rulings)

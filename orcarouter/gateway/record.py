@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from firewall.engine.advertised import Row
+from firewall.engine.afterwards import Judged
 from firewall.engine.recorded import judged_on
 from firewall.engine.summary import summarise
 from firewall.engine.types import Decision, Policy, RunState, Surface, ToolCall, Verdict
@@ -66,13 +67,14 @@ def advertised(call: Call, rows: Sequence[Row], run: RunState, at: datetime) -> 
     return [_event(call.shared, row.decision, Surface.INBOUND, at, row.tools) | {"judged_on": kept} for row in rows]
 
 
-def emitted(call: Call, calls: Sequence[EmittedCall], decisions: Sequence[Decision], run: RunState, at: datetime) -> list[dict]:
-    """One event for each tool call of an answer, with what is kept of its arguments; ``run`` is as it was before the first of them."""
-    found, kept = [], judged_on(call.grant.policy, run)
-    for called, decision in zip(calls, decisions, strict=True):
-        if not decision.is_recorded:
-            continue
-        found.append(_event(call.shared, decision, Surface.RESPONSE, at, (called.name,)) | _kept(called.arguments, decision) | {"judged_on": kept})
+def emitted(call: Call, calls: Sequence[EmittedCall], judged: Sequence[Judged], at: datetime) -> list[dict]:
+    """The events of an answer's tool calls, of each one and of the sequences it completed, with what is kept of its arguments."""
+    found = []
+    for called, each in zip(calls, judged, strict=True):
+        kept = judged_on(call.grant.policy, each.run)
+        for decision in (each.decision, *each.findings):
+            if decision.is_recorded:
+                found.append(_event(call.shared, decision, Surface.RESPONSE, at, (called.name,)) | _kept(called.arguments, decision) | {"judged_on": kept})
     return found
 
 

@@ -5,11 +5,8 @@ ledger answers directly. All keys of a workspace share a hash tag, so the script
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-
-import orjson
-
-from firewall.engine.sequence import Progress
+from dataclasses import dataclass
+from typing import NamedTuple
 
 #: Prefixes of the message list that are looked up, longest first: an agent adds a few messages a step.
 MAX_PREFIXES = 32
@@ -94,7 +91,7 @@ local key, gap, ttl, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5])
 for i = 6, 5 + 4 * count, 4 do
   local name = space .. 'run:' .. key .. ':' .. ARGV[i]
   if redis.call('HSETNX', name, 'last', ARGV[i + 3]) == 1 then
-    redis.call('HSET', name, 'calls', ARGV[i + 1], 'cost', ARGV[i + 2])
+    redis.call('HSET', name, 'calls', ARGV[i + 1], 'cost', ARGV[i + 2], 'chains', '?')
     redis.call('EXPIRE', name, ttl)
   end
 end
@@ -111,21 +108,29 @@ if redis.call('HEXISTS', KEYS[1], 'last') == 1 then redis.call('HINCRBY', KEYS[1
 """
 
 
-# KEYS[1] a run's counters. ARGV[1]: the progress of its sequences as JSON, 0 for none. Of calls that were judged at the same time
-# the later beginning of each chain stands, whichever is told last. A run that Valkey has lost begins its sequences anew.
+# KEYS[1] a run's counters. ARGV: the progress of its sequences as it was read and as it is to be. Answers nothing when it is
+# kept, else what stands by now. A run that Valkey has lost is counted by its events.
 ADVANCE = """
-if redis.call('HEXISTS', KEYS[1], 'last') == 0 then return end
-local kept, told = redis.call('HGET', KEYS[1], 'chains'), cjson.decode(ARGV[1])
-local chains = kept and cjson.decode(kept) or {}
-for name, progress in pairs(told) do
-  local known = chains[name]
-  for i = 1, #progress do
-    if known and #known == #progress and known[i] > progress[i] then progress[i] = known[i] end
-  end
-  chains[name] = progress
-end
-redis.call('HSET', KEYS[1], 'chains', cjson.encode(chains))
+if redis.call('HEXISTS', KEYS[1], 'last') == 0 then return false end
+local kept = redis.call('HGET', KEYS[1], 'chains') or ''
+if kept ~= ARGV[1] then return kept end
+redis.call('HSET', KEYS[1], 'chains', ARGV[2])
+return false
 """
+
+# KEYS[1] a run's counters. ARGV[1]: what says that its sequences are to be counted by its events.
+DISTRUST = "if redis.call('HEXISTS', KEYS[1], 'last') == 1 then redis.call('HSET', KEYS[1], 'chains', ARGV[1]) end"
+
+#: Instead of the progress of a run's sequences: Valkey does not know it.
+LOST = b"?"
+
+
+class Owned(NamedTuple):
+    """A run, whole: the same id under another key is another run."""
+
+    workspace_id: int
+    key_id: int
+    run_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +177,8 @@ class Admission:
     is_held: bool = False
     is_cold: bool = False
     is_stale: bool = False
-    #: How far the run's sequences have come, by their names: ``RunState.chains``.
-    chains: Mapping[str, Progress] = field(default_factory=dict)
+    #: How far the run's sequences have come, as Valkey keeps it: for ``sequences.Sequences``. Empty: nowhere yet; None: Valkey is away.
+    chains: bytes | None = b""
     #: The run's spending cannot be told: Valkey is away.
     is_blind: bool = False
     version: int | None = None
@@ -229,7 +234,7 @@ def read(reply: Sequence) -> Admission:
         int(cost),
         reserved_micro_usd=int(reserved),
         is_held=bool(held),
-        chains={name: tuple(began or None for began in progress) for name, progress in orjson.loads(chains).items()} if chains else {},
+        chains=chains,
         is_cold=state == b"cold",
         is_stale=state == b"stale",
         version=settled_version(version, dirty),
@@ -241,10 +246,14 @@ def settled_version(version: bytes | None, dirty: bytes | None) -> int | None:
     return int(version) if version is not None and int(dirty or 0) <= 0 else None
 
 
-def advanced(workspace_id: int, key_id: int, run_id: str, chains: Mapping[str, Progress]) -> tuple:
-    """The command that keeps how far a run's sequences have come."""
-    told = {name: [began or 0 for began in progress] for name, progress in chains.items()}
-    return ("EVAL", ADVANCE, 1, run_key(workspace_id, key_id, run_id), orjson.dumps(told))
+def advanced(key: str, told: bytes, kept: bytes) -> tuple:
+    """The command that keeps how far a run's sequences have come, if nobody else did meanwhile."""
+    return ("EVAL", ADVANCE, 1, key, told, kept)
+
+
+def distrusted(key: str) -> tuple:
+    """The command after which a run's sequences are counted by its events."""
+    return ("EVAL", DISTRUST, 1, key, LOST)
 
 
 def settled(workspace_id: int, key_id: int, run_id: str, cost_micro_usd: int, claim_id: str) -> tuple:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,12 +18,12 @@ import hiredis
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 
-from firewall.engine.sequence import Progress
 from keys import selectors
 from keys.engine.grant import Grant
 from orcarouter.gateway import metrics, runs
 from orcarouter.gateway.link import Away, Link
 from orcarouter.gateway.recorder import NotRecorded, Recorder
+from orcarouter.gateway.sequences import Sequences
 from workspaces import valkey
 from workspaces.errors import PolicyUnavailable, StoreUnavailable
 
@@ -46,6 +46,7 @@ class State:
     def __init__(self) -> None:
         self.link = Link(settings.REDIS_URL)
         self.recorder = Recorder(settings.DATABASE_RECORDER_URL)
+        self.sequences = Sequences(self.link, self._read_ledger)
         self._grants: OrderedDict[str, Grant] = OrderedDict()
         self._unknown: OrderedDict[str, float] = OrderedDict()
         #: Of other keys than the asking one: name and environment, by workspace, key and version.
@@ -61,6 +62,7 @@ class State:
 
     async def stop(self) -> None:
         await self.recorder.stop()
+        await self.sequences.stop()
         await self.link.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -158,14 +160,6 @@ class State:
             current = await self._newest(token_hash, grant, None)
             return current, await self._ask_ledger(current or grant, lineage)
 
-    async def advance(self, grant: Grant, lineage: runs.Lineage, run_id: str, chains: Mapping[str, Progress]) -> None:
-        """Keep how far a run's sequences have come, for its next call. Valkey away: they begin anew, the call goes on."""
-        owner = _owner(grant, lineage)
-        try:
-            await self.link.call(*runs.advanced(owner.workspace_id, owner.key_id, run_id, chains))
-        except (Away, hiredis.ReplyError) as error:
-            logger.warning("sequences_not_kept", extra={"error": str(error)[:200]})
-
     async def fresh(self, token_hash: str, grant: Grant) -> Grant | None:
         """The current grant for a call that enters no run (a listing, a refusal); fails as ``admit`` does."""
         try:
@@ -223,8 +217,8 @@ class State:
             )
             chosen = trail.runs.get(run_id) if run_id else None
         if chosen is None:
-            return runs.Admission(lineage.run_id or lineage.candidate, 0, 0, is_blind=True)
-        return runs.Admission(chosen.run_id, chosen.calls, chosen.cost_micro_usd, is_blind=True)
+            return runs.Admission(lineage.run_id or lineage.candidate, 0, 0, chains=None, is_blind=True)
+        return runs.Admission(chosen.run_id, chosen.calls, chosen.cost_micro_usd, chains=None, is_blind=True)
 
     async def _named_run(self, grant: Grant, run_id: str) -> selectors.RunTrace | None:
         return await self._read_ledger(selectors.named_run, grant.workspace_id, grant.key_id, run_id)

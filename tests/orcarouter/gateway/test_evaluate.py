@@ -228,8 +228,7 @@ def verdicts(agent: Agent, *tools: str, **more: object) -> list[str]:
 
 
 def test_a_sequence_is_stopped_where_it_would_be_completed(hook):
-    policy = hook.policy(default_verdict="allow")
-    add_rule(hook, policy, verdict="deny", sequence=EXFILTRATION | {"enforce": "inline"})
+    hook.policy(default_verdict="allow", rules=[{"verdict": "deny", "sequence": EXFILTRATION | {"enforce": "inline"}}])
     assert verdicts(hook, "db.read", "mail.send", "db.read", "web.search", "mail.send", agent_run_id="r") == ["allow"] * 4 + ["deny"]
     assert verdicts(hook, "mail.send", agent_run_id="other") == ["allow"]
     assert hook.events()[4].reason_code == "sequence"
@@ -242,8 +241,7 @@ def test_a_sequence_is_stopped_where_it_would_be_completed(hook):
 
 
 def test_a_sequence_that_is_matched_afterwards_leaves_a_finding(hook):
-    policy = hook.policy(default_verdict="allow")
-    add_rule(hook, policy, verdict="deny", label="leak", sequence=EXFILTRATION)
+    hook.policy(default_verdict="allow", rules=[{"verdict": "deny", "label": "leak", "sequence": EXFILTRATION}])
     assert verdicts(hook, "db.read", "db.read", "mail.send", agent_run_id="r") == ["allow"] * 3
     *_, call, finding = hook.events()
     assert (call.verdict, call.reason_code) == ("allow", None)
