@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from django.http import QueryDict
 
-from firewall.engine.conditions import Operator, parse_path
+from firewall.engine.conditions import MAX_PATH_CHARS, Operator, parse_path
 
 OPERATORS = {
     Operator.EQ: "is",
@@ -61,15 +61,22 @@ def args_match(rows: Iterable[ClauseRow]) -> dict | None:
     return {"clauses": clauses} if clauses else None
 
 
+def columns(rows: Iterable[ClauseRow]) -> dict[str, list[str]]:
+    """The rows as a browser sends them."""
+    kept = list(rows)
+    return {"clause_path": [row.path for row in kept], "clause_op": [row.op for row in kept], "clause_value": [row.value for row in kept]}
+
+
 def changed(rows: list[ClauseRow], wanted: str) -> list[ClauseRow]:
-    """The rows after a press of one of their buttons: ``add``, or ``remove-2`` for the third."""
-    if wanted == "add":
-        return [*rows, ClauseRow(is_new=True)]
+    """The rows after a press of one of their buttons: ``add``, ``add:$.path`` for one of that path, or ``remove-2`` for the third."""
+    add, _, path = wanted.partition(":")
+    if add == "add":
+        return [*rows, ClauseRow(path[:MAX_PATH_CHARS], is_new=True)]
     return [row for place, row in enumerate(rows) if wanted != f"remove-{place}"]
 
 
-def paths_in(value: object, path: str = "$", depth: int = 4) -> Iterator[str]:
-    """Paths of the texts, numbers and truth values in decoded arguments that a clause can name; of a list, its first item's."""
+def paths_in(value: object, path: str = "$", depth: int = 4) -> Iterator[tuple[str, object]]:
+    """Paths of the texts, numbers and truth values in decoded arguments that a clause can name, with those; of a list, its first item's."""
     inner = value.items() if isinstance(value, dict) else [(None, value[0])] if isinstance(value, list) and value else ()
     for name, each in inner if depth else ():
         further = f"{path}[0]" if name is None else f"{path}.{name}"
@@ -78,7 +85,7 @@ def paths_in(value: object, path: str = "$", depth: int = 4) -> Iterator[str]:
         if isinstance(each, dict | list):
             yield from paths_in(each, further, depth - 1)
         else:
-            yield further
+            yield further, each
 
 
 def escaped_lines(pattern: str) -> str:

@@ -3,27 +3,18 @@
 from collections.abc import Sequence
 
 from django.http import HttpResponse
-from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from firewall import selectors, services
+from firewall import services
 from firewall.console.asking import ask_first, openings
 from firewall.console.policies import done, editor, found_policy, refused
-from firewall.console.words import rule_as_json, rule_in_words
-from firewall.engine import rule_json
-from firewall.engine.glob import MAX_GLOB_CHARS, hints, parse
-from firewall.engine.types import Verdict
-from firewall.forms import RuleForm
-from firewall.models import Policy, Rule, RuleVerdict, Stage
+from firewall.console.typed import plain, typed_rule
+from firewall.models import Policy, Rule, RuleVerdict
+from firewall.rule_form import RuleForm
 from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
-from workspaces.errors import NotFound, OrcaError, ValidationFailed
-from workspaces.permissions import allowed
-
-MOST_SEEN_SHOWN = 6
-#: As the engine's own name for a rule that is not saved.
-NEW_RULE = 2**62
+from workspaces.errors import NotFound, OrcaError
 
 
 @require_POST
@@ -32,7 +23,7 @@ def rule_add(request: ConsoleRequest, pk: str) -> HttpResponse:
     policy = found_policy(request, pk)
     if "rows" in request.POST:
         return editor(request, policy, rule_form=RuleForm.with_rows_changed(request.POST), editing=0)
-    form = RuleForm(request.POST, auto_id="rule-%s")
+    form = RuleForm(request.POST)
     if form.is_valid():
         fields, rules = form.fields_of_rule, list(policy.rules.all())
         if asked := _ask(request, policy, rules, [*rules, typed_rule(policy, fields)], title="Let more through?", verb="Add the rule"):
@@ -52,7 +43,7 @@ def rule_change(request: ConsoleRequest, pk: str, rule: str) -> HttpResponse:
     policy, own = _found(request, pk, rule)
     if "rows" in request.POST:
         return editor(request, policy, rule_form=RuleForm.with_rows_changed(request.POST), editing=own.pk)
-    form = RuleForm(request.POST, auto_id="rule-%s")
+    form = RuleForm(request.POST)
     if form.is_valid():
         fields, rules = form.fields_of_rule, list(policy.rules.all())
         after = [typed_rule(policy, fields, over=own) if other.pk == own.pk else other for other in rules]
@@ -87,7 +78,7 @@ def rule_switch(request: ConsoleRequest, pk: str, rule: str) -> HttpResponse:
     """``enabled`` is ``on`` or ``off``."""
     policy, own = _found(request, pk, rule)
     enabled, rules = request.POST.get("enabled") == "on", list(policy.rules.all())
-    after = [Rule(policy=policy, **_plain(each) | ({"enabled": enabled} if each.pk == own.pk else {})) for each in rules]
+    after = [Rule(policy=policy, **plain(each) | ({"enabled": enabled} if each.pk == own.pk else {})) for each in rules]
     verb = "Enable the rule" if enabled else "Disable the rule"
     if asked := _ask(request, policy, rules, after, title=f"{'Enable' if enabled else 'Disable'} {_name(own)}?", verb=verb):
         return asked
@@ -113,38 +104,11 @@ def rules_order(request: ConsoleRequest, pk: str) -> HttpResponse:
     order = _order(request, [rule.pk for rule in rules])
     by_id = {rule.pk: rule for rule in rules}
     if sorted(order) == sorted(by_id):
-        after = [Rule(**_plain(by_id[rule_id]) | {"priority": place}) for place, rule_id in enumerate(order)]
+        after = [Rule(**plain(by_id[rule_id]) | {"priority": place}) for place, rule_id in enumerate(order)]
         if asked := _ask(request, policy, rules, after, title="Let more through by this order?", verb="Keep the new order"):
             return asked
     services.order_rules(policy, rule_ids=order, actor=request.user, at=timezone.now())
     return done(request, policy, f"Order saved. {policy.name} is at version {policy.version}, in force now.")
-
-
-@require_POST
-@page("firewall.view_policy")
-def rule_words(request: ConsoleRequest) -> HttpResponse:
-    """What a rule would say, as it is typed: remarks on its glob, its meaning in words, and the tools seen here that it names."""
-    glob, stage, verdict = (request.POST.get(name, "").strip() for name in ("tool_name_glob", "stage", "verdict"))
-    if verdict not in RuleVerdict.values or stage not in Stage.values or "\x00" in glob:
-        raise ValidationFailed("There is no such rule.")
-    form = RuleForm(request.POST)
-    form.is_valid()
-    named = parse(glob)
-    permits = Verdict(verdict).permits
-    may_read = allowed(request.membership, "firewall.view_events")
-    seen = [tool for tool in selectors.tools_seen(request.workspace) if named.matches(tool, wide=not permits)] if len(glob) <= MAX_GLOB_CHARS else []
-    fields = form.fields_of_rule | {"tool_name_glob": glob, "stage": stage, "verdict": verdict}
-    context = {
-        "raw": rule_as_json(fields),
-        # What calls were made with is for those who may read events.
-        "paths": selectors.paths_seen(request.workspace, lambda tool: named.matches(tool, wide=not permits)) if may_read else [],
-        "is_offered_too": not stage and bool(fields["args_match"]),
-        "remarks": hints(glob, Verdict(verdict)),
-        "words": rule_in_words(fields),
-        "seen": seen[:MOST_SEEN_SHOWN],
-        "seen_more": max(len(seen) - MOST_SEEN_SHOWN, 0),
-    }
-    return TemplateResponse(request, "firewall/_rule_words.html", context)
 
 
 def _ask(
@@ -160,15 +124,6 @@ def _found(request: ConsoleRequest, pk: str, rule: str) -> tuple[Policy, Rule]:
     if own is None:
         raise NotFound("There is no such rule.")
     return policy, own
-
-
-def typed_rule(policy: Policy, fields: dict, *, over: Rule | None = None) -> Rule:
-    """The rule as it would be, not saved; ``over`` keeps what its form does not show. A new one comes after all others of its priority."""
-    return Rule(policy=policy, **(_plain(over) if over else {"id": NEW_RULE}) | rule_json.stored(fields))
-
-
-def _plain(rule: Rule) -> dict:
-    return {name: getattr(rule, name) for name in ("id", *services.RULE_FIELDS)}
 
 
 def _name(rule: Rule) -> str:

@@ -14,13 +14,14 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from firewall import selectors, services
 from firewall.console.asking import ask_first, openings, openings_by_default
-from firewall.console.words import match_in_words, rule_as_json
+from firewall.console.words import match_in_words
 from firewall.engine import remarks
 from firewall.engine.glob import Hint, hints
 from firewall.engine.remarks import Warning
 from firewall.engine.types import Verdict
-from firewall.forms import PolicyForm, RuleForm
+from firewall.forms import PolicyForm
 from firewall.models import DefaultVerdict, Policy, Rule
+from firewall.rule_form import RuleForm
 from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, OrcaError, PermissionRefused, PolicyAttached, ValidationFailed, VersionConflict
@@ -181,7 +182,7 @@ def editor(
     rules = list(shown.rules.all())
     edited = next((rule for rule in rules if rule.pk == editing), None)
     if rule_form is None and editing is not None:
-        rule_form = RuleForm.over(edited) if edited else RuleForm(initial={"priority": next_priority(rules), "version": shown.version}, auto_id="rule-%s")
+        rule_form = RuleForm.over(edited) if edited else RuleForm.of(_blank(next_priority(rules)), version=shown.version)
     said_of: dict[int, list[Warning]] = {rule.pk: [] for rule in rules}
     for warning in remarks.warnings(selectors.compiled(shown, rules)):
         said_of[warning.rule_id].append(warning)
@@ -191,7 +192,6 @@ def editor(
         "lines": [RuleLine(rule, match_in_words(vars(rule)), said_of[rule.pk]) for rule in rules],
         "form": form or PolicyForm.over(shown),
         "rule_form": rule_form,
-        "raw": rule_as_json(vars(edited)) if edited else "",
         "editing": editing if rule_form else None,
         "conflict": next((each.conflict for each in (form, rule_form) if each and each.conflict), None),
         "keys": list(shown.api_keys.order_by("name")[:50]),
@@ -218,6 +218,11 @@ def refused(form, error: OrcaError):
         form.data["version"] = str(error.metadata["current_version"])
         form.conflict = error.metadata["expected_version"], error.metadata["current_version"]
     return form
+
+
+def _blank(priority: int) -> dict:
+    """The fields of a rule that is begun: it stops, so that nothing is let through before it is meant."""
+    return services.BLANK_RULE | {"verdict": Verdict.DENY.value, "priority": priority}
 
 
 def next_priority(rules: list[Rule]) -> int:

@@ -8,18 +8,16 @@ from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods
 
 from firewall import sandbox, selectors
-from firewall.console.edits import typed_rule
+from firewall.console.typed import UNNAMED, with_typed
 from firewall.engine import types as engine
 from firewall.engine.explain import Step
 from firewall.engine.types import Surface
-from firewall.forms import RuleForm
 from firewall.models import Policy
+from firewall.rule_form import RuleForm
 from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, OrcaError, ValidationFailed
 
-#: It has no number that a reason could name.
-UNNAMED = "the unsaved rule"
 MAX_CALL_CHARS = 64 * 1024
 
 
@@ -129,7 +127,5 @@ def _as_typed(request: ConsoleRequest, policy_id: int) -> engine.Policy:
         raise ValidationFailed(f"{form.fields[field].label}: {words[0]}" if field in form.fields else str(words[0]), param=field)
     fields = form.fields_of_rule
     fields["label"] = fields.get("label") or UNNAMED
-    own = row_id(request.POST["editing"], param="editing")
-    rules = list(policy.rules.all())
-    over = next((rule for rule in rules if rule.pk == own), None)
-    return selectors.compiled(policy, [*(rule for rule in rules if rule is not over), typed_rule(policy, fields, over=over)])
+    _, rules = with_typed(policy, list(policy.rules.all()), fields, row_id(request.POST["editing"], param="editing"))
+    return selectors.compiled(policy, rules)

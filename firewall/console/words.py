@@ -1,17 +1,16 @@
 """What a rule says and what an event means, in words."""
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from firewall import services
 from firewall.clause_rows import OPERATORS
 from firewall.engine.conditions import Operator
 from firewall.engine.glob import Form, parse
 from firewall.models import Event
+from firewall.step_rows import spelt_window
 from workspaces.templatetags.orca import tool_name
 
 _WHERE = {
@@ -40,8 +39,10 @@ def rule_in_words(fields: Mapping[str, Any]) -> SafeString:
     verdict, stage = fields.get("verdict", ""), fields.get("stage") or ""
     skill = fields.get("skill_name_glob")
     subject = format_html("{}{}", _subject(fields.get("tool_name_glob") or ""), format_html(" of a skill named <code>{}</code>", skill) if skill else "")
-    clauses = _clauses(fields)
-    if_clauses = format_html(", if {}", clauses) if clauses else ""
+    conditions = _conditions(fields)
+    if_clauses = format_html(", if {}", conditions) if conditions else ""
+    if chain := fields.get("sequence"):
+        return _chain_in_words(subject, chain, verdict, _WHERE.get(stage, stage), if_clauses)
     if verdict == "cap_cost":
         most = _dollars(fields)
         return format_html(
@@ -65,8 +66,10 @@ def match_in_words(fields: Mapping[str, Any]) -> SafeString:
     said = [format_html("tool is <code>{}</code>", glob) if parse(glob).form is not Form.EVERY else format_html("any tool")]
     said += [format_html(" of skill <code>{}</code>", skill)] if skill else []
     said += [format_html(" on {}", stage)] if stage else []
-    if clauses := _clauses(fields):
-        said.append(format_html(", and {}", clauses))
+    if conditions := _conditions(fields):
+        said.append(format_html(", and {}", conditions))
+    if chain := fields.get("sequence"):
+        said.append(format_html(", {} {}", "and it completes" if chain.get("enforce") else "reported once a run has made", _chain(chain)))
     if fields.get("cap_cost_cents") is not None and fields.get("verdict") == "cap_cost":
         said.append(format_html(", and the run would cost more than {}", _dollars(fields)))
     if fields.get("verdict") == "sanitize" and (taken := _taken_out(fields)):
@@ -78,9 +81,42 @@ def match_in_words(fields: Mapping[str, Any]) -> SafeString:
 _MOST_VALUES, _MOST_CHARS = 4, 80
 
 
-def _clauses(fields: Mapping[str, Any]) -> SafeString:
-    clauses = (fields.get("args_match") or {}).get("clauses", [])
-    return _listed(map(_clause, clauses))
+def _conditions(fields: Mapping[str, Any]) -> SafeString:
+    """What must hold beside the name: the argument clauses, and where the call goes."""
+    found = [*map(_clause, (fields.get("args_match") or {}).get("clauses", []))]
+    lists = fields.get("egress") or {}
+    permits = fields.get("verdict") in ("allow", "audit", "cap_cost")
+    wanted, but = (lists.get(name) or [] for name in (("allow", "deny") if permits else ("deny", "allow")))
+    if wanted:
+        except_for = format_html(" but not to {}", _places(but)) if but else ""
+        found.append(format_html("{} goes{} to {}{}", "it", " only" if permits else "", _places(wanted), except_for))
+    return _listed(found)
+
+
+def _places(entries: list) -> SafeString:
+    if len(entries) > _MOST_VALUES:
+        return format_html("{} or {} others", format_html_join(", ", "{}", ((_value(each),) for each in entries[:2])), len(entries) - 2)
+    return _listed(map(_value, entries), "or")
+
+
+def _chain(chain: Mapping[str, Any]) -> SafeString:
+    """``db.* ×3, then any tool that reaches out, within 5m``"""
+    steps = []
+    for step in chain.get("steps", []):
+        name = _value(step["match"]) if step["match"] not in ("", "*") else format_html("any tool")
+        times = format_html(" ×{}", step["min_count"]) if step["min_count"] != 1 else ""
+        steps.append(format_html("{}{}{}", name, times, " reaching out" if step["egress"] else ""))
+    window = chain.get("window_seconds")
+    within = format_html(", all within {}", spelt_window(window)) if isinstance(window, int) and window else ""
+    return format_html("{}{}", format_html_join(", then ", "{}", ((step,) for step in steps)), within)
+
+
+def _chain_in_words(subject: SafeString, chain: Mapping[str, Any], verdict: str, where: str, if_clauses: SafeString | str) -> SafeString:
+    if chain.get("enforce"):
+        then = _THEN.get(verdict, verdict)
+        return format_html("{} {} {}{}, if with it the run has made {}.", subject, then, where, if_clauses, _chain(chain))
+    # Afterwards the chain is looked at alone: what else the rule says does not narrow it.
+    return format_html("Once a run has made {}, an event reports it. Nothing is stopped by this rule.", _chain(chain))
 
 
 def _clause(clause: Mapping[str, Any]) -> SafeString:
@@ -117,12 +153,6 @@ def _listed(each: Iterable[SafeString], last: str = "and") -> SafeString:
     """``a, b and c``; "" of nothing."""
     *others, end = [*each] or [SafeString()]
     return format_html("{} {} {}", format_html_join(", ", "{}", ((other,) for other in others)), last, end) if others else end
-
-
-def rule_as_json(fields: Mapping[str, Any]) -> str:
-    """The rule as the API takes it, less what says nothing."""
-    said = {name: fields[name] for name in services.RULE_FIELDS if fields.get(name) not in (None, "")}
-    return json.dumps(said, indent=2, ensure_ascii=False)
 
 
 def _subject(glob: str) -> SafeString:

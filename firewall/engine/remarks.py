@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from firewall.engine.compile import Line
 from firewall.engine.glob import Form, Glob, hints
-from firewall.engine.types import Policy, Surface, Verdict
+from firewall.engine.types import Policy, Rule, Surface, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,45 +25,66 @@ def warnings(policy: Policy) -> list[Warning]:
     for line in policy.lines:
         if not line.rule.enabled:
             continue
-        found += [Warning(line.rule.id, hint.code, hint.text) for hint in hints(line.rule.tool_name_glob, line.rule.verdict) if hint.level == "warning"]
         found += _own(line)
         found += _behind(line, earlier)
-        if line.is_last:
+        if line.rule.verdict is not Verdict.CAP_COST and not _is_afterwards(line.rule):
             earlier.append(line)
     return found
 
 
 def _own(line: Line) -> list[Warning]:
+    """What the rule's own words make of it."""
     rule = line.rule
+    found = [Warning(rule.id, hint.code, hint.text) for hint in hints(rule.tool_name_glob, rule.verdict) if hint.level == "warning"]
+    others = [("skill", rule.skill_name_glob), *(("step", step.match) for step in (rule.sequence.steps if rule.sequence else ()))]
+    for what, glob in others:
+        found += [Warning(rule.id, hint.code, f"Its {what}: {hint.text}") for hint in hints(glob, Verdict.DENY) if hint.code == "literal_looks_like_glob"]
     if rule.stage is Surface.INBOUND and rule.args_match:
-        return [Warning(rule.id, "never_matches", "An offered tool has no arguments yet: on inbound this rule matches nothing.")]
+        found.append(Warning(rule.id, "never_matches", "An offered tool has no arguments yet: on inbound this rule matches nothing."))
     if rule.verdict is Verdict.CAP_COST and rule.stage in (Surface.RESPONSE, Surface.EGRESS):
-        return [Warning(rule.id, "cap_inert", f"A cap does nothing on {rule.stage}: the call is paid for already.")]
-    return []
+        found.append(Warning(rule.id, "cap_inert", f"A cap does nothing on {rule.stage}: the call is paid for already."))
+    return found
 
 
 def _behind(line: Line, earlier: list[Line]) -> list[Warning]:
     """What the rules before this one leave of it."""
     rule = line.rule
-    if rule.sequence and not rule.sequence.is_inline:
+    if _is_afterwards(rule):
         return []
     for before in earlier:
-        if before.rule.stage in (None, rule.stage) and covers(before.glob, line.glob):
-            return [Warning(rule.id, "never_reached", f"Never reached: {_told(before)} decides before it for every tool that it names.")]
+        if before.rule.stage in (None, rule.stage) and covers(before.glob, line.glob) and _holds_whenever(before.rule, rule):
+            return [Warning(rule.id, "never_reached", f"Never reached: {_told(before)} decides before it for every call that it matches.")]
     if rule.verdict is not Verdict.CAP_COST:
         return []
     for before in earlier:
         where = before.rule.stage
         meets = where in (None, rule.stage) or (rule.stage is None and where in (Surface.INBOUND, Surface.MCP))
-        if meets and before.rule.verdict.permits and overlap(before.glob, line.glob):
+        if before.is_last and meets and before.rule.verdict.permits and overlap(before.glob, line.glob):
             text = f"Calls that {_told(before)} lets through never meet this cap. A cap comes first: under it the walk goes on."
             return [Warning(rule.id, "cap_shadowed", text)]
     return []
 
 
+def _holds_whenever(before: Rule, rule: Rule) -> bool:
+    """Whether the conditions of ``before``, beside its name and surface, hold for every call for which those of ``rule`` do."""
+    if before.args_match and before.verdict.permits and not rule.verdict.permits:
+        # Arguments that cannot be read are met by the rule that stops alone.
+        return False
+    same_lists = before.egress is None or (before.egress == rule.egress and before.verdict.permits is rule.verdict.permits)
+    same_rest = before.skill_name_glob in ("", "*", rule.skill_name_glob) and before.sequence in (None, rule.sequence)
+    # By what they say: as values of Python, true and 1 are the same.
+    return same_lists and same_rest and set(map(repr, before.args_match)) <= set(map(repr, rule.args_match))
+
+
+def _is_afterwards(rule: Rule) -> bool:
+    """A sequence that is matched afterwards takes no part in the walk."""
+    return rule.sequence is not None and not rule.sequence.is_inline
+
+
 def _told(line: Line) -> str:
     rule = line.rule
-    return f"rule {rule.id} ({f'“{rule.label}”' if rule.label else rule.tool_name_glob or 'every tool'}, priority {rule.priority})"
+    name = f"“{rule.label}”" if rule.label else f"the rule for {rule.tool_name_glob or 'every tool'}"
+    return f"{name} (priority {rule.priority})"
 
 
 def covers(wide: Glob, narrow: Glob) -> bool:

@@ -93,6 +93,7 @@ TOOLS_FROM = 2_000
 #: Newest events whose arguments are looked into, and paths that are suggested.
 CALLS_FROM = 500
 PATHS_SHOWN = 30
+EXAMPLE_CHARS = 60
 
 
 def denied_per_day(workspace: Workspace, *, at: datetime) -> dict[int, list[int]]:
@@ -119,12 +120,15 @@ def tools_seen(workspace: Workspace) -> list[str]:
     return sorted({name for tool, group in newest for name in ([tool] if tool else group)})
 
 
-def paths_seen(workspace: Workspace, names: Callable[[str], bool]) -> list[str]:
-    """Paths of arguments in the newest calls of the tools that ``names`` holds for, the most frequent first."""
+def paths_seen(workspace: Workspace, names: Callable[[str], bool]) -> list[tuple[str, str]]:
+    """Paths of arguments in the newest calls of the tools that ``names`` holds for, the most frequent first; each with its newest value, cut short."""
     newest = workspace.events.order_by("-pk").values_list("tool_name", "args_summary")[:CALLS_FROM]
-    found: Counter[str] = Counter()
+    counted: Counter[str] = Counter()
+    example: dict[str, str] = {}
     for tool, summary in newest:
         if tool and summary and names(tool):
             # A summary that was cut is no JSON any more.
-            found.update(set(paths_in(decoded(summary))))
-    return sorted(found, key=lambda path: (-found[path], path))[:PATHS_SHOWN]
+            found = dict(paths_in(decoded(summary)))
+            counted.update(found.keys())
+            example = {path: str(value)[:EXAMPLE_CHARS] for path, value in found.items()} | example
+    return [(path, example[path]) for path in sorted(counted, key=lambda path: (-counted[path], path))[:PATHS_SHOWN]]

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from firewall.console import edits, events, history, live, policies, posture, shadow, tools, trying
+from firewall.console import edits, events, history, live, policies, posture, shadow, tools, trying, typed
 
 urlpatterns = [
     path("test/", trying.firewall_test, name="firewall_test"),
@@ -16,9 +16,10 @@ urlpatterns = [
     path("events/<uuid:pk>/<int:place>/", events.event, name="event_tool"),
     path("policies/", policies.policies, name="policies"),
     path("policies/new/", policies.policy_new, name="policy_new"),
-    path("policies/rule-words/", edits.rule_words, name="rule_words"),
     path("policies/import/", history.policy_import, name="policy_import"),
     path("policies/<str:pk>/", policies.policy, name="policy"),
+    path("policies/<str:pk>/rule-words/", typed.rule_words, name="rule_words"),
+    path("policies/<str:pk>/rule-json/", typed.rule_json_typed, name="rule_json"),
     path("policies/<str:pk>/set/", policies.policy_set, name="policy_set"),
     path("policies/<str:pk>/shadow/", shadow.shadow_report, name="shadow_report"),
     path("policies/<str:pk>/delete/", policies.policy_delete, name="policy_delete"),

@@ -6,7 +6,9 @@ from hypothesis import given
 from firewall.engine.compile import Seen
 from firewall.engine.conditions import Clause, Operator
 from firewall.engine.decide import walk
+from firewall.engine.egress import EgressLists
 from firewall.engine.remarks import warnings
+from firewall.engine.sequence import Chain, Step
 from firewall.engine.types import Policy, Rule, RunState, Surface, Verdict
 from tests.firewall.engine.strategies import policies_and_calls
 
@@ -45,6 +47,19 @@ def test_a_rule_behind_a_wider_one_is_never_reached(first, second, is_told):
     assert told(rule(1, first, enabled=False), rule(2, second)) == []
 
 
+def test_a_rule_with_conditions_is_behind_one_that_asks_for_less():
+    both = (*MATCHER, Clause("$.b", Operator.EQ, 2))
+    lists = EgressLists(deny=("10.0.0.0/8",))
+    assert told(rule(1, "kb.*", args_match=MATCHER), rule(2, "kb.read", args_match=both)) == [(2, "never_reached")]
+    assert told(rule(1, "kb.*", args_match=both), rule(2, "kb.read", args_match=MATCHER)) == []
+    assert told(rule(1, "kb.*", args_match=MATCHER), rule(2, "kb.read", args_match=(Clause("$.a", Operator.EQ, True),))) == []
+    assert told(rule(1, "kb.*", Verdict.ALLOW, args_match=MATCHER), rule(2, "kb.*", args_match=MATCHER)) == [], "bad arguments are left to the second"
+    assert told(rule(1, "*", egress=lists), rule(2, "kb.*", egress=lists)) == [(2, "never_reached")]
+    assert told(rule(1, "*", egress=lists), rule(2, "kb.*", egress=EgressLists(deny=("10.1.0.0/16",)))) == []
+    assert told(rule(1, "*", skill_name_glob="mail"), rule(2, "kb.*")) == []
+    assert told(rule(1, "*", sequence=Chain(0, (Step("kb.*"),))), rule(2, "kb.*")) == [], "matched afterwards it decides nothing"
+
+
 def test_a_cap_behind_an_allow_is_not_met():
     cap = rule(2, "*", Verdict.CAP_COST, cap_micro_usd=1)
     assert told(rule(1, "kb.*", Verdict.ALLOW), cap) == [(2, "cap_shadowed")]
@@ -55,6 +70,8 @@ def test_a_cap_behind_an_allow_is_not_met():
 
 def test_globs_that_are_not_what_they_look_like():
     assert told(rule(1, "foo*")) == [(1, "literal_looks_like_glob")]
+    assert told(rule(1, "kb.*", skill_name_glob="mail*")) == [(1, "literal_looks_like_glob")]
+    assert told(rule(1, "", sequence=Chain(0, (Step("db*"), Step("*"))))) == [(1, "literal_looks_like_glob")]
     assert told(rule(1, "*.exec", Verdict.ALLOW)) == [(1, "loose_suffix")]
     assert told(rule(1, "kb.*", args_match=MATCHER, stage=Surface.INBOUND)) == [(1, "never_matches")]
 
