@@ -63,7 +63,9 @@ def rule_json_typed(request: ConsoleRequest, pk: str) -> HttpResponse:
     raw = request.POST.get("raw", "")
     fields, wrong = read_json(raw)
     if fields is None:
-        return TemplateResponse(request, "firewall/_rule_json_error.html", {"wrong": wrong}, headers={"HX-Retarget": "#rule-raw-error", "HX-Reswap": "outerHTML"})
+        return TemplateResponse(
+            request, "firewall/_rule_json_error.html", {"wrong": wrong}, headers={"HX-Retarget": "#rule-raw-error", "HX-Reswap": "outerHTML"}
+        )
     version = request.POST.get("version", "")
     form = RuleForm.of(fields, version=int(version) if version.isascii() and version.isdigit() and len(version) < 10 else policy.version)
     form.fields["label"].widget.attrs.pop("autofocus")

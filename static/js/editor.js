@@ -98,6 +98,7 @@ document.addEventListener("htmx:after:swap", () => guarded().forEach(show));
 // page's own: else saving it would write over somebody else's change unseen.
 let typed = [];
 const mine = (field) => field.name && field.type !== "hidden" && field.type !== "submit";
+const fieldsOf = (form) => [...form.elements].filter(mine).length;
 const sentBy = (ctx) => ctx.sourceElement?.closest?.("form");
 // The words beside a rule and the test box are renewed meanwhile, by requests of their own that save nothing.
 const renewsEditor = (ctx) => ctx.target?.id === "editor" || ctx.target === "#editor";
@@ -127,6 +128,10 @@ document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
       if (field.type === "checkbox") field.checked = checked;
       else field.value = value;
     }
+    // Rows that were added have no place in a form that is new: they come out of its JSON.
+    const raw = same.elements.raw;
+    if (raw && values.length > fieldsOf(same)) raw.dispatchEvent(new Event("refill"));
+    else same.dispatchEvent(new Event("change"));
     if (same.elements.version && now > version + saved) same.elements.version.value = version;
     show(same);
   }

@@ -7,15 +7,9 @@ from html import unescape
 import pytest
 from django.utils.html import escape
 
-<<<<<<< HEAD
 from firewall.console.edits import typed_rule
 from firewall.engine.validate import problems
 from firewall.models import RuleVerdict, Stage
-=======
-from firewall.console.typed import typed_rule
-from firewall.engine.validate import NOT_YET, problems
-from firewall.models import RuleVerdict
->>>>>>> 86a5b18 (Write every part of a rule in its form, and the same rule as JSON beside it)
 from tests.factories.firewall import EventFactory, make_policy
 from workspaces import tenancy
 from workspaces.permissions import Role

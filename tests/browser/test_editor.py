@@ -1,0 +1,154 @@
+"""Writing a policy: its rules in all their parts, its JSON, its versions, and what somebody else does meanwhile."""
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import ask
+from tests.browser.pages import grave_findings, sideways
+from tests.browser.steps import add_rule, menu, rules
+from workspaces import tenancy
+from workspaces.permissions import Role
+
+pytestmark = [pytest.mark.browser, pytest.mark.stack]
+
+CLAUSES = {"clauses": [{"path": "$.query", "op": "regex", "value": "(?i)drop"}, {"path": "$.database", "op": "in", "value": ["ledger", "invoices"]}]}
+
+
+@pytest.mark.parametrize("width", [1440, 380])
+def test_clauses_come_and_go_while_a_rule_is_written(desk, agent, width):
+    policy = agent.policy("clauses", rules=[{"verdict": "deny", "tool_name_glob": "db.*", "args_match": CLAUSES}])
+    page = desk.open(agent.tenant, width=width)
+    with tenancy.scope(policy.workspace_id):
+        rule = policy.rules.get().pk
+    page.goto(f"/policies/{policy.pk}/?edit={rule}")
+    expect(page.locator("#rule-words")).to_contain_text("if $.query matches the pattern (?i)drop and $.database is one of ledger or invoices.")
+
+    page.get_by_text("As JSON").click()
+    expect(page.locator("#rule-raw")).to_have_value(re.compile('"op": "regex"'))
+    page.get_by_role("button", name="Clause", exact=True).click()
+    expect(page.get_by_label("Path of clause 3")).to_be_focused()
+    page.keyboard.type("$.rows")
+    page.get_by_label("Operator of clause 3").select_option("gt")
+    page.get_by_label("Value of clause 3").fill("many")
+    page.get_by_label("Then").select_option("cap_cost")
+    page.get_by_label("The most a run may cost").fill("2.5")
+    expect(page.locator("#rule-words")).to_contain_text("more than $2.50")
+    expect(page.locator("#rule-raw")).to_have_value(re.compile('"cap_cost_cents": 250'))
+    page.get_by_label("Then").select_option("sanitize")
+    expect(page.get_by_label("The most a run may cost")).to_be_hidden()
+    page.get_by_label("E-mail addresses").check()
+    page.get_by_label("Path of clause 3").press("Enter")
+    expect(page.locator("#clause-3-error")).to_have_text("gt takes a number.")
+    assert grave_findings(page) + sideways(page) == []
+    page.emulate_media(color_scheme="dark")
+    assert grave_findings(page, "color-contrast") == []
+
+    page.get_by_role("button", name="Remove clause 3").click()
+    expect(page.get_by_label("Path of clause 3")).to_have_count(0)
+    expect(page.get_by_label("E-mail addresses")).to_be_checked()
+    page.get_by_role("button", name="Save the rule").click()
+    page.get_by_role("button", name="Loosen the policy").click()
+    expect(page.locator("tbody [data-row]")).to_contain_text("redact email")
+    assert [trouble for trouble in desk.watch.troubles if "422" not in trouble] == []
+
+
+def test_the_fields_and_the_json_follow_one_another(desk, agent):
+    ask(agent, 'call db.query {"sql": "select 1", "database": "ledger"}', "db.query")
+    policy = agent.policy("both", bind=False, default_verdict="deny")
+    page = desk.open(agent.tenant, Role.DEVELOPER)
+    page.goto(f"/policies/{policy.pk}/?edit=0")
+    page.locator("#rule-form").get_by_label(re.compile("^Tool")).fill("db.query")
+    page.get_by_role("button", name="Clause on $.sql, lately select 1").click()
+    expect(page.get_by_label("Path of clause 1")).to_have_value("$.sql")
+    page.get_by_label("Value of clause 1").fill("drop table x")
+    raw = page.locator("#rule-raw")
+    page.get_by_text("As JSON").click()
+    expect(raw).to_have_value(re.compile('"value": "drop table x"'))
+
+    page.locator("#try-tool").fill("db.query")
+    raw.fill('{"verdict": "deny", "tool_name_glob": "db.*", "args_match": {"clauses": [')
+    expect(page.locator("#rule-raw-error")).to_contain_text("Not JSON yet")
+    clauses = [{"path": "$.sql", "op": "regex", "value": "drop"}, {"path": "$.rows", "op": "gt", "value": 5}]
+    raw.fill(json.dumps({"verdict": "deny", "tool_name_glob": "db.*", "label": "No drops", "args_match": {"clauses": clauses}}))
+    expect(page.get_by_label("Path of clause 2")).to_have_value("$.rows")
+    expect(page.locator("#rule-raw-error")).to_have_text("")
+    expect(page.locator("#rule-words")).to_contain_text("begins with db. is stopped")
+    expect(page.locator("#trial")).to_contain_text("with the unsaved rule")
+    expect(raw).to_be_focused()
+    assert grave_findings(page) + sideways(page) == []
+
+    # What was typed outlives a change of the page, rows of clauses too.
+    page.get_by_role("button", name="Save the policy").click()
+    expect(page.get_by_text("version 2", exact=True)).to_be_visible()
+    expect(page.get_by_label("Path of clause 2")).to_have_value("$.rows")
+    page.get_by_role("button", name="Add the rule").click()
+    expect(page.locator("tbody [data-row]")).to_contain_text("No drops")
+    assert desk.watch.troubles == []
+
+
+# --- Versions -----------------------------------------------------------------------------------------------------------
+def test_what_is_typed_in_one_form_of_a_policy_outlives_a_save_in_another(desk, agent):
+    policy = agent.policy("agents", bind=False, default_verdict="deny")
+    page = desk.open(agent.tenant, Role.DEVELOPER)
+    page.goto(f"/policies/{policy.pk}/")
+    page.locator("#policy").get_by_label("Name").fill("typed-name")
+    add_rule(page, "kb.*", "allow")
+    expect(page.get_by_text("version 2", exact=True)).to_be_visible()
+    expect(page.locator("#policy").get_by_label("Name")).to_have_value("typed-name")
+
+    page.get_by_role("link", name="Add rule").click()
+    page.locator("#rule-form").get_by_label(re.compile("^Tool")).fill("web.search")
+    page.get_by_role("button", name="Save the policy").click()
+    expect(page.get_by_role("heading", name="typed-name", level=1)).to_be_visible()
+    expect(page.locator("#rule-form").get_by_label(re.compile("^Tool"))).to_have_value("web.search")
+    expect(page.locator("#rule-words")).to_contain_text("In words")
+    # A menu closes when its row scrolls away, so all of the page is in view.
+    page.set_viewport_size({"width": 1440, "height": 2400})
+    menu(page, "kb.*", "Disable")
+    expect(page.locator("tbody [data-row]").get_by_text("Disabled")).to_be_visible()
+    expect(page.locator("#rule-form").get_by_label(re.compile("^Tool"))).to_have_value("web.search")
+    page.get_by_role("button", name="Add the rule").click()
+    expect(page.get_by_text("version 5", exact=True)).to_be_visible()
+    assert rules(page) == ["kb.*", "web.search"]
+    assert desk.watch.troubles == []
+
+
+def test_somebody_elses_save_is_not_written_over_unseen(desk, agent):
+    policy = agent.policy("agents", bind=False, default_verdict="deny")
+    mine, theirs = desk.open(agent.tenant, Role.DEVELOPER), desk.open(agent.tenant, Role.ADMIN)
+    mine.goto(f"/policies/{policy.pk}/")
+    mine.locator("#policy").get_by_label("Name").fill("mine")
+    theirs.goto(f"/policies/{policy.pk}/")
+    theirs.locator("#policy").get_by_label("Name").fill("theirs")
+    theirs.get_by_role("button", name="Save the policy").click()
+    expect(theirs.get_by_text("version 2", exact=True)).to_be_visible()
+
+    add_rule(mine, "kb.*", "allow")
+    expect(mine.get_by_text("version 3", exact=True)).to_be_visible()
+    expect(mine.locator("#policy").get_by_label("Name")).to_have_value("mine")
+    mine.get_by_role("button", name="Save the policy").click()
+    expect(mine.get_by_text("version 3, and yours began at 1")).to_be_visible()
+    with mine.expect_popup() as opened:
+        mine.get_by_role("link", name="See what they changed").click()
+    expect(opened.value.get_by_text("Name: agents, now theirs.").first).to_be_visible()
+    mine.get_by_role("button", name="Save the policy").click()
+    expect(mine.get_by_role("heading", name="mine", level=1)).to_be_visible()
+    assert {trouble[:3] for trouble in desk.watch.troubles} <= {"422", "con"}
+
+
+def test_a_policy_is_undone_from_its_history(desk, agent):
+    policy = agent.policy("agents", default_verdict="deny", rules=[{"priority": 10, "tool_name_glob": "kb.*", "verdict": "allow"}])
+    page = desk.open(agent.tenant, Role.DEVELOPER)
+    page.goto(f"/policies/{policy.pk}/")
+    menu(page, "kb.*", "Delete")
+    expect(page.get_by_text("version 2", exact=True)).to_be_visible()
+    page.get_by_role("link", name="History").first.click()
+    expect(page.get_by_text("Removed the rule for kb.*: allow kb.*, priority 10.").first).to_be_visible()
+    menu(page, "version 1", "Restore")
+    page.get_by_role("button", name="Restore it").click()
+    expect(page.get_by_text("version 3", exact=True)).to_be_visible()
+    assert rules(page) == ["kb.*"]
+    assert desk.watch.troubles == []
