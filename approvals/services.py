@@ -14,9 +14,10 @@ from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from approvals import selectors
+from approvals import outbox, selectors
 from approvals.engine.binding import Bound, Refused, State, refusal_of_state
 from approvals.models import Approval, new_id
+from approvals.outbox import HoldEvent
 from firewall.engine.types import ReasonCode, Verdict
 from workspaces import audit, errors, vault
 from workspaces.ids import uuid7
@@ -42,6 +43,8 @@ _SHOWN_AS = {
     State.EXPIRED: (Verdict.DENY, ReasonCode.APPROVAL_EXPIRED, "expire"),
     State.CONSUMED: (Verdict.ALLOW, ReasonCode.APPROVAL_CONSUMED, "consume"),
 }
+#: What the workspace's webhook is told of.
+_TOLD_AS = {State.APPROVED: HoldEvent.APPROVED, State.REJECTED: HoldEvent.REJECTED, State.EXPIRED: HoldEvent.EXPIRED}
 
 
 # --- Hold -----------------------------------------------------------------------------------------------------------
@@ -108,6 +111,7 @@ def _hold(workspace: Workspace, call: HeldCall, digest: str) -> Approval:
     approval.refresh_from_db()
     _record([{**call.event, "approval_id": approval.pk}])
     _audit(approval, "create", None)
+    outbox.enqueue(approval, event=HoldEvent.PENDING, at=approval.created_at)
     return approval
 
 
@@ -257,6 +261,8 @@ def _changed(approvals: Sequence[Approval], reason: str, actor: User | None, *, 
     _record([_event(approval, reason or _expired_because(approval), request_id) for approval in approvals])
     for approval in approvals:
         _audit(approval, _SHOWN_AS[State(approval.state)][2], actor, reason=approval.reason)
+        if event := _TOLD_AS.get(State(approval.state)):
+            outbox.enqueue(approval, event=event, at=selectors.database_now())
     _forget_answers(approvals)
 
 

@@ -21,6 +21,8 @@ except ValueError:
 _REACHABLE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(HOST, f"[{HOST}]" if ":" in HOST else HOST)  # noqa: S104 - compared, not listened on
 #: Where a person on this machine finds it.
 BASE_URL = f"http://{_REACHABLE}:{PORT}"
+#: Where people elsewhere find it: what links in mail and chat begin with.
+PUBLIC_URL = env.str("PUBLIC_URL", default=BASE_URL).rstrip("/")
 #: The databases that come along are used where no address names others.
 EMBEDDED_DATABASE = not env.str("DATABASE_URL", default="")
 EMBEDDED_VALKEY = not env.str("REDIS_URL", default="")
@@ -199,6 +201,7 @@ CSRF_FAILURE_VIEW = "workspaces.errors_views.csrf_failure"
 #: Without a mail server nothing is sent, and what needs mail (a forgotten password) is not offered.
 SENDS_MAIL = bool(env.str("EMAIL_URL", default=""))
 vars().update(env.email_url("EMAIL_URL", default="dummymail://"))
+EMAIL_TIMEOUT = 8  # seconds
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="orcarouter@localhost")
 
 # --- API ----------------------------------------------------------------------------------------------------------
@@ -244,6 +247,8 @@ CELERY_BEAT_SCHEDULE = {
     "tools": {"task": "firewall.tasks.sum_tools", "schedule": 60.0},
     "tools-again": {"task": "firewall.tasks.sum_tools_again", "schedule": 6 * 3600.0},
     "expired-approvals": {"task": "approvals.tasks.expire", "schedule": 5.0},
+    "deliveries": {"task": "approvals.tasks.send_due", "schedule": 10.0, "options": {"expires": 10}},
+    "old-deliveries": {"task": "approvals.tasks.forget_deliveries", "schedule": 6 * 3600.0},
     "idempotency": {"task": "orcarouter.tasks.forget_idempotency_records", "schedule": 3600.0},
 }
 

@@ -1,0 +1,298 @@
+"""The outbox: what is written with a hold is sent at least once, by one worker at a time, until it has arrived or is no longer needed."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+from standardwebhooks import Webhook
+
+from approvals import addressees, dispatch, outbox, sender, tasks
+from approvals.models import Delivery
+from approvals.outbox import HoldEvent
+from tests.approvals.conftest import SECRET, Hold
+from tests.factories.workspaces import make_tenant
+from workspaces import errors, tenancy, vault
+from workspaces.permissions import Role
+
+CANARY = "whsec_Q0FOQVJZLWNhbmFyeS1DQU5BUlktY2FuYXJ5"
+
+
+def point(workspace, url, *, secret=SECRET, former="", until=None):
+    """Give a workspace this webhook."""
+
+    def sealed(text):
+        return vault.seal(text, workspace_id=workspace.pk, purpose=addressees.SECRET_SEAL) if text else None
+
+    fields = {"url": url, "secret_sealed": sealed(secret), "former_secret_sealed": sealed(former), "former_secret_until": until}
+    with tenancy.scope(workspace.pk):
+        addressees.endpoints(workspace).delete()
+        type(addressees.endpoint_of(workspace))(workspace=workspace, **fields).save(force_insert=True)
+
+
+@pytest.fixture
+def site(committed, loopback, receiver):
+    """A workspace whose webhook is the receiver."""
+    tenant = make_tenant()
+    point(tenant.workspace, receiver.url)
+    return tenant
+
+
+def tell(tenant, event=HoldEvent.PENDING, at=None, **fields):
+    with tenancy.scope(tenant.workspace.pk):
+        outbox.enqueue(Hold(tenant.workspace, **fields), event=event, at=at or timezone.now())
+
+
+def work(at=None):
+    """What the task does, at a moment of the test's choice; how many parcels that were."""
+    at = at or timezone.now()
+    parcels = dispatch.claim(at)
+    for parcel, outcome in zip(parcels, sender.send_all(parcels), strict=True):
+        dispatch.finish(parcel, outcome, at=at)
+    return len(parcels)
+
+
+def deliveries(tenant, **filters):
+    with tenancy.scope(tenant.workspace.pk):
+        return list(tenant.workspace.deliveries.filter(**filters).order_by("id"))
+
+
+def attempts(tenant):
+    with tenancy.scope(tenant.workspace.pk):
+        return list(tenant.workspace.delivery_attempts.order_by("id"))
+
+
+def endpoint(tenant):
+    with tenancy.scope(tenant.workspace.pk):
+        return addressees.endpoint_of(tenant.workspace)
+
+
+def test_a_pending_hold_is_told_as_documented_and_the_library_reads_it(site, receiver):
+    at = timezone.now().replace(microsecond=123456)
+    tell(site, at=at)
+    tasks.send_due(later_argument=1)
+    (got,) = receiver.received
+    assert Webhook(SECRET).verify(got.body, got.headers) == got.json
+    assert got.json == {
+        "event": "firewall.approval.pending",
+        "workspace_id": site.workspace.pk,
+        "occurred_at": f"{at:%Y-%m-%dT%H:%M:%S}.123456000Z",
+        "data": {
+            "approval_id": "0123456789abcdef01234567",
+            "tool_name": "payments.transfer",
+            "request_id": "req_1",
+            "conversation_id": "conv-1",
+            "policy_id": 7,
+            "rule_id": 9,
+        },
+    }
+    assert (got.headers["x-orca-event"], got.headers["content-type"]) == ("firewall.approval.pending", "application/json")
+    assert got.headers["x-orca-signature"].startswith("sha256=")
+    (sent,), (attempt,) = deliveries(site), attempts(site)
+    assert (sent.state, sent.message_id) == ("delivered", got.headers["webhook-id"])
+    assert (attempt.number, attempt.status, attempt.error) == (1, 200, "")
+    assert attempt.latency_ms is not None
+
+
+def test_nothing_is_written_without_an_address_nor_when_the_change_is_rolled_back(site, receiver):
+    with transaction.atomic():
+        tell(site)
+        transaction.set_rollback(True)
+    point(site.workspace, "")
+    tell(site)
+    assert deliveries(site) == []
+
+
+def test_a_receiver_that_is_down_is_tried_again_later_under_the_same_id(site, receiver):
+    receiver.answers, receiver.said = [500, 503], b"busy: key sk-orca-" + b"x" * 48
+    start = timezone.now()
+    tell(site, at=start)
+    assert work(start) == 1
+    assert work(start + timedelta(seconds=3)) == 0
+    assert work(start + timedelta(seconds=7)) == 1
+    assert work(start + timedelta(seconds=60)) == 1
+    ids = {got.headers["webhook-id"] for got in receiver.received}
+    assert (len(receiver.received), len(ids), len({got.body for got in receiver.received})) == (3, 1, 1)
+    assert [(each.number, each.status) for each in attempts(site)] == [(1, 500), (2, 503), (3, 200)]
+    assert attempts(site)[0].excerpt.startswith("busy: key")
+    assert "x" * 48 not in attempts(site)[0].excerpt
+    assert deliveries(site)[0].state == "delivered"
+    assert endpoint(site).failing_since is None
+
+
+def test_after_eight_attempts_it_is_given_up_and_the_endpoint_pauses_with_a_notice(site, receiver, mailoutbox, settings):
+    receiver.answers = [500] * 8
+    at = start = timezone.now()
+    tell(site, event=HoldEvent.REJECTED, at=at)
+    for _ in range(40):
+        work(at)
+        at += timedelta(minutes=15)
+    assert (len(receiver.received), deliveries(site)[0].state) == (8, "failed")
+    assert endpoint(site).paused_at is not None
+    with tenancy.scope(site.workspace.pk):
+        noted = site.workspace.audit_entries.get(action="approval_webhook_pause")
+    assert noted.actor_label == "system"
+    assert {mail.to[0] for mail in mailoutbox} == {site.person(Role.OWNER).email, site.person(Role.ADMIN).email}
+    tell(site, at=at, id="1" * 24)
+    assert work(at) == 0
+    assert deliveries(site)[1].state == "pending"
+    assert (deliveries(site)[0].finished_at - start) > timedelta(hours=4)
+
+
+def test_a_receiver_that_is_gone_for_good_is_paused_at_once(site, receiver):
+    receiver.answers = [410]
+    tell(site)
+    work()
+    assert endpoint(site).paused_at is not None
+
+
+def test_what_asks_for_a_decision_stops_when_there_is_one_or_the_hold_is_over(site, receiver):
+    receiver.answers = [500, 500]
+    at = timezone.now()
+    tell(site, at=at)
+    tell(site, at=at, id="1" * 24, expires_at=at + timedelta(seconds=30))
+    work(at)
+    tell(site, event=HoldEvent.APPROVED, at=at, resolved_by_label="ann@acme.example", reason="known payee")
+    work(at + timedelta(minutes=5))
+    assert [each.state for each in deliveries(site)] == ["stopped", "stopped", "delivered"]
+    assert len(receiver.received) == 3
+    assert receiver.received[-1].json["data"] | {"resolved_by": "ann@acme.example", "reason": "known payee"} == receiver.received[-1].json["data"]
+
+
+def test_what_a_killed_worker_had_in_hand_is_sent_by_another_and_does_not_count(site, receiver):
+    at = timezone.now()
+    tell(site, at=at)
+    assert len(dispatch.claim(at)) == 1
+    assert dispatch.claim(at + timedelta(seconds=20)) == []
+    assert work(at + timedelta(seconds=50)) == 1
+    (sent,) = deliveries(site)
+    assert (sent.state, sent.attempts_made, sent.attempts_left) == ("delivered", 2, 7)
+    assert attempts(site)[0].finished_at is None
+
+
+def test_a_worker_that_comes_too_late_undoes_nothing(site, receiver):
+    at = timezone.now()
+    tell(site, at=at)
+    (late,) = dispatch.claim(at)
+    work(at + timedelta(seconds=50))
+    dispatch.finish(late, dispatch.Outcome(500, 1, "The receiver answered 500."), at=at + timedelta(seconds=60))
+    assert deliveries(site)[0].state == "delivered"
+    assert [each.status for each in attempts(site)] == [500, 200]
+
+
+def test_workers_at_once_never_have_the_same_message_in_hand(site, receiver):
+    for number in range(30):
+        tell(site, id=f"{number:024x}")
+
+    def run(_):
+        try:
+            sent = 0
+            while found := work():
+                sent += found
+            return sent
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(run, range(4))) == 30
+    assert len({got.headers["webhook-id"] for got in receiver.received}) == len(receiver.received) == 30
+
+
+def test_a_slow_workspace_does_not_keep_the_others_waiting(site, receiver):
+    other = make_tenant()
+    point(other.workspace, receiver.url)
+    for number in range(60):
+        tell(site, id=f"{number:024x}")
+    tell(other)
+    parcels = dispatch.claim(timezone.now())
+    assert {parcel.workspace_id for parcel in parcels} == {site.workspace.pk, other.workspace.pk}
+    assert len(parcels) == 11
+
+
+def test_during_a_rotation_both_secrets_open_the_message(site, receiver):
+    point(site.workspace, receiver.url, former=CANARY, until=timezone.now() + timedelta(hours=1))
+    tell(site)
+    work()
+    for secret in (SECRET, CANARY):
+        Webhook(secret).verify(receiver.received[0].body, receiver.received[0].headers)
+    point(site.workspace, receiver.url, former=CANARY, until=timezone.now() - timedelta(seconds=1))
+    tell(site)
+    work()
+    assert len(receiver.received[1].headers["webhook-signature"].split()) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "headers", "told"),
+    [(302, {"Location": "http://169.254.169.254/"}, "redirects"), (404, {}, "answered 404")],
+)
+def test_a_redirect_is_not_followed_and_an_error_is_kept_in_words(site, receiver, answer, headers, told):
+    receiver.answers, receiver.headers = [answer], headers
+    tell(site)
+    work()
+    assert told in attempts(site)[0].error
+    assert (len(receiver.received), attempts(site)[0].status) == (1, answer)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:{port}/hook", "https://localhost:{port}/hook", "https://[::ffff:127.0.0.1]:{port}/", "https://169.254.169.254/"]
+)
+def test_an_address_is_judged_again_when_it_is_dialled(site, receiver, loopback, url):
+    loopback.ALLOWED_PRIVATE_HOSTS = []
+    point(site.workspace, url.format(port=receiver.server.server_address[1]))
+    tell(site)
+    work()
+    assert (receiver.received, attempts(site)[0].status) == ([], None)
+    assert attempts(site)[0].error
+    assert "127.0.0.1" not in attempts(site)[0].error
+
+
+def test_a_test_message_and_a_repetition_go_out_although_the_webhook_is_paused(site, receiver):
+    with tenancy.scope(site.workspace.pk):
+        addressees.endpoints(site.workspace).update(paused_at=timezone.now())
+        outbox.enqueue_test(site.workspace, actor=site.person(Role.ADMIN), at=timezone.now())
+    work()
+    assert (receiver.received[0].json["event"], endpoint(site).paused_at) == ("firewall.approval.test", None)
+    (sent,) = deliveries(site)
+    with tenancy.scope(site.workspace.pk):
+        outbox.resend(sent, actor=site.person(Role.ADMIN), at=timezone.now())
+    work()
+    assert receiver.received[0].headers["webhook-id"] == receiver.received[1].headers["webhook-id"]
+    assert [each.number for each in attempts(site)] == [1, 2]
+
+
+def test_people_send_so_many_messages_by_hand_and_no_more(site):
+    with tenancy.scope(site.workspace.pk):
+        for _ in range(outbox.ASKED_A_MINUTE):
+            outbox.enqueue_test(site.workspace, actor=site.person(Role.ADMIN), at=timezone.now())
+        with pytest.raises(errors.RateLimited):
+            outbox.enqueue_test(site.workspace, actor=site.person(Role.ADMIN), at=timezone.now())
+    point(site.workspace, "")
+    with tenancy.scope(site.workspace.pk), pytest.raises(errors.Conflict):
+        outbox.enqueue_test(site.workspace, actor=site.person(Role.ADMIN), at=timezone.now())
+
+
+def test_the_secret_is_nowhere_in_clear(site, receiver, caplog):
+    point(site.workspace, receiver.url, secret=CANARY)
+    receiver.answers, receiver.said = [500], CANARY.encode()
+    tell(site)
+    with caplog.at_level("DEBUG"):
+        work()
+    parcel = dispatch.claim(timezone.now() + timedelta(hours=1))[0]
+    assert CANARY not in caplog.text + repr(parcel) + json.dumps([each.body for each in deliveries(site)])
+    with connection.cursor() as cursor, tenancy.scope(site.workspace.pk):
+        cursor.execute(
+            "SELECT coalesce(string_agg(e::text, ''), '') || (SELECT string_agg(a::text, '') FROM approvals_attempt a) FROM approvals_webhookendpoint e"
+        )
+        assert CANARY not in cursor.fetchone()[0]
+
+
+def test_old_deliveries_are_forgotten_and_what_waits_is_not(site, settings):
+    long_ago = timezone.now() - timedelta(days=settings.EVENT_RETENTION_DAYS + 1)
+    tell(site, at=long_ago)
+    tell(site, at=long_ago, id="1" * 24)
+    with tenancy.scope(site.workspace.pk):
+        site.workspace.deliveries.filter(approval_id="1" * 24).update(state=Delivery.State.DELIVERED)
+    tasks.forget_deliveries()
+    assert [each.state for each in deliveries(site)] == ["pending"]
