@@ -8,11 +8,11 @@ from decimal import Decimal
 from functools import lru_cache
 
 from django.db import connection
-from django.db.models import Count, Max, Q, QuerySet, Sum
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, TruncHour
 
 from firewall.engine import types as firewall
-from firewall.models import Policy
+from firewall.models import Event, EventSource, Policy
 from firewall.selectors import compiled, settings_of
 from keys import money_selectors
 from keys.engine import token
@@ -81,10 +81,14 @@ class RunTrace:
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """A key's derived calls of late: each context digest and fingerprint with the run of its last call, and those runs."""
+    """A key's derived calls of late: each context digest and fingerprint with the run of its last call, and those runs.
+
+    ``conversations`` has the runs of calls that were asked about, without messages to go by; None is no conversation.
+    """
 
     contexts: dict[str, str]
     fingerprints: dict[str, str]
+    conversations: dict[str | None, str]
     runs: dict[str, RunTrace]
 
 
@@ -104,25 +108,65 @@ def named_run(workspace_id: int, key_id: int, run_id: str) -> RunTrace | None:
         return _run_traces(workspace_id, key_id, {run_id}).get(run_id)
 
 
-def trail(workspace_id: int, key_id: int, since: datetime, *, digests: Collection[str] | None = None, fingerprint: str | None = None) -> Trail:
-    """The derived calls since a moment; with ``digests`` and ``fingerprint`` only the calls that have one of them."""
+def trail(
+    workspace_id: int,
+    key_id: int,
+    since: datetime,
+    *,
+    digests: Collection[str] | None = None,
+    fingerprint: str | None = None,
+    conversation: tuple[str | None] | None = None,
+) -> Trail:
+    """The derived calls since a moment; with ``digests`` and ``fingerprint``, or with ``conversation``, only those that have one of them."""
     calls = Usage.objects.filter(workspace_id=workspace_id, key_id=key_id, id__gte=ids.lowest_at(since), run_source="derived")
+    asked = _asked(workspace_id, key_id).filter(id__gte=ids.lowest_at(since), run_source="derived")
     if digests is not None:
-        calls = calls.filter(Q(context_digest__in=digests) | Q(fingerprint=fingerprint))
+        calls, asked = calls.filter(Q(context_digest__in=digests) | Q(fingerprint=fingerprint)), asked.none()
+    if conversation is not None:
+        calls, asked = calls.none(), asked.filter(conversation_id=conversation[0]) if conversation[0] else asked.filter(conversation_id=None)
     contexts: dict[str, str] = {}
     fingerprints: dict[str, str] = {}
+    conversations: dict[str | None, str] = {}
     with tenancy.scope(workspace_id):
         for run_id, context, task in calls.order_by("-id").values_list("agent_run_id", "context_digest", "fingerprint")[:MAX_TRAIL]:
             if run_id:
                 contexts.setdefault(context or "", run_id)
                 fingerprints.setdefault(task or "", run_id)
-        return Trail(contexts, fingerprints, _run_traces(workspace_id, key_id, {*contexts.values(), *fingerprints.values()}))
+        for run_id, conversation_id in asked.order_by("-id").values_list("agent_run_id", "conversation_id")[:MAX_TRAIL]:
+            conversations.setdefault(conversation_id, run_id or "")
+        found = {*contexts.values(), *fingerprints.values(), *conversations.values()}
+        return Trail(contexts, fingerprints, conversations, _run_traces(workspace_id, key_id, found))
+
+
+def runs_begun(workspace_id: int, key_id: int, since: datetime, at_most: int) -> dict[str, datetime]:
+    """The runs whose first call came since a moment, with when that was; of more than ``at_most`` the latest."""
+    first: dict[str, datetime] = {}
+    calls = Usage.objects.filter(workspace_id=workspace_id, key_id=key_id, agent_run_id__isnull=False)
+    with tenancy.scope(workspace_id):
+        for rows in (calls, _asked(workspace_id, key_id)):
+            earlier = rows.filter(agent_run_id=OuterRef("agent_run_id"), id__lt=ids.lowest_at(since))
+            recent = rows.filter(id__gte=ids.lowest_at(since)).exclude(Exists(earlier)).values("agent_run_id").annotate(first_at=Min("occurred_at"))
+            for run_id, at in recent.order_by("-first_at").values_list("agent_run_id", "first_at")[:at_most]:
+                first[run_id or ""] = min(at, first.get(run_id or "", at))
+    return first
+
+
+def _asked(workspace_id: int, key_id: int) -> QuerySet[Event]:
+    """Events of calls that were asked about, of runs that began."""
+    asked = Event.objects.filter(workspace_id=workspace_id, key_id=key_id, source=EventSource.EVALUATE, agent_run_id__isnull=False)
+    return asked.exclude(verdict=firewall.Verdict.DENY, reason_code=firewall.ReasonCode.RUN_LIMIT)
 
 
 def _run_traces(workspace_id: int, key_id: int, run_ids: Collection[str]) -> dict[str, RunTrace]:
     calls = Usage.objects.filter(workspace_id=workspace_id, key_id=key_id, agent_run_id__in=run_ids)
     totals = calls.values("agent_run_id").annotate(calls=Count("id"), cost=Coalesce(Sum("cost_micro_usd"), 0), last_at=Max("occurred_at"))
-    return {run_id: RunTrace(run_id, *rest) for run_id, *rest in totals.values_list("agent_run_id", "calls", "cost", "last_at") if run_id}
+    found = {run_id: RunTrace(run_id, *rest) for run_id, *rest in totals.values_list("agent_run_id", "calls", "cost", "last_at") if run_id}
+    asked = _asked(workspace_id, key_id).filter(agent_run_id__in=run_ids).values("agent_run_id")
+    counts = asked.annotate(calls=Count("request_id", distinct=True), last=Max("occurred_at"))
+    for run_id, count, last_at in counts.values_list("agent_run_id", "calls", "last"):
+        known = found.get(run_id or "", RunTrace(run_id or "", 0, 0, last_at))
+        found[known.run_id] = replace(known, calls=known.calls + count, last_at=max(known.last_at, last_at))
+    return found
 
 
 def scope_of(key: ApiKey) -> Scope:

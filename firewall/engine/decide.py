@@ -108,7 +108,7 @@ def walk(policy: Policy, seen: Seen) -> Ruling:
     if call.surface is Surface.EGRESS and not any(to.is_usable for to in seen.destinations):
         return Ruling(ReasonCode.EGRESS_NO_DESTINATION)
     # On the relay a run begins with a request, see ``decide_request``; elsewhere with a call.
-    if call.surface in (Surface.MCP, Surface.EGRESS) and _is_over_limit(policy, seen.run):
+    if call.surface is not Surface.INBOUND and _is_over_limit(policy, seen.run):
         return Ruling(ReasonCode.RUN_LIMIT)
     caps: tuple[Line, ...] = ()
     for line in policy.rules_for(call.name, call.surface):

@@ -5,7 +5,6 @@ a question: nothing is recorded, counted, held or spent by it.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ from orcarouter.gateway import correlate, record, runs
 from orcarouter.gateway.engine import evaluation
 from orcarouter.gateway.engine.evaluation import Asked, Evaluation
 from orcarouter.gateway.engine.exchange import Refusal, shown
-from orcarouter.gateway.pipeline import COST_STORE_DOWN, LARGE_BODY_BYTES, authenticate, require
+from orcarouter.gateway.pipeline import LARGE_BODY_BYTES, authenticate, blind_refusal, require, run_state
 from orcarouter.gateway.request import Request
 from orcarouter.gateway.resolver import Resolver
 from orcarouter.gateway.state import State
@@ -116,9 +115,9 @@ class _Hook:
         if run_id is None and self.grant.one_run_an_hour:
             run_id = f"key-{key_id}-{self.at:%Y%m%d%H}"
         # Without messages to go by, the calls of one conversation (or of none) that come within the gap are one run.
-        told = f"evaluate\0{key_id}\0{self.conversation_id or ''}".encode()
-        fingerprint = hashlib.blake2b(told, digest_size=16, key=_PEPPER[:64]).hexdigest()
-        return runs.Lineage(run_id, f"run_{self.request.id.removeprefix('req_')}", fingerprint, (fingerprint,), key_id)
+        fingerprint = runs.hook_fingerprint(key_id, self.conversation_id, secret=_PEPPER)
+        candidate = f"run_{self.request.id.removeprefix('req_')}"
+        return runs.Lineage(run_id, candidate, fingerprint, (fingerprint,), key_id, conversation=(self.conversation_id,))
 
     @property
     def conversation_id(self) -> str | None:
@@ -145,14 +144,14 @@ class _Hook:
 
     async def judge(self, calls: Sequence[ToolCall], admission: runs.Admission) -> list[Judged]:
         """What becomes of each call, in order; the run has made those that go on."""
-        policy, run = self.grant.policy, _run_state(admission)
+        policy, run = self.grant.policy, run_state(self.grant, admission, datetime.now(UTC))
         if policy is None or not afterwards.concerns(policy, calls):
             return (await self._in_order(calls, admission, run))[0]
         return await self.state.sequences.judge(policy, self._run, admission.chains, run, partial(self._in_order, calls, admission))
 
     async def foresee(self, calls: Sequence[ToolCall], admission: runs.Admission) -> list[Judged]:
         """The same of calls that are not made."""
-        policy, run = self.grant.policy, _run_state(admission)
+        policy, run = self.grant.policy, run_state(self.grant, admission, datetime.now(UTC))
         if policy is not None and afterwards.concerns(policy, calls):
             run = replace(run, chains=await self.state.sequences.progress(policy, self._run, admission.chains, run))
         return (await self._in_order(calls, admission, run))[0]
@@ -251,15 +250,10 @@ class _Judge:
     is_blind: bool
 
     def __call__(self, call: ToolCall, run: RunState) -> Decision:
-        policy, decision = self.policy, decide(self.policy, call, run, observe_mode=self.observes)
-        if policy is not None and decision.caps and self.is_blind and not policy.shadow_mode:
-            return replace(COST_STORE_DOWN, policy_id=policy.id, policy_name=policy.name, policy_version=policy.version)
+        decision = decide(self.policy, call, run, observe_mode=self.observes)
+        if self.is_blind and (refusal := blind_refusal(self.policy, run, meets_caps=bool(decision.caps))):
+            return refusal
         return decision.unheld()
-
-
-def _run_state(admission: runs.Admission) -> RunState:
-    now_ms = int(datetime.now(UTC).timestamp() * 1000)
-    return RunState(admission.calls, admission.cost_micro_usd, admission.reserved_micro_usd, at_ms=now_ms)
 
 
 def _claim(grant: Grant) -> runs.Claim | None:

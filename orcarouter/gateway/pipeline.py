@@ -44,6 +44,7 @@ _PARSERS = ThreadPoolExecutor(2, thread_name_prefix="orca-parse")
 COST_STORE_DOWN = Decision(
     Verdict.DENY, "what the run has spent cannot be told just now, so no capped call is let through", ReasonCode.COST_STORE_DOWN, risk_score=60
 )
+RUNS_UNKNOWN = replace(COST_STORE_DOWN, reason="how many runs the key has begun cannot be told just now, so none is begun")
 TOO_LARGE = Decision(Verdict.DENY, "the tool call is larger than the gateway will hold", ReasonCode.RESPONSE_TOO_LARGE, risk_score=80)
 
 
@@ -138,8 +139,28 @@ def _run_state(grant: Grant, exchange: Exchange, admission: runs.Admission, at: 
     policy = grant.policy
     is_capped = policy is not None and policy.has_caps
     estimate = estimate_micro_usd(grant.models[exchange.model], exchange, at=at) if is_capped else 0
-    at_ms = int(at.timestamp() * 1000)
-    return RunState(admission.calls, admission.cost_micro_usd, admission.reserved_micro_usd, estimate, at_ms=at_ms)
+    return replace(run_state(grant, admission, at), estimate_micro_usd=estimate)
+
+
+def run_state(grant: Grant, admission: runs.Admission, at: datetime) -> RunState:
+    """The run as it was admitted."""
+    return RunState(
+        calls=admission.calls,
+        spent_micro_usd=admission.cost_micro_usd,
+        reserved_micro_usd=admission.reserved_micro_usd,
+        is_stopped=admission.run_id in grant.stopped_runs,
+        runs_this_hour=admission.runs_this_hour,
+        at_ms=int(at.timestamp() * 1000),
+    )
+
+
+def blind_refusal(policy: Policy | None, run: RunState, *, meets_caps: bool) -> Decision | None:
+    """Why a call may not go on while Valkey is away: what it would be judged by cannot be told."""
+    if policy is None or policy.shadow_mode:
+        return None
+    begins_one_of_few = policy.max_runs_per_key_per_hour is not None and not run.calls
+    refusal = COST_STORE_DOWN if meets_caps else RUNS_UNKNOWN if begins_one_of_few else None
+    return refusal and replace(refusal, policy_id=policy.id, policy_name=policy.name, policy_version=policy.version)
 
 
 def _lineage(request: Request, grant: Grant, exchange: Exchange, correlation: correlate.Correlation, at: datetime) -> runs.Lineage:
@@ -214,12 +235,18 @@ class Relay:
     async def _judge_request(self) -> list[dict]:
         """The events of the advertised tools. Raises ``FirewallBlocked`` or ``UnknownField``, recorded, if one may not be."""
         exchange, policy = self.call.exchange, self.policy
+        whole = self._judge_whole()
+        events = record.request(self.call, whole, self.run_state, datetime.now(UTC)) if whole and (whole.blocks or whole.shadow) else []
+        if whole and whole.blocks:
+            if not self.run_state.calls and whole.reason_code in (ReasonCode.RUN_LIMIT, ReasonCode.COST_STORE_DOWN):
+                self.call.leave_run()
+            await self._refuse(whole, events)
+        # From here on the run has begun: its calls are not judged for that again.
+        self.run_state = replace(self.run_state, runs_this_hour=0)
         if policy and self._refuses_unknown_fields(policy) and (unknown := openai.unknown_fields(exchange)):
             await self._block(errors.UnknownField(f"The policy {policy.name!r} lets no unknown field through: {unknown[0]}", param=unknown[0]))
-        if whole := self._judge_whole():
-            await self._refuse(whole, record.request(self.call, whole, self.run_state, datetime.now(UTC)))
         decisions = [each.unheld() for each in advertised.decide_advertised(policy, exchange.tools, self.run_state, observe_mode=self.observes)]
-        events = record.advertised(self.call, advertised.rows(exchange.tools, decisions), self.run_state, datetime.now(UTC))
+        events += record.advertised(self.call, advertised.rows(exchange.tools, decisions), self.run_state, datetime.now(UTC))
         refused = advertised.named_refusal(policy, exchange.tools, decisions)
         if refused is None:
             return events
@@ -227,12 +254,11 @@ class Relay:
         await self._refuse(decision, events, f'tool "{advertised.escaped(name)}"')
 
     def _judge_whole(self) -> Decision | None:
-        """The decision that refuses the request itself, whatever its tools; None if nothing does."""
+        """The decision about the request itself, whatever its tools; None where there is nothing to say."""
         policy = self.policy
-        if self.is_blind and policy is not None and policy.has_caps and not policy.shadow_mode:
-            return replace(COST_STORE_DOWN, policy_id=policy.id, policy_name=policy.name, policy_version=policy.version)
-        decision = decide_request(policy, self.run_state)
-        return decision if decision is not None and decision.blocks else None
+        if self.is_blind and (refusal := blind_refusal(policy, self.run_state, meets_caps=policy is not None and policy.has_caps)):
+            return refusal
+        return decide_request(policy, self.run_state)
 
     async def _refuse(self, decision: Decision, events: Sequence[dict], what: str = "request") -> NoReturn:
         message = f"{what} blocked by firewall: {decision.reason}"

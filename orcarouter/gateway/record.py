@@ -55,6 +55,10 @@ class Call:
             "parent_step_id": self.correlation.parent_step_id,
         }
 
+    def leave_run(self) -> None:
+        """The run may not begin: what is recorded from here on is not of it, so that it has not begun in the ledger either."""
+        self.shared = {**self.shared, "agent_run_id": None, "run_source": None}
+
 
 def request(call: Call, decision: Decision, run: RunState, at: datetime) -> list[dict]:
     """The one event of a request that was refused for itself, not for one of its tools; ``run`` is what it was judged with."""

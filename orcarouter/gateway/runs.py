@@ -4,6 +4,7 @@ Valkey is a copy. A key it does not know of is ``cold`` and is rebuilt from the 
 ledger answers directly. All keys of a workspace share a hash tag, so the script touches one slot.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,22 +16,25 @@ RUN_TTL_SECONDS = 24 * 3600
 
 # KEYS[1] version of the workspace. ARGV: the caller's version, whether PostgreSQL has just confirmed it (1), key id,
 # now in ms, gap in ms, ttl in s, run id given ('' to derive), candidate run id, fingerprint, the claim (the least cap of the
-# run in micro-USD or '', its amount, its id, its deadline in ms), number of digests, digests (longest first; the first is
-# this call's own). Answers {version, dirty, run, state, calls, cost, reserved, held, chains}; state is 'known', 'new', 'cold' (the
-# ledger must be asked first) or 'stale' (the configuration must): these two change nothing, nor does a call without digests.
-# ``reserved`` is what calls in flight hold, this one not among them; ``held`` is 1 when this one's claim fitted and stands.
+# run in micro-USD or '', its amount, its id, its deadline in ms), runs that the key may begin in an hour or '', whether one more
+# is refused (1), number of digests, digests (longest first; the first is this call's own). Answers {version, dirty, run, state,
+# calls, cost, reserved, held, chains, begun}; state is 'known', 'new', 'cold' (the ledger must be asked first), 'stale' (the
+# configuration must) or 'over' (the run may not begin): these three change nothing, nor does a call without digests.
+# ``reserved`` is what calls in flight hold, this one not among them; ``held`` is 1 when this one's claim fitted and stands;
+# ``begun`` is the number of runs that the key began within the hour if this call begins one, itself among them, else 0; -1 when
+# cold, if these are to be told as well.
 ADMIT = """
 local space = string.sub(KEYS[1], 1, -8)
 local version = redis.call('HMGET', KEYS[1], 'v', 'dirty')
 if ARGV[2] ~= '1' then
   if tonumber(version[2] or 0) > 0 or not version[1] or tonumber(version[1]) ~= tonumber(ARGV[1]) then
-    return {version[1], version[2], '', 'stale', 0, 0, 0, 0, ''}
+    return {version[1], version[2], '', 'stale', 0, 0, 0, 0, '', 0}
   end
 elseif tonumber(version[1] or 0) < tonumber(ARGV[1]) then
   redis.call('HSET', KEYS[1], 'v', ARGV[1])
 end
 local key, now, gap, ttl = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local given, candidate, fingerprint, count = ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[14])
+local given, candidate, fingerprint, count = ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[16])
 local function run_key(run) return space .. 'run:' .. key .. ':' .. run end
 local function alive(run)
   if not run then return false end
@@ -42,7 +46,7 @@ if given ~= '' then
   if redis.call('HEXISTS', run_key(given), 'last') == 0 then state = 'cold' end
 else
   for i = 1, count do
-    local found = redis.call('GET', space .. 'context:' .. key .. ':' .. ARGV[14 + i])
+    local found = redis.call('GET', space .. 'context:' .. key .. ':' .. ARGV[16 + i])
     if alive(found) then run = found break end
   end
   if run == '' then
@@ -54,8 +58,22 @@ else
     state = redis.call('EXISTS', space .. 'warm:' .. key) == 1 and 'new' or 'cold'
   end
 end
-if state == 'cold' then return {version[1], version[2], run, state, 0, 0, 0, 0, ''} end
 local counters = redis.call('HMGET', run_key(run), 'calls', 'cost', 'chains')
+local begins, begun, limit = space .. 'begun:' .. key, 0, tonumber(ARGV[14])
+local calls, cost = tonumber(counters[1] or 0), tonumber(counters[2] or 0)
+local may_begin = limit and calls == 0
+-- What was begun while no limit, or another one, was in force is in the ledger.
+if may_begin and redis.call('GET', begins .. ':version') ~= ARGV[1] then state, begun = 'cold', -1 end
+if state == 'cold' then return {version[1], version[2], run, state, 0, 0, 0, 0, '', begun} end
+if may_begin then
+  redis.call('ZREMRANGEBYSCORE', begins, '-inf', now - 3600000)
+  if not redis.call('ZSCORE', begins, run) then
+    begun = redis.call('ZCARD', begins) + 1
+    if begun <= limit then
+      if count > 0 then redis.call('ZADD', begins, now, run) redis.call('EXPIRE', begins, 3600) end
+    elseif ARGV[15] == '1' then return {version[1], version[2], run, 'over', 0, cost, 0, 0, '', begun} end
+  end
+end
 local reserved, held = 0, 0
 if ARGV[10] ~= '' then
   local claims = run_key(run) .. ':claims'
@@ -65,37 +83,44 @@ if ARGV[10] ~= '' then
     if tonumber(deadline) < now then redis.call('HDEL', claims, open[i])
     elseif open[i] ~= ARGV[12] then reserved = reserved + tonumber(amount) end
   end
-  if tonumber(counters[2] or 0) + reserved + tonumber(ARGV[11]) <= tonumber(ARGV[10]) then
+  if cost + reserved + tonumber(ARGV[11]) <= tonumber(ARGV[10]) then
     redis.call('HSET', claims, ARGV[12], ARGV[13] .. ':' .. ARGV[11])
     redis.call('EXPIRE', claims, ttl)
     held = 1
   end
 end
-if count == 0 then return {version[1], version[2], run, state, tonumber(counters[1] or 0), tonumber(counters[2] or 0), reserved, held, counters[3] or ''} end
+if count == 0 then return {version[1], version[2], run, state, calls, cost, reserved, held, counters[3] or '', begun} end
 redis.call('HINCRBY', run_key(run), 'calls', 1)
 redis.call('HSET', run_key(run), 'last', now)
 redis.call('EXPIRE', run_key(run), ttl)
 if given == '' then
-  redis.call('SET', space .. 'context:' .. key .. ':' .. ARGV[15], run, 'PX', gap)
+  redis.call('SET', space .. 'context:' .. key .. ':' .. ARGV[17], run, 'PX', gap)
   redis.call('SET', space .. 'fingerprint:' .. key .. ':' .. fingerprint, run, 'PX', gap)
 end
-return {version[1], version[2], run, state, tonumber(counters[1] or 0), tonumber(counters[2] or 0), reserved, held, counters[3] or ''}
+return {version[1], version[2], run, state, calls, cost, reserved, held, counters[3] or '', begun}
 """
 
-# KEYS[1] as above. ARGV: key id, gap in ms, ttl in s, whether that is all there is of this key's derived runs (1), number of
-# runs, then of each run: id, calls, cost, last in ms; then pairs of a context's or fingerprint's name and its run.
+# KEYS[1] as above. ARGV: key id, gap in ms, ttl in s, whether that is all there is of this key's derived runs (1), the caller's
+# version if all runs are told that the key began within the hour ('' if not), number of runs, number of those begun; then of each
+# run: id, calls, cost, last in ms; of each run begun: when in ms, id; then pairs of a context's or fingerprint's name and its run.
 # Seeds what the ledger knows; what a live call has written meanwhile wins.
 SEED = """
 local space = string.sub(KEYS[1], 1, -8)
-local key, gap, ttl, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5])
-for i = 6, 5 + 4 * count, 4 do
+local key, gap, ttl = ARGV[1], ARGV[2], ARGV[3]
+local first_begun = 8 + 4 * tonumber(ARGV[6])
+local first_name = first_begun + 2 * tonumber(ARGV[7])
+for i = 8, first_begun - 1, 4 do
   local name = space .. 'run:' .. key .. ':' .. ARGV[i]
   if redis.call('HSETNX', name, 'last', ARGV[i + 3]) == 1 then
     redis.call('HSET', name, 'calls', ARGV[i + 1], 'cost', ARGV[i + 2], 'chains', '?')
     redis.call('EXPIRE', name, ttl)
   end
 end
-for i = 6 + 4 * count, #ARGV, 2 do redis.call('SET', space .. ARGV[i], ARGV[i + 1], 'PX', gap, 'NX') end
+local begins = space .. 'begun:' .. key
+for i = first_begun, first_name - 1, 2 do redis.call('ZADD', begins, 'NX', ARGV[i], ARGV[i + 1]) end
+if redis.call('EXISTS', begins) == 1 then redis.call('EXPIRE', begins, 3600) end
+if ARGV[5] ~= '' then redis.call('SET', begins .. ':version', ARGV[5], 'EX', ttl) end
+for i = first_name, #ARGV, 2 do redis.call('SET', space .. ARGV[i], ARGV[i + 1], 'PX', gap, 'NX') end
 if ARGV[4] == '1' then redis.call('SET', space .. 'warm:' .. key, 1, 'EX', ttl) end
 return 1
 """
@@ -145,6 +170,8 @@ class Lineage:
     fingerprint: str
     digests: tuple[str, ...]
     key_id: int | None = None
+    #: The hook's: calls of one conversation, or of none, are one run. None: the messages say.
+    conversation: tuple[str | None] | None = None
 
     @property
     def source(self) -> str:
@@ -177,11 +204,20 @@ class Admission:
     is_held: bool = False
     is_cold: bool = False
     is_stale: bool = False
+    #: How many runs the key began within the hour, this one among them; 0 where the call begins none, or nobody counts.
+    runs_this_hour: int = 0
     #: How far the run's sequences have come, as Valkey keeps it: for ``sequences.Sequences``. Empty: nowhere yet; None: Valkey is away.
     chains: bytes | None = b""
     #: The run's spending cannot be told: Valkey is away.
     is_blind: bool = False
     version: int | None = None
+
+
+class RunLimit(NamedTuple):
+    """How many runs a key may begin within an hour, and whether one more is refused, or only told."""
+
+    runs: int
+    refuses: bool
 
 
 #: A run's id, calls, cost in micro-USD, and last call in ms.
@@ -197,7 +233,9 @@ def run_key(workspace_id: int, key_id: int, run_id: str) -> str:
     return f"{space(workspace_id)}run:{key_id}:{run_id}"
 
 
-def arguments(version: int, lineage: Lineage, claim: Claim | None, *, is_confirmed: bool, key_id: int, now_ms: int, gap_seconds: int) -> list[str | int]:
+def arguments(
+    version: int, lineage: Lineage, claim: Claim | None, limit: RunLimit | None, *, is_confirmed: bool, key_id: int, now_ms: int, gap_seconds: int
+) -> list[str | int]:
     """ARGV of ``ADMIT``."""
     claimed = (claim.cap_micro_usd, claim.amount_micro_usd, claim.id, claim.deadline_ms) if claim else ("", "", "", "")
     fixed: list[str | int] = [
@@ -211,23 +249,48 @@ def arguments(version: int, lineage: Lineage, claim: Claim | None, *, is_confirm
         lineage.candidate,
         lineage.fingerprint,
         *claimed,
+        *((limit.runs, int(limit.refuses)) if limit else ("", 0)),
     ]
     return [*fixed, len(lineage.digests), *lineage.digests]
 
 
 def seeds(
-    key_id: int, gap_seconds: int, runs: Iterable[Counted], *, contexts: Mapping[str, str], fingerprints: Mapping[str, str], is_all: bool
+    key_id: int,
+    gap_seconds: int,
+    runs: Iterable[Counted],
+    *,
+    names: Mapping[str, str] = {},
+    is_all: bool = False,
+    begun: Mapping[str, int] = {},
+    begun_by: int | None = None,
 ) -> list[str | int]:
-    """ARGV of ``SEED``; ``contexts`` and ``fingerprints`` give the run of each."""
+    """ARGV of ``SEED``. ``names`` are contexts and fingerprints, as ``context_name`` has them, and the run of each.
+
+    ``begun`` says when (ms) runs began; ``begun_by`` the version at which these were all of the hour, None where they are not.
+    """
     told = [value for run in runs for value in run]
-    names = [value for digest, run_id in contexts.items() for value in (f"context:{key_id}:{digest}", run_id)]
-    names += [value for digest, run_id in fingerprints.items() for value in (f"fingerprint:{key_id}:{digest}", run_id)]
-    return [key_id, gap_seconds * 1000, RUN_TTL_SECONDS, int(is_all), len(told) // 4, *told, *names]
+    began = [value for run_id, at_ms in begun.items() for value in (at_ms, run_id)]
+    whole = (int(is_all), "" if begun_by is None else begun_by)
+    named = [value for pair in names.items() for value in pair]
+    return [key_id, gap_seconds * 1000, RUN_TTL_SECONDS, *whole, len(told) // 4, len(began) // 2, *told, *began, *named]
+
+
+def context_name(key_id: int, digest: str) -> str:
+    return f"context:{key_id}:{digest}"
+
+
+def fingerprint_name(key_id: int, fingerprint: str) -> str:
+    return f"fingerprint:{key_id}:{fingerprint}"
+
+
+def hook_fingerprint(key_id: int, conversation_id: str | None, *, secret: bytes) -> str:
+    """What stands for a conversation of the hook where there are no messages to go by."""
+    return hashlib.blake2b(f"evaluate\0{key_id}\0{conversation_id or ''}".encode(), digest_size=16, key=secret[:64]).hexdigest()
 
 
 def read(reply: Sequence) -> Admission:
     """The reply of ``ADMIT`` as values."""
-    version, dirty, run_id, state, calls, cost, reserved, held, chains = reply
+    version, dirty, run_id, state, calls, cost, reserved, held, chains, begun = reply
     return Admission(
         run_id.decode(),
         int(calls),
@@ -237,6 +300,7 @@ def read(reply: Sequence) -> Admission:
         chains=chains,
         is_cold=state == b"cold",
         is_stale=state == b"stale",
+        runs_this_hour=int(begun),
         version=settled_version(version, dirty),
     )
 

@@ -31,9 +31,12 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_PEPPER = settings.KEY_PEPPER.encode()
 #: Grants kept in memory, and guessed keys remembered as unknown.
 MAX_GRANTS, MAX_UNKNOWN = 20_000, 10_000
 UNKNOWN_SECONDS = 5.0
+#: Runs of an hour that are told to Valkey after a loss.
+MAX_BEGUN = 20_000
 #: With Valkey away the version is read from PostgreSQL this often.
 VERSION_SECONDS = 1.0
 #: A read of the configuration that takes longer means that PostgreSQL is away.
@@ -182,34 +185,65 @@ class State:
         version_key = valkey.version_key(grant.workspace_id)
         now_ms = time.time_ns() // 1_000_000
         arguments = runs.arguments(
-            grant.config_version, lineage, claim, is_confirmed=is_confirmed, key_id=grant.key_id, now_ms=now_ms, gap_seconds=grant.run_gap_seconds
+            grant.config_version,
+            lineage,
+            claim,
+            _run_limit(grant),
+            is_confirmed=is_confirmed,
+            key_id=grant.key_id,
+            now_ms=now_ms,
+            gap_seconds=grant.run_gap_seconds,
         )
         admission = runs.read(await self._script(runs.ADMIT, version_key, *arguments))
         if admission.is_cold:
-            await self._warm(grant, lineage, version_key)
+            await self._warm(grant, lineage, version_key, counts_begun=admission.runs_this_hour < 0)
             admission = runs.read(await self._script(runs.ADMIT, version_key, *arguments))
+        if admission.is_cold:
+            raise Away("what was told was lost at once")
         return admission
 
-    async def _warm(self, grant: Grant, lineage: runs.Lineage, version_key: str) -> None:
+    async def _warm(self, grant: Grant, lineage: runs.Lineage, version_key: str, *, counts_begun: bool) -> None:
         """Rebuild from the ledger what Valkey does not know of this key (it lost it, or the key is new)."""
-        contexts: dict[str, str] = {}
-        fingerprints: dict[str, str] = {}
+        names: dict[str, str] = {}
         if lineage.run_id is not None:
             found = await self._named_run(grant, lineage.run_id)
             # A run nobody has heard of begins at zero.
             counted = [_counted(found) if found else (lineage.run_id, 0, 0, 0)]
         else:
-            trail = await self._trail(grant)
-            contexts, fingerprints, counted = trail.contexts, trail.fingerprints, [_counted(run) for run in trail.runs.values()]
-        is_all = lineage.run_id is None
-        seeds = runs.seeds(grant.key_id, grant.run_gap_seconds, counted, contexts=contexts, fingerprints=fingerprints, is_all=is_all)
+            key, trail = grant.key_id, await self._trail(grant)
+            names |= {runs.context_name(key, digest): run_id for digest, run_id in trail.contexts.items()}
+            names |= {runs.fingerprint_name(key, digest): run_id for digest, run_id in trail.fingerprints.items()}
+            for conversation_id, run_id in trail.conversations.items():
+                fingerprint = runs.hook_fingerprint(key, conversation_id, secret=_PEPPER)
+                names |= {runs.fingerprint_name(key, fingerprint): run_id, runs.context_name(key, fingerprint): run_id}
+            counted = [_counted(run) for run in trail.runs.values()]
+        begun = await self._begun(grant) if counts_begun else {}
+        seeds = runs.seeds(
+            grant.key_id,
+            grant.run_gap_seconds,
+            counted,
+            names=names,
+            is_all=lineage.run_id is None,
+            begun=begun,
+            begun_by=grant.config_version if counts_begun else None,
+        )
         await self._script(runs.SEED, version_key, *seeds)
+
+    async def _begun(self, grant: Grant) -> dict[str, int]:
+        """When (ms) each run began that the key began within the hour."""
+        limit = _run_limit(grant)
+        at_most = min(limit.runs if limit else 0, MAX_BEGUN)
+        found = await self._read_ledger(selectors.runs_begun, grant.workspace_id, grant.key_id, datetime.now(UTC) - timedelta(hours=1), at_most)
+        return {run_id: int(at.timestamp() * 1000) for run_id, at in found.items()}
 
     async def _ask_ledger(self, grant: Grant, lineage: runs.Lineage) -> runs.Admission:
         """What Valkey would have said, from PostgreSQL: the same rule over the same rows."""
         grant = _owner(grant, lineage)
         if lineage.run_id is not None:
             chosen = await self._named_run(grant, lineage.run_id)
+        elif lineage.conversation is not None:
+            trail = await self._trail(grant, conversation=lineage.conversation)
+            chosen = next(iter(trail.runs.values()), None)
         else:
             trail = await self._trail(grant, digests=lineage.digests, fingerprint=lineage.fingerprint)
             run_id = next((trail.contexts[digest] for digest in lineage.digests if digest in trail.contexts), None) or trail.fingerprints.get(
@@ -280,6 +314,13 @@ class State:
 def _owner(grant: Grant, lineage: runs.Lineage) -> Grant:
     """The grant with the id of the key that the run belongs to."""
     return grant if lineage.key_id in (None, grant.key_id) else replace(grant, key_id=lineage.key_id)
+
+
+def _run_limit(grant: Grant) -> runs.RunLimit | None:
+    policy = grant.policy
+    if policy is None or policy.max_runs_per_key_per_hour is None:
+        return None
+    return runs.RunLimit(policy.max_runs_per_key_per_hour, not policy.shadow_mode)
 
 
 def _counted(run: selectors.RunTrace) -> runs.Counted:

@@ -221,7 +221,7 @@ def test_seeding_does_not_undo_what_a_live_call_has_written(runner, state, works
         grant = grant_of(workspace_id)
         now = time.time_ns() // 1_000_000
         await call(state, grant, lineage_of("A", run_id="mine"))
-        seeds = runs.seeds(grant.key_id, 1800, [("mine", 90, 90, now)], contexts={}, fingerprints={}, is_all=False)
+        seeds = runs.seeds(grant.key_id, 1800, [("mine", 90, 90, now)])
         await state._script(runs.SEED, valkey.version_key(workspace_id), *seeds)
         assert told(await call(state, grant, lineage_of("A", run_id="mine")))[1:] == (1, 7)
 

@@ -21,6 +21,7 @@ from orcarouter.gateway.state import State
 from tests.factories.workspaces import make_tenant
 from tests.orcarouter.gateway.conftest import Agent, make_agent
 from tests.orcarouter.gateway.test_relay import say, tool
+from tests.orcarouter.gateway.test_runs import grant_of
 from workspaces import valkey
 from workspaces.ids import moment_of, uuid7
 
@@ -225,3 +226,22 @@ def test_where_a_call_went_is_read_from_its_event_or_assumed(states, run, runner
 
     runner.run(live())
     assert [past.is_egress for past in calls_of_run(*run, None)] == [*told.values(), True]
+
+
+def test_the_hooks_runs_are_found_in_the_events_when_valkey_does_not_know_them(states, run, runner):
+    grant = grant_of(run.workspace_id, run.key_id)
+    fingerprints = {name: runs.hook_fingerprint(run.key_id, name, secret=settings.KEY_PEPPER.encode()) for name in ("talk", None, "other")}
+
+    def lineage(conversation: str | None) -> runs.Lineage:
+        return runs.Lineage(None, "run_new", fingerprints[conversation], (fingerprints[conversation],), conversation=(conversation,))
+
+    async def live() -> None:
+        asked = {"source": "evaluate", "run_source": "derived", "surface": "mcp", "tool_name": "t"}
+        await keep(states[0], run, **asked, conversation_id="talk")
+        await keep(states[0], run._replace(run_id="run_quiet"), **asked)
+        for which, expected in (("talk", (run.run_id, 1)), (None, ("run_quiet", 1)), ("other", ("run_new", 0))):
+            for answer in (await states[0]._ask_ledger(grant, lineage(which)), await states[0]._ask_valkey(grant, lineage(which), None, is_confirmed=True)):
+                assert (answer.run_id, answer.calls) == expected
+
+    valkey.client().delete(runs.run_key(*run))
+    runner.run(live())
