@@ -34,6 +34,18 @@ def _lines(rows: int) -> forms.Textarea:
     return forms.Textarea(attrs={"rows": rows, "spellcheck": "false", "autocomplete": "off"})
 
 
+def _dollars(label: str, help_text: str) -> forms.DecimalField:
+    return forms.DecimalField(
+        label=label,
+        help_text=help_text,
+        required=False,
+        min_value=0,
+        max_value=money.MAX_USD,
+        decimal_places=6,
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+    )
+
+
 class KeyForm(forms.Form):
     """A key's name and limits. ``stored`` is what the services take, once the form is valid."""
 
@@ -59,6 +71,9 @@ class KeyForm(forms.Form):
     expires_on = forms.DateTimeField(
         label="Date (UTC)", required=False, input_formats=[_MINUTES], widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format=_MINUTES)
     )
+    credit_limit = _dollars("In all, US dollars", "Over its whole life. Empty: no such limit.")
+    cycle_limit = _dollars("Each cycle, US dollars", "Starts anew with each cycle, at 00:00 UTC. Empty: no such limit.")
+    cycle = forms.ChoiceField(label="Cycle", choices=[("day", "A day"), ("week", "A week, from Monday"), ("month", "A month")], initial="month")
     run_scope = forms.ChoiceField(
         label="Runs",
         choices=[(ApiKey.RunScope.AUTO, "As the agent names them, or recognised"), (ApiKey.RunScope.KEY, "The key is one run an hour")],
@@ -103,6 +118,9 @@ class KeyForm(forms.Form):
             "model_limits": typed["models"],
             "allow_ips": typed["addresses"],
             "expires_at": self._expires_at(),
+            "credit_limit_micro_usd": money.from_usd(typed["credit_limit"] or 0),
+            "cycle_limit_micro_usd": money.from_usd(typed["cycle_limit"] or 0),
+            "cycle": typed["cycle"],
             "run_scope": typed["run_scope"],
         }
         return fields | ({"is_firewall_gateway": typed["is_firewall_gateway"]} if "is_firewall_gateway" in self.fields else {})
@@ -129,6 +147,9 @@ class KeyForm(forms.Form):
             "expires": "at" if key.expires_at else "never",
             "expires_on": key.expires_at,
             "expires_at": key.expires_at,
+            "credit_limit": _written(key.credit_limit_micro_usd),
+            "cycle_limit": _written(key.cycle_limit_micro_usd),
+            "cycle": key.cycle,
             "run_scope": key.run_scope,
             "is_firewall_gateway": key.is_firewall_gateway,
         }
@@ -177,6 +198,11 @@ class ProviderForm(forms.Form):
             for model in provider.models.all()
         ]
         return {"name": provider.name, "base_url": provider.base_url, "models": model_lines.write(lines), "order": provider.order, "enabled": provider.enabled}
+
+
+def _written(micro_usd: int) -> str:
+    """A limit as a person types it: empty for none."""
+    return f"{money.to_usd(micro_usd).normalize():f}" if micro_usd else ""
 
 
 def _cleaned(read, text: str) -> list:

@@ -44,6 +44,8 @@ class ApiKey(models.Model):
     firewall_policy = models.ForeignKey(Policy, models.PROTECT, null=True, related_name="api_keys")
     group = models.CharField(max_length=32, default="default")
     run_scope = models.CharField(max_length=4, choices=RunScope.choices, default=RunScope.AUTO)
+    #: The key whose scope this one was made with, to take its place.
+    replaces = models.ForeignKey("self", models.SET_NULL, null=True, related_name="successors")
     #: What the key may spend in its life; 0 is no limit, as documented (``credit_limit_usd``).
     credit_limit_micro_usd = models.BigIntegerField(default=0)
     #: What it may spend in each period of UTC; 0 is no limit. A week begins on Monday.

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import or_
 
 from django.db import connection
 from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet, Sum
@@ -261,17 +262,27 @@ def find_keys(
     elif q:
         keys = keys.filter(Q(name__icontains=q) | Q(environment__icontains=q))
     if statuses:
-        expired = Q(expires_at__lte=at)
-        each = {Status.ENABLED: Q(is_disabled=False) & ~expired, Status.DISABLED: Q(is_disabled=True), Status.EXPIRED: Q(is_disabled=False) & expired}
-        wanted = Q(pk__in=[])
-        for status in statuses:
-            wanted |= each.get(status, Q(pk__in=[]))
-        keys = keys.filter(wanted)
+        on, expired = Q(is_disabled=False), Q(expires_at__lte=at)
+        exhausted = Q(pk__in=_spent_up(workspace) if {Status.ENABLED, Status.EXHAUSTED} & set(statuses) else [])
+        each = {
+            Status.ENABLED: on & ~expired & ~exhausted,
+            Status.DISABLED: Q(is_disabled=True),
+            Status.EXPIRED: on & expired,
+            Status.EXHAUSTED: on & ~expired & exhausted,
+        }
+        keys = keys.filter(reduce(or_, (each[status] for status in statuses)))
     if environment is not None:
         keys = keys.filter(environment=environment)
     if policy_id is not None:
         keys = keys.filter(firewall_policy_id=policy_id or None)
     return keys
+
+
+def _spent_up(workspace: Workspace) -> list[int]:
+    """The keys that have spent what they may in their life."""
+    limits = dict(workspace.api_keys.filter(credit_limit_micro_usd__gt=0).order_by().values_list("pk", "credit_limit_micro_usd"))
+    balances = money_selectors.key_balances(workspace, limits) if limits else {}
+    return [key_id for key_id, balance in balances.items() if balance.spent_micro_usd >= limits[key_id]]
 
 
 def uses_of(workspace: Workspace, keys: Iterable[ApiKey], *, since: datetime | None = None) -> dict[int, KeyUse]:

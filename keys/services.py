@@ -131,6 +131,16 @@ def policy_of(workspace: Workspace, policy_id: int | None) -> Policy | None:
     return policy
 
 
+def key_of(workspace: Workspace, key_id: int | None) -> ApiKey | None:
+    """The key that another is to take the place of; None for 0 and None. Raises ``NotFound`` for another workspace's."""
+    if not key_id:
+        return None
+    key = workspace.api_keys.filter(pk=key_id).first()
+    if key is None:
+        raise errors.NotFound("Not found.", param="replaces_id")
+    return key
+
+
 def _policy_stands(workspace: Workspace, fields: Mapping[str, object]) -> None:
     # Under the workspace's lock: a delete at the same moment either came first, or finds the key bound.
     if isinstance(policy := fields.get("firewall_policy"), Policy):

@@ -6,16 +6,20 @@ from datetime import datetime
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from keys.api.amounts import Dollars, shown
 from keys.engine import limits
+from keys.engine.ceilings import Cycle
 from keys.engine.scope import Status, status
 from keys.models import ApiKey
+from keys.money_selectors import Balance
 from keys.selectors import KeyUse, scope_of
-from keys.services import masked, policy_of
+from keys.services import key_of, masked, policy_of
 from workspaces import money
 from workspaces.api_base import MAX_ID, Body
 from workspaces.models import Workspace
 
-NO_CEILINGS = "Spend ceilings are not available yet: leave this at its default."
+#: The documented name of each limit and its column.
+LIMITS = {"credit_limit_usd": "credit_limit_micro_usd", "cycle_limit_usd": "cycle_limit_micro_usd", "cycle": "cycle"}
 NO_GUARDRAILS = "Guardrails are not available yet: leave this at 0."
 
 
@@ -45,11 +49,13 @@ class KeyBody(Body):
     created_time = serializers.IntegerField(read_only=True)
     accessed_time = serializers.IntegerField(read_only=True, help_text="Unix seconds of the last call; 0: never used.")
     expired_time = serializers.IntegerField(min_value=limits.NEVER, max_value=limits.LATEST, required=False, help_text="Unix seconds; -1: never.")
-    credit_limit_usd = serializers.FloatField(required=False, help_text="0: unlimited.")
-    cycle_limit_usd = serializers.FloatField(required=False, help_text="0: unlimited.")
-    cycle = serializers.ChoiceField(choices=["day", "week", "month"], required=False, allow_null=True, allow_blank=True)
-    unlimited_quota = serializers.BooleanField(required=False)
-    remain_quota = serializers.IntegerField(read_only=True)
+    credit_limit_usd = Dollars(required=False, help_text="Over the key's life; 0: unlimited.")
+    cycle_limit_usd = Dollars(required=False, help_text="In each cycle; 0: unlimited.")
+    cycle = serializers.ChoiceField(
+        choices=[each.value for each in Cycle], required=False, allow_null=True, allow_blank=True, help_text="Of UTC, weeks from Monday."
+    )
+    unlimited_quota = serializers.BooleanField(required=False, help_text="True takes the limit over the key's life away.")
+    remain_quota = serializers.IntegerField(read_only=True, help_text="Units left of `credit_limit_usd`, less what calls in flight hold; 0: none, or no limit.")
     used_quota = serializers.IntegerField(read_only=True, help_text="500,000 units are one US dollar.")
     model_limits_enabled = serializers.BooleanField(required=False)
     model_limits = ModelLimits(required=False)
@@ -61,6 +67,7 @@ class KeyBody(Body):
     group = serializers.CharField(required=False, max_length=32)
     run_scope = serializers.ChoiceField(choices=ApiKey.RunScope.choices, required=False)
     is_frozen = serializers.BooleanField(required=False)
+    replaces_id = serializers.IntegerField(required=False, allow_null=True, min_value=0, max_value=MAX_ID, help_text="The key it takes the place of.")
 
     def validate_allow_ips(self, text: str) -> list[str]:
         try:
@@ -78,26 +85,26 @@ class KeyBody(Body):
         if value:
             raise serializers.ValidationError(NO_GUARDRAILS)
 
-    def validate_credit_limit_usd(self, value: float) -> float:
-        return _no_ceiling(value)
-
-    def validate_cycle_limit_usd(self, value: float) -> float:
-        return _no_ceiling(value)
-
-    def validate_cycle(self, value: str | None) -> str | None:
-        return _no_ceiling(value)
-
-    def validate_unlimited_quota(self, value: bool) -> bool:
-        _no_ceiling(not value)
-        return value
+    def validate(self, sent: dict) -> dict:
+        limit, is_unlimited = sent.get("credit_limit_usd"), sent.get("unlimited_quota")
+        if is_unlimited and limit:
+            raise serializers.ValidationError({"unlimited_quota": ["Unlimited, or a credit limit: one of the two."]})
+        if is_unlimited is False and not (self.context.get("limit", 0) if limit is None else limit):
+            raise serializers.ValidationError({"credit_limit_usd": ["Give a limit above 0, or set unlimited_quota."]})
+        return sent
 
     def as_fields(self, workspace: Workspace) -> dict[str, object]:
         """What was sent, as ``keys.services`` takes it. Raises ``NotFound`` for a policy that is not this workspace's."""
         sent = self.validated_data
         same = ("name", "model_limits_enabled", "model_limits", "environment", "is_firewall_gateway", "group", "run_scope", "is_frozen", "allow_ips")
         fields = {name: sent[name] for name in same if name in sent}
+        fields |= {column: sent[name] for name, column in LIMITS.items() if sent.get(name) not in (None, "")}
+        if sent.get("unlimited_quota"):
+            fields["credit_limit_micro_usd"] = 0
         if "expired_time" in sent:
             fields["expires_at"] = sent["expired_time"]
+        if "replaces_id" in sent:
+            fields["replaces"] = key_of(workspace, sent["replaces_id"])
         if "firewall_policy_id" in sent:
             fields["firewall_policy"] = policy_of(workspace, sent["firewall_policy_id"])
         # 3 and 4 say what the date and the money say; sent back, they change nothing.
@@ -107,20 +114,22 @@ class KeyBody(Body):
 
     def to_representation(self, key: ApiKey) -> dict[str, object]:
         use: KeyUse = self.context["uses"].get(key.pk, KeyUse())
+        balance: Balance = self.context["balances"].get(key.pk, Balance())
+        limit, spent = key.credit_limit_micro_usd, balance.spent_micro_usd
         return {
             "id": key.pk,
             "name": key.name,
-            "status": int(status(scope_of(key), self.context["at"])),
+            "status": int(status(scope_of(key), self.context["at"], credit_limit_micro_usd=limit, spent_micro_usd=spent)),
             "key": masked(key),
             "created_time": _seconds(key.created_at),
             "accessed_time": _seconds(use.last_used_at),
             "expired_time": _seconds(key.expires_at) if key.expires_at else limits.NEVER,
-            "credit_limit_usd": 0,
-            "cycle_limit_usd": 0,
-            "cycle": None,
-            "unlimited_quota": True,
-            "remain_quota": 0,
-            "used_quota": money.to_quota_units(use.cost_micro_usd),
+            "credit_limit_usd": shown(limit),
+            "cycle_limit_usd": shown(key.cycle_limit_micro_usd),
+            "cycle": key.cycle if key.cycle_limit_micro_usd else None,
+            "unlimited_quota": not limit,
+            "remain_quota": money.to_quota_units(max(limit - spent - balance.held_micro_usd, 0)),
+            "used_quota": money.to_quota_units(spent),
             "model_limits_enabled": key.model_limits_enabled,
             "model_limits": key.model_limits,
             "allow_ips": "\n".join(key.allow_ips),
@@ -131,6 +140,7 @@ class KeyBody(Body):
             "group": key.group,
             "run_scope": key.run_scope,
             "is_frozen": key.is_frozen,
+            "replaces_id": key.replaces_id,
         }
 
 
@@ -141,12 +151,6 @@ class BatchBody(Body):
 def with_plaintext(answer: Mapping[str, object], plaintext: str) -> dict[str, object]:
     """The one answer that shows a key."""
     return {**answer, "key": plaintext}
-
-
-def _no_ceiling(value):
-    if value:
-        raise serializers.ValidationError(NO_CEILINGS)
-    return value
 
 
 def _seconds(moment: datetime | None) -> int:

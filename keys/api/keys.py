@@ -7,7 +7,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serial
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from keys import selectors, services
+from keys import money_selectors, selectors, services
 from keys.api.bodies import BatchBody, KeyBody, with_plaintext
 from keys.engine.scope import Status
 from keys.models import ApiKey
@@ -113,15 +113,15 @@ class Keys(WorkspaceViewSet):
         return Response({"id": key.pk, "key": services.reveal_key(key, actor=request.user, at=at)}, headers=NO_STORE)
 
     def _change(self, key: ApiKey, sent: object) -> Response:
-        changes = self._body(sent, partial=True).as_fields(self.workspace)
+        changes = self._body(sent, key=key).as_fields(self.workspace)
         # What is permitted is judged by the key as it will be changed, not as it was read.
         hold_row(key)
         self._may_set(changes, key=key)
         services.change_key(key, changes=changes, actor=self.request.user, at=timezone.now())
         return Response(self._shown([key])[0])
 
-    def _body(self, sent: object, *, partial: bool = False) -> KeyBody:
-        body = KeyBody(data=sent, partial=partial)
+    def _body(self, sent: object, *, key: ApiKey | None = None) -> KeyBody:
+        body = KeyBody(data=sent, partial=key is not None, context={"limit": key.credit_limit_micro_usd if key else 0})
         body.is_valid(raise_exception=True)
         return body
 
@@ -130,7 +130,8 @@ class Keys(WorkspaceViewSet):
             self.require("keys.change_gateway_key")
 
     def _shown(self, keys: Sequence[ApiKey]) -> Sequence[dict]:
-        context = {"at": timezone.now(), "uses": selectors.uses_of(self.workspace, keys)}
+        balances = money_selectors.key_balances(self.workspace, [key.pk for key in keys])
+        context = {"at": timezone.now(), "uses": selectors.uses_of(self.workspace, keys), "balances": balances}
         return [KeyBody(key, context=context).data for key in keys]
 
 

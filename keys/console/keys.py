@@ -17,10 +17,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from firewall.engine.decide import resolve
 from firewall.models import Policy
-from keys import selectors, services
+from keys import closing, money_selectors, selectors, services
 from keys.engine import words
+from keys.engine.ceilings import Cycle, Limits
 from keys.engine.scope import ModelList, Scope, Status, status
 from keys.forms import KeyForm
+from keys.gauges import Gauge, all_gauges_of, gauges_of, own_limits
 from keys.models import ApiKey
 from workspaces import errors
 from workspaces.api_base import row_id
@@ -30,7 +32,7 @@ from workspaces.engine.client_address import parse_network
 from workspaces.paging import page_of
 from workspaces.permissions import allowed
 
-STATES = [(Status.ENABLED, "Enabled"), (Status.DISABLED, "Disabled"), (Status.EXPIRED, "Expired")]
+STATES = [(Status.ENABLED, "Enabled"), (Status.DISABLED, "Disabled"), (Status.EXPIRED, "Expired"), (Status.EXHAUSTED, "Exhausted")]
 MAX_BULK = 200
 #: What each button of a key's page changes, and the word for it afterwards.
 SWITCHES = {
@@ -51,6 +53,12 @@ class Row:
     use: selectors.KeyUse
     week: selectors.KeyUse
     gates: tuple[words.Gate, ...]
+    gauges: tuple[Gauge, ...]
+
+    @property
+    def gauge(self) -> Gauge | None:
+        """The ceiling of its own that it is nearest to."""
+        return max(self.gauges, key=lambda gauge: gauge.share, default=None)
 
     @property
     def closed(self) -> int:
@@ -94,11 +102,14 @@ def keys(request: ConsoleRequest) -> HttpResponse:
 def _rows(request: ConsoleRequest, found: list[ApiKey], at: datetime) -> list[Row]:
     uses, weeks = selectors.uses_of(request.workspace, found), selectors.uses_of(request.workspace, found, since=at - timedelta(days=7))
     default = _default_policy(request)
+    gauges = gauges_of(request.workspace, found, at=at)
+    balances = money_selectors.key_balances(request.workspace, [key.pk for key in found])
     rows = []
     for key in found:
         scope = selectors.scope_of(key)
-        gates = words.gates(scope, resolve(key.firewall_policy, default), at)
-        rows.append(Row(key, services.masked(key), status(scope, at), uses[key.pk], weeks[key.pk], gates))
+        gates = words.gates(scope, own_limits(key), resolve(key.firewall_policy, default), at)
+        state = status(scope, at, credit_limit_micro_usd=key.credit_limit_micro_usd, spent_micro_usd=balances[key.pk].spent_micro_usd)
+        rows.append(Row(key, services.masked(key), state, uses[key.pk], weeks[key.pk], gates, gauges[key.pk]))
     return rows
 
 
@@ -131,25 +142,29 @@ def _counted(found: list[ApiKey]) -> str:
 def key_new(request: ConsoleRequest) -> HttpResponse:
     """Make a key; ``?from=id`` begins with the scope of another, to replace it."""
     at = timezone.now()
+    other = _key(request, request.GET["from"]) if "from" in request.GET else None
     if request.method == "GET":
-        other = _key(request, request.GET["from"]) if "from" in request.GET else None
         initial = KeyForm.initial_of(other) | {"name": f"{other.name[:78]}-2"} if other else None
         return _editor(request, _form(request, at=at, initial=initial), at=at)
     form = _form(request, request.POST, at=at)
     if not form.is_valid():
         return _editor(request, form, at=at, status=422)
-    key, plaintext = services.create_key(request.workspace, fields=form.stored, actor=request.user, at=at)
+    key, plaintext = services.create_key(request.workspace, fields=form.stored | {"replaces": other}, actor=request.user, at=at)
     return _detail(request, key, at=at, plaintext=plaintext, is_new=True)
 
 
 @require_http_methods(["GET", "POST"])
 @page("keys.change_key")
 def key_edit(request: ConsoleRequest, pk: str) -> HttpResponse:
-    """Change a key. What loosens it is asked about first: the form comes back with what it would open."""
+    """Change a key. What loosens it is asked about first: the form comes back with what it would open.
+
+    ``?close=gate`` begins with what would close a gate of the least-agency checklist.
+    """
     key, at = _key(request, pk), timezone.now()
-    form = _form(request, request.POST or None, at=at, initial=KeyForm.initial_of(key))
+    proposed = closing.proposal(request.workspace, key, request.GET.get("close", ""), at=at)
+    form = _form(request, request.POST or None, at=at, initial=KeyForm.initial_of(key) | proposed.fields)
     if request.method == "GET" or not form.is_valid():
-        return _editor(request, form, at=at, key=key, status=200 if request.method == "GET" else 422)
+        return _editor(request, form, at=at, key=key, proposed=proposed.says, status=200 if request.method == "GET" else 422)
     opened = words.loosened(_openness_of(key), _openness(form.stored, key))
     if opened and not request.POST.get("confirmed"):
         return _editor(request, form, at=at, key=key, opened=opened, status=422)
@@ -173,12 +188,14 @@ def _form(request: ConsoleRequest, *args: object, at: datetime, initial: dict | 
     return KeyForm(*args, policies=request.workspace.policies.all(), at=at, may_make_gateway=may_make_gateway, initial=initial)
 
 
-def _editor(request: ConsoleRequest, form: KeyForm, *, at: datetime, key: ApiKey | None = None, opened: Sequence[str] = (), status: int = 200) -> HttpResponse:
+def _editor(
+    request: ConsoleRequest, form: KeyForm, *, at: datetime, key: ApiKey | None = None, opened: Sequence[str] = (), proposed: str = "", status: int = 200
+) -> HttpResponse:
     if form.is_bound or key is None:
         sentence = _sentence(request, form, at)
     else:
-        sentence = words.sentence(selectors.scope_of(key), resolve(key.firewall_policy, _default_policy(request)), at)
-    return TemplateResponse(request, "keys/edit.html", {"form": form, "key": key, "opened": opened, "sentence": sentence}, status=status)
+        sentence = words.sentence(selectors.scope_of(key), own_limits(key), resolve(key.firewall_policy, _default_policy(request)), at)
+    return TemplateResponse(request, "keys/edit.html", {"form": form, "key": key, "opened": opened, "proposed": proposed, "sentence": sentence}, status=status)
 
 
 def _sentence(request: ConsoleRequest, form: KeyForm, at: datetime) -> str:
@@ -186,12 +203,13 @@ def _sentence(request: ConsoleRequest, form: KeyForm, at: datetime) -> str:
     if not form.is_bound or set(form.errors) - {"name", "environment"}:
         return ""
     form.cleaned_data = {"name": "", "environment": ""} | form.cleaned_data
-    return words.sentence(_openness(form.stored, None).scope, resolve(form.stored["firewall_policy"], _default_policy(request)), at)
+    typed = _openness(form.stored, None)
+    return words.sentence(typed.scope, typed.limits, resolve(form.stored["firewall_policy"], _default_policy(request)), at)
 
 
 def _openness_of(key: ApiKey) -> words.Openness:
     policy = key.firewall_policy
-    return words.Openness(selectors.scope_of(key), policy.name if policy else None, key.is_firewall_gateway)
+    return words.Openness(selectors.scope_of(key), policy.name if policy else None, key.is_firewall_gateway, own_limits(key))
 
 
 def _openness(stored: dict, key: ApiKey | None) -> words.Openness:
@@ -201,7 +219,9 @@ def _openness(stored: dict, key: ApiKey | None) -> words.Openness:
         models=ModelList(tuple(stored["model_limits"])) if stored["model_limits_enabled"] else None,
     )
     policy = stored["firewall_policy"]
-    return words.Openness(scope, policy.name if policy else None, stored.get("is_firewall_gateway", bool(key and key.is_firewall_gateway)))
+    limits = Limits(stored["credit_limit_micro_usd"], stored["cycle_limit_micro_usd"], Cycle(stored["cycle"]))
+    is_gateway = stored.get("is_firewall_gateway", bool(key and key.is_firewall_gateway))
+    return words.Openness(scope, policy.name if policy else None, is_gateway, limits)
 
 
 # --- One key --------------------------------------------------------------------------------------------------------
@@ -261,7 +281,8 @@ def _detail(request: ConsoleRequest, key: ApiKey, *, at: datetime, plaintext: st
         "policy": policy,
         "today": selectors.uses_of(request.workspace, [key], since=at.replace(hour=0, minute=0, second=0, microsecond=0))[key.pk],
         "hours": selectors.spend_by_hour(request.workspace, key, at=at),
-        "sentence": words.sentence(scope, policy, at),
+        "sentence": words.sentence(scope, own_limits(key), policy, at),
+        "gauges": all_gauges_of(request.workspace, key, at=at),
         "plaintext": plaintext,
         "is_new": is_new,
         "may_reveal": allowed(request.membership, "keys.reveal_gateway_key" if key.is_firewall_gateway else "keys.reveal_key"),

@@ -89,18 +89,24 @@ def admits(scope: Scope, *, model: str | None, address: Address | None, at: date
 
 
 class Status(IntEnum):
-    """The documented states of a key. EXPIRED is computed, so a later date revives the key; freezing is a state of its own."""
+    """The documented states of a key. EXPIRED and EXHAUSTED are computed, so a later date or more money revives the key.
+
+    Freezing is a state of its own.
+    """
 
     ENABLED = 1
     DISABLED = 2
     EXPIRED = 3
-    EXHAUSTED = 4  # its money is spent: no key has a ceiling yet
+    EXHAUSTED = 4
 
 
-def status(scope: Scope, at: datetime) -> Status:
+def status(scope: Scope, at: datetime, *, credit_limit_micro_usd: int = 0, spent_micro_usd: int = 0) -> Status:
+    """``credit_limit_micro_usd`` 0 is no limit; only what is spent exhausts a key, not what calls in flight hold."""
     if scope.is_disabled:
         return Status.DISABLED
-    return Status.EXPIRED if scope.expires_at is not None and scope.expires_at <= at else Status.ENABLED
+    if scope.expires_at is not None and scope.expires_at <= at:
+        return Status.EXPIRED
+    return Status.EXHAUSTED if 0 < credit_limit_micro_usd <= spent_micro_usd else Status.ENABLED
 
 
 def _invalid(scope: Scope, at: datetime) -> Reason | None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from keys.engine.ceilings import NO_LIMITS, Limits
 from keys.engine.scope import Scope
+from workspaces import money
 from workspaces.engine.addresses import Network
 
 #: More than these are counted rather than named.
@@ -23,29 +25,41 @@ class PolicyWords(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One line of the least-agency checklist. Source: spec/platform.md 1.4."""
+    """One line of the least-agency checklist. ``fix`` names what the editor proposes to close it; empty: nothing can yet.
+
+    Source: spec/platform.md 1.4.
+    """
 
     name: str
     is_closed: bool
     says: str
+    fix: str = ""
 
 
-def gates(scope: Scope, policy: PolicyWords | None, at: datetime) -> tuple[Gate, ...]:
-    """Models, addresses, expiry, policy; ``policy`` is the one in force, the key's own or the workspace's default."""
+def gates(scope: Scope, limits: Limits, policy: PolicyWords | None, at: datetime) -> tuple[Gate, ...]:
+    """Models, addresses, credit, expiry, guardrail, policy; ``policy`` is the one in force, the key's own or the workspace's default."""
     effect = "shadow: blocks nothing yet" if policy and policy.shadow_mode else "enforcing"
     judged = f"{policy.name}, {effect}" if policy else "none: every tool call passes"
     return (
-        Gate("Models", scope.models is not None, "any model" if scope.models is None else _models(scope)),
-        Gate("Addresses", bool(scope.networks), _addresses(scope) if scope.networks else "any address may use it; a leaked key works from anywhere"),
-        Gate("Expiry", scope.expires_at is not None, _expiry(scope.expires_at, at)),
-        Gate("Policy", policy is not None and not policy.shadow_mode, judged),
+        Gate("Models", scope.models is not None, "any model" if scope.models is None else _models(scope), "models"),
+        Gate("Addresses", bool(scope.networks), _addresses(scope) if scope.networks else "any address: a leaked key works from anywhere", "addresses"),
+        Gate("Credit", is_capped(limits), _credit(limits) or "no ceiling of its own", "credit"),
+        Gate("Expiry", scope.expires_at is not None, _expiry(scope.expires_at, at), "expires"),
+        Gate("Guardrail", False, "none: guardrails come with a later version"),
+        Gate("Policy", policy is not None and not policy.shadow_mode, judged, "policy"),
     )
 
 
-def sentence(scope: Scope, policy: PolicyWords | None, at: datetime) -> str:
+def is_capped(limits: Limits) -> bool:
+    """Whether the key has a ceiling of its own, for its life or for a cycle."""
+    return bool(limits.credit_limit_micro_usd or limits.cycle_limit_micro_usd)
+
+
+def sentence(scope: Scope, limits: Limits, policy: PolicyWords | None, at: datetime) -> str:
     """What the key may do, for somebody who is about to save it."""
     where = _addresses(scope) if scope.networks else "any address"
-    says = f"It may call {_models(scope)} from {where}; it {_expiry(scope.expires_at, at)}."
+    spends = f"it may spend {_credit(limits)}" if is_capped(limits) else "it may spend without a ceiling of its own"
+    says = f"It may call {_models(scope)} from {where}; {spends}; it {_expiry(scope.expires_at, at)}."
     if policy is None:
         return f"{says} No policy judges its tools: every tool call passes."
     if policy.shadow_mode:
@@ -60,11 +74,13 @@ class Openness:
     scope: Scope
     policy: str | None
     is_gateway: bool
+    limits: Limits = NO_LIMITS
 
 
 def loosened(before: Openness, after: Openness) -> list[str]:
     """What a change opens, one sentence each; empty for a change that only narrows or renames."""
     found = [_more_models(before.scope, after.scope), _more_addresses(before.scope, after.scope), _more_time(before.scope, after.scope)]
+    found += _more_money(before.limits, after.limits)
     if before.policy is not None and after.policy != before.policy:
         found.append(f"{before.policy} no longer judges its tools; {after.policy or 'the workspace default, if there is one,'} does.")
     if after.is_gateway and not before.is_gateway:
@@ -96,6 +112,38 @@ def _more_time(was: Scope, becomes: Scope) -> str | None:
     if becomes.expires_at is None:
         return "It never expires."
     return f"It lives until {_moment(becomes.expires_at)}." if becomes.expires_at > was.expires_at else None
+
+
+def _more_money(was: Limits, becomes: Limits) -> list[str]:
+    found = []
+    if was.credit_limit_micro_usd and not becomes.credit_limit_micro_usd:
+        found.append("It has no ceiling over its life any more.")
+    elif was.credit_limit_micro_usd and becomes.credit_limit_micro_usd > was.credit_limit_micro_usd:
+        found.append(f"It may spend {usd(becomes.credit_limit_micro_usd)} in all, {usd(was.credit_limit_micro_usd)} until now.")
+    had, has = was.cycle_limit_micro_usd, becomes.cycle_limit_micro_usd
+    if had and (not has or _DAYS[becomes.cycle] * had < _DAYS[was.cycle] * has):
+        until_now = f"{usd(had)} a {was.cycle} until now"
+        found.append(f"It may spend {usd(has)} a {becomes.cycle}, {until_now}." if has else f"It has no ceiling a {was.cycle} any more, {until_now}.")
+    return found
+
+
+#: How cycles compare.
+_DAYS = {"day": 1, "week": 7, "month": 30}
+
+
+def _credit(limits: Limits) -> str:
+    parts = [f"{usd(limits.cycle_limit_micro_usd)} a {limits.cycle}"] if limits.cycle_limit_micro_usd else []
+    if limits.credit_limit_micro_usd:
+        parts.append(f"{usd(limits.credit_limit_micro_usd)} in all")
+    return ", ".join(parts)
+
+
+def usd(micro_usd: int) -> str:
+    """Dollars as a limit is written: $15, $0.50, $0.000125."""
+    amount = money.to_usd(micro_usd)
+    if amount == amount.to_integral_value():
+        return f"${amount:,.0f}"
+    return f"${amount:,.2f}" if not micro_usd % money.MICRO_PER_CENT else f"${amount:,.6f}".rstrip("0")
 
 
 def _models(scope: Scope) -> str:

@@ -2,7 +2,7 @@
 
 import factory
 
-from keys.models import Usage
+from keys.models import LedgerEntry, Usage
 from tests.factories.firewall import Recorded
 
 
@@ -25,3 +25,17 @@ class UsageFactory(Recorded):
     usage_source = "provider"
     cost_micro_usd = 1_500
     latency_ms = 400
+
+
+class LedgerFactory(Recorded):
+    """What a finished call has spent: the movement that settles it."""
+
+    class Meta:
+        model = LedgerEntry
+
+    request_id = factory.LazyAttribute(lambda row: f"req_{row.id.hex}")
+    kind = "settle"
+    cause = "completed"
+    key_id = 1
+    agent_run_id = "run-1"
+    spent_micro_usd = 1_500

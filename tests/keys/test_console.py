@@ -22,6 +22,7 @@ FORM = {
     "addresses": "",
     "expires": "never",
     "run_scope": "auto",
+    "cycle": "month",
 }
 PROVIDER = {
     "name": "OpenAI",
@@ -191,7 +192,7 @@ def test_only_an_admin_is_offered_the_gateway_switch(browser, office, acme):
 
 def test_the_effect_is_told_while_typing_and_stays_silent_on_what_cannot_be_read(browser):
     told = text_of(browser.get("/keys/effect/", FORM | {"name": "", "addresses": "10.0.0.0/8", "models_listed": "listed", "models": "a"}))
-    assert "It may call a from 10.0.0.0/8; it never expires." in told
+    assert "It may call a from 10.0.0.0/8; it may spend without a ceiling of its own; it never expires." in told
     assert "It may call" not in text_of(browser.get("/keys/effect/", FORM | {"addresses": "10.0.0"}))
 
 

@@ -31,6 +31,7 @@ NEW = {
     "group": "default",
     "run_scope": "auto",
     "is_frozen": False,
+    "replaces_id": None,
 }
 
 
@@ -82,11 +83,15 @@ def test_models_are_taken_with_commas_and_the_environment_is_cut(developer):
         ({"name": "x" * 81}, "name"),
         ({"name": "a\x00b"}, "name"),
         ({"name": "a", "nmae": "b"}, "nmae"),
-        ({"name": "a", "credit_limit_usd": 25}, "credit_limit_usd"),
-        ({"name": "a", "credit_limit_usd": 0.01}, "credit_limit_usd"),
-        ({"name": "a", "cycle_limit_usd": 5}, "cycle_limit_usd"),
-        ({"name": "a", "cycle": "day"}, "cycle"),
-        ({"name": "a", "unlimited_quota": False}, "unlimited_quota"),
+        ({"name": "a", "credit_limit_usd": -1}, "credit_limit_usd"),
+        ({"name": "a", "credit_limit_usd": "25"}, "credit_limit_usd"),
+        ({"name": "a", "credit_limit_usd": True}, "credit_limit_usd"),
+        ({"name": "a", "credit_limit_usd": 1e300}, "credit_limit_usd"),
+        ({"name": "a", "cycle_limit_usd": 1e10}, "cycle_limit_usd"),
+        ({"name": "a", "cycle": "year"}, "cycle"),
+        ({"name": "a", "unlimited_quota": False}, "credit_limit_usd"),
+        ({"name": "a", "unlimited_quota": True, "credit_limit_usd": 5}, "unlimited_quota"),
+        ({"name": "a", "replaces_id": -1}, "replaces_id"),
         ({"name": "a", "guardrail_id": 17}, "guardrail_id"),
         ({"name": "a", "expired_time": -2}, "expired_time"),
         ({"name": "a", "expired_time": 10**18}, "expired_time"),
@@ -105,9 +110,8 @@ def test_a_wrong_field_is_named_and_nothing_is_made(body, param, acme, developer
     assert audit_of(acme, "key_create") == []
 
 
-def test_ceilings_and_guardrails_say_that_they_are_not_available_yet(developer):
-    for field in ("credit_limit_usd", "guardrail_id"):
-        assert "not available yet" in developer("POST", "/api/token/", {"name": "a", field: 1}).json()["error"]["message"]
+def test_guardrails_say_that_they_are_not_available_yet(developer):
+    assert "not available yet" in developer("POST", "/api/token/", {"name": "a", "guardrail_id": 1}).json()["error"]["message"]
     assert developer("POST", "/api/token/", {"name": "a", "credit_limit_usd": 0, "cycle": None, "cycle_limit_usd": 0, "guardrail_id": None}).status_code == 201
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from keys import services, tasks
 from keys.selectors import KeyUse, spend_by_hour, uses_of
-from tests.factories.activity import UsageFactory
+from tests.factories.activity import LedgerFactory, UsageFactory
 from tests.factories.keys import make_key, make_provider
 from workspaces import tenancy
 from workspaces.permissions import Role
@@ -87,6 +87,7 @@ def test_use_adds_up_known_prices_and_says_when(acme):
 def test_the_used_quota_is_in_documented_units(acme, developer):
     key, _ = make_key(acme)
     UsageFactory(workspace=acme.workspace, key_id=key.pk, cost_micro_usd=1_230)
+    LedgerFactory(workspace=acme.workspace, key_id=key.pk, spent_micro_usd=1_230)
     shown = developer("GET", f"/api/token/{key.pk}").json()
     assert shown["used_quota"] == 615
     assert shown["accessed_time"] > 0

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from keys.engine.ceilings import NO_LIMITS, Cycle, Limits
 from keys.engine.scope import ModelList, Scope
 from keys.engine.words import Openness, gates, loosened, sentence
 from workspaces.engine.client_address import parse_network
@@ -20,17 +21,25 @@ class Named:
 
 
 def test_the_sentence_says_what_where_and_how_long():
-    assert sentence(NARROW, Named(), NOW) == "It may call a and b from 10.0.0.0/24; it expires on 20 Feb 2027, 12:00 UTC. agents-prod judges its tools."
-    assert sentence(Scope(), None, NOW) == "It may call any model from any address; it never expires. No policy judges its tools: every tool call passes."
+    assert sentence(NARROW, Limits(25_000_000, 500_000, Cycle.DAY), Named(), NOW) == (
+        "It may call a and b from 10.0.0.0/24; it may spend $0.50 a day, $25 in all; it expires on 20 Feb 2027, 12:00 UTC. agents-prod judges its tools."
+    )
+    assert sentence(Scope(), NO_LIMITS, None, NOW) == (
+        "It may call any model from any address; it may spend without a ceiling of its own; it never expires. "
+        "No policy judges its tools: every tool call passes."
+    )
     many = Scope(models=ModelList(("a", "b", "c", "d")), expires_at=NOW)
-    assert sentence(many, Named(shadow_mode=True), NOW).startswith("It may call 4 listed models from any address; it expired on 22 Nov")
-    assert "no model at all" in sentence(Scope(models=ModelList(())), None, NOW)
+    assert sentence(many, NO_LIMITS, Named(shadow_mode=True), NOW).startswith("It may call 4 listed models from any address; it may spend")
+    assert "no model at all" in sentence(Scope(models=ModelList(())), NO_LIMITS, None, NOW)
 
 
 def test_a_gate_is_closed_only_by_what_is_enforced():
-    assert [gate.is_closed for gate in gates(NARROW, Named(), NOW)] == [True, True, True, True]
-    assert [gate.is_closed for gate in gates(Scope(), None, NOW)] == [False, False, False, False]
-    assert gates(NARROW, Named(shadow_mode=True), NOW)[3].is_closed is False
+    for limits in (Limits(credit_limit_micro_usd=1), Limits(cycle_limit_micro_usd=1)):
+        assert [gate.is_closed for gate in gates(NARROW, limits, Named(), NOW)] == [True, True, True, True, False, True]
+    assert [gate.is_closed for gate in gates(Scope(), NO_LIMITS, None, NOW)] == [False] * 6
+    budgets = Limits(workspace_month_micro_usd=1, member_month_micro_usd=1)
+    assert gates(NARROW, budgets, Named(), NOW)[2].is_closed is False
+    assert gates(NARROW, NO_LIMITS, Named(shadow_mode=True), NOW)[5].is_closed is False
 
 
 @pytest.mark.parametrize(
@@ -57,3 +66,20 @@ def test_another_policy_and_the_gateway_switch_open_and_their_opposites_do_not()
     before = Openness(NARROW, "strict", False)
     assert len(loosened(before, replace(before, policy=None))) == len(loosened(before, replace(before, is_gateway=True))) == 1
     assert loosened(replace(before, policy=None, is_gateway=True), before) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "opens"),
+    [
+        (Limits(5_000_000), Limits(5_000_000), []),
+        (Limits(5_000_000), Limits(4_000_000), []),
+        (Limits(), Limits(4_000_000), []),
+        (Limits(5_000_000), Limits(), ["It has no ceiling over its life any more."]),
+        (Limits(5_000_000), Limits(5_500_000), ["It may spend $5.50 in all, $5 until now."]),
+        (Limits(0, 10_000_000, Cycle.MONTH), Limits(0, 1_000_000, Cycle.DAY), ["It may spend $1 a day, $10 a month until now."]),
+        (Limits(0, 10_000_000, Cycle.DAY), Limits(0, 20_000_000, Cycle.WEEK), []),
+        (Limits(0, 125, Cycle.DAY), Limits(), ["It has no ceiling a day any more, $0.000125 a day until now."]),
+    ],
+)
+def test_more_money_is_said(before, after, opens):
+    assert loosened(Openness(NARROW, "p", False, before), Openness(NARROW, "p", False, after)) == opens
