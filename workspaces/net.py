@@ -66,13 +66,14 @@ class PinnedResolver(AbstractResolver):
         #: Names that are asked in plain http: their addresses must be allowed private ones.
         self._plain: set[tuple[str, int]] = set()
 
-    def permit(self, url: str) -> None:
+    def permit(self, url: str) -> Endpoint:
         """Judge all that can be judged without a lookup; a few microseconds. Raises ``AddressRefused``."""
         endpoint = _parsed(url)
         if endpoint.address is not None:
             _refuse_if(endpoint, (endpoint.address,))
         elif endpoint.scheme != "https":
             self._plain.add((endpoint.host, endpoint.port))
+        return endpoint
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
         """Every address of a name. Raises ``OSError``, as a resolver must: aiohttp makes it a connection error."""

@@ -325,6 +325,7 @@ class Relay:
             async for chunk in provided.chunks():
                 await self._pass_on(relayed, relayed.feed(chunk))
                 if relayed.is_over:
+                    provided.is_over = True
                     break
             else:
                 await self._pass_on(relayed, relayed.close())

@@ -5,17 +5,18 @@ import hashlib
 import logging
 import re
 import time
+import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import lru_cache
+from urllib.parse import quote, urlsplit
 
-import aiohttp
 import orjson
-from aiohttp.http_exceptions import HttpProcessingError
 from django.conf import settings
 
 from keys.engine.grant import Route
 from orcarouter.gateway import metrics
+from orcarouter.gateway.connector import Broken, Connection, Connector, Origin, Unreachable
 from orcarouter.gateway.engine.exchange import shown
 from workspaces import net
 from workspaces.errors import UpstreamError, UpstreamTimeout
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES, MAX_ERROR_CHARACTERS = 64 * 1024, 500
+#: Of one step of unpacking: a few bytes may unpack to gigabytes.
+MAX_UNPACKED_BYTES = 256 * 1024
 #: Says that a request came through this installation; one that comes back is a loop.
 VIA = "1.1 orcarouter-" + hashlib.sha256(f"via {settings.KEY_PEPPER}".encode()).hexdigest()[:12]
 #: Statuses of a provider that may pass and are worth a second attempt, if they come without a body.
@@ -33,41 +36,50 @@ _SECRETS = re.compile(r"(?i)\b(?:sk|pk|key|token|secret|bearer|orca)[-_ ][A-Za-z
 
 @dataclass(slots=True)
 class ProviderAnswer:
-    """A provider's answer whose first byte has come. ``chunks`` raises ``UpstreamError`` or ``UpstreamTimeout``."""
+    """A provider's answer whose head has come. ``chunks`` raises ``UpstreamError`` or ``UpstreamTimeout``."""
 
-    response: aiohttp.ClientResponse
+    connection: Connection
     route: Route
     first_byte_ms: int
     deadline: float
+    _connector: Connector
     _loop: asyncio.AbstractEventLoop
+    #: The last event of a stream was read: only the end of the body is to come.
+    is_over: bool = False
     _waits_since: float | None = None
     _looker: asyncio.TimerHandle | None = None
 
     @property
     def is_stream(self) -> bool:
-        return self.response.content_type == "text/event-stream"
+        return self.connection.headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == b"text/event-stream"
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes, within the time between two bytes and the time of the whole call."""
-        content, total = self.response.content, 0
+        encoding = self.connection.headers.get(b"content-encoding", b"identity").strip().lower()
+        pieces = self._pieces() if encoding in (b"", b"identity") else _unpacked(self._pieces(), encoding)
+        total = 0
+        async for piece in pieces:
+            total += len(piece)
+            if total > MAX_ANSWER_BYTES:
+                raise UpstreamError(f"The provider's answer is larger than {MAX_ANSWER_BYTES} bytes.")
+            yield piece
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
         self._look()
         while True:
             self._waits_since = self._loop.time()
             try:
-                chunk = await content.readany()
+                piece = await self.connection.read()
             except TimeoutError:
                 metrics.UPSTREAM_FAILURES.labels("idle").inc()
                 raise UpstreamTimeout("The provider stopped sending.") from None
-            except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
+            except Broken as error:
                 metrics.UPSTREAM_FAILURES.labels("cut").inc()
                 raise UpstreamError("The provider's answer broke off.") from error
             self._waits_since = None
-            if not chunk:
+            if not piece:
                 return
-            total += len(chunk)
-            if total > MAX_ANSWER_BYTES:
-                raise UpstreamError(f"The provider's answer is larger than {MAX_ANSWER_BYTES} bytes.")
-            yield chunk
+            yield piece
 
     def _look(self) -> None:
         """End a wait that has become too long. One timer an answer: one for each chunk would cost more than the chunk."""
@@ -76,7 +88,7 @@ class ProviderAnswer:
         if now < due:
             self._looker = self._loop.call_at(due, self._look)
         else:
-            self.response.content.set_exception(TimeoutError())
+            self.connection.fail(TimeoutError())
 
     async def body(self) -> bytes:
         return b"".join([chunk async for chunk in self.chunks()])
@@ -85,27 +97,62 @@ class ProviderAnswer:
         """Give the connection back, or drop it when the answer was not read to its end."""
         if self._looker is not None:
             self._looker.cancel()
-        self.response.release()
+        self._connector.release(self.connection, is_over=self.is_over)
+
+
+async def _unpacked(pieces: AsyncIterator[bytes], encoding: bytes) -> AsyncIterator[bytes]:
+    """What a provider packed that was asked not to, in bounded pieces."""
+    if encoding not in (b"gzip", b"x-gzip", b"deflate"):
+        raise UpstreamError("The provider's answer is compressed in a way that was not asked for.")
+    unpacker = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)
+    try:
+        async for piece in pieces:
+            packed = piece
+            while packed and not unpacker.eof:
+                yield unpacker.decompress(packed, MAX_UNPACKED_BYTES)
+                packed = unpacker.unconsumed_tail
+    except zlib.error as error:
+        raise UpstreamError("The provider's answer broke off.") from error
+    if not unpacker.eof:
+        raise UpstreamError("The provider's answer broke off.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """Where a route's calls go, and the head of its requests up to the length of the body."""
+
+    origin: Origin
+    head: bytes
 
 
 class Upstream:
-    """One pooled client a process; the demo provider has a connector of its own, over its socket."""
-
-    def __init__(self) -> None:
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+    """The doors to all providers, one instance a process; the demo provider is reached over its socket alone."""
 
     async def start(self) -> None:
         self._resolver = net.PinnedResolver()
-        # What it says of a URL follows from the URL and the settings alone.
-        self._permit = lru_cache(1024)(self._resolver.permit)
-        vetted = aiohttp.TCPConnector(resolver=self._resolver, limit=0, ttl_dns_cache=30, keepalive_timeout=30)
-        self._sessions[False] = _session(vetted)
-        if settings.DEMO_PROVIDER_SOCKET:
-            self._sessions[True] = _session(aiohttp.UnixConnector(settings.DEMO_PROVIDER_SOCKET, limit=0))
+        self._connector = Connector(self._resolver.resolve, connect_seconds=settings.UPSTREAM_CONNECT_SECONDS)
+        # What is said of an address follows from it and the settings alone.
+        self._door = lru_cache(1024)(self._make_door)
 
     async def stop(self) -> None:
-        for session in self._sessions.values():
-            await session.close()
+        self._connector.close()
+
+    def _make_door(self, base_url: str, secret: str, is_demo: bool) -> _Door:
+        """Raises ``AddressRefused``, or ``UpstreamError`` for what cannot be put into a request."""
+        if is_demo and not settings.DEMO_PROVIDER_SOCKET:
+            raise UpstreamError("The demo provider is not part of this installation.")
+        parts = urlsplit(base_url)
+        origin, authority = Origin("", 0, is_tls=False, socket=settings.DEMO_PROVIDER_SOCKET), parts.netloc
+        if not is_demo:
+            endpoint = self._resolver.permit(base_url)
+            parts = urlsplit(endpoint.url)
+            origin, authority = Origin(endpoint.host, endpoint.port, is_tls=endpoint.scheme == "https"), parts.netloc
+        path = quote(parts.path, safe="/%:@!$&'()*+,;=~-._")
+        lines = [f"POST {path}/chat/completions HTTP/1.1", f"Host: {authority}", "Content-Type: application/json", "Accept: */*", "Accept-Encoding: identity"]
+        lines += ["User-Agent: OrcaRouter", f"Via: {VIA}", *([f"Authorization: Bearer {secret}"] if secret else [])]
+        if not all(line.isprintable() for line in lines):
+            raise UpstreamError("The provider's secret holds characters that cannot be sent.")
+        return _Door(origin, "\r\n".join([*lines, "Content-Length: "]).encode())
 
     async def ask(self, routes: tuple[Route, ...], body_for) -> ProviderAnswer:
         """Send a chat completion to the first route; once more, to the next one if there is one, when nothing came back.
@@ -120,70 +167,77 @@ class Upstream:
             logger.info("upstream_retry", extra={"provider_id": routes[0].provider_id, "reason": str(retry)})
         route = routes[1] if len(routes) > 1 else routes[0]
         try:
-            return await self._attempt(route, body_for(route))
+            return await self._attempt(route, body_for(route), is_second=True)
         except _Retry as retry:
             metrics.UPSTREAM_FAILURES.labels("unreachable").inc()
             raise retry.failure from retry
 
-    async def _attempt(self, route: Route, body: bytes) -> ProviderAnswer:
+    async def _attempt(self, route: Route, body: bytes, *, is_second: bool = False) -> ProviderAnswer:
         started = time.monotonic()
         loop = asyncio.get_running_loop()
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "OrcaRouter", "Via": VIA}
-        if route.secret:
-            headers["Authorization"] = f"Bearer {route.secret}"
-        session = self._sessions.get(route.is_demo)
-        if session is None:
-            raise UpstreamError("The demo provider is not part of this installation.")
         try:
-            if not route.is_demo:
-                self._permit(route.base_url)
-            async with asyncio.timeout(settings.UPSTREAM_FIRST_BYTE_SECONDS):
-                response = await session.post(f"{route.base_url}/chat/completions", data=body, headers=headers, allow_redirects=False)
-        except TimeoutError as error:
-            metrics.UPSTREAM_FAILURES.labels("first_byte").inc()
-            if isinstance(error, aiohttp.ConnectionTimeoutError):
-                raise _Retry(UpstreamTimeout("The provider could not be reached in time.")) from error
-            raise UpstreamTimeout("The provider did not answer in time.") from None
+            door = self._door(route.base_url, route.secret, route.is_demo)
+            # A kept connection may have been closed by the other side unseen, and its neighbours with it.
+            connection = await self._connector.take(door.origin, is_new=is_second)
         except net.AddressRefused as error:
             raise UpstreamError("The provider's address is not one that may be called.") from error
-        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
-            # The text of the error names addresses of our network: it stays in the log.
-            logger.warning("upstream_unreachable", extra={"provider_id": route.provider_id, "error": type(error).__name__})
-            raise _Retry(UpstreamError("The provider could not be reached.")) from error
+        except TimeoutError:
+            metrics.UPSTREAM_FAILURES.labels("first_byte").inc()
+            raise _Retry(UpstreamTimeout("The provider could not be reached in time.")) from None
+        except Unreachable as error:
+            raise self._unreachable(route, error) from error
+        timer = loop.call_later(settings.UPSTREAM_FIRST_BYTE_SECONDS, connection.fail, TimeoutError())
+        try:
+            await connection.ask(door.head, b"%d\r\n\r\n" % len(body), body)
+        except TimeoutError:
+            self._connector.release(connection)
+            metrics.UPSTREAM_FAILURES.labels("first_byte").inc()
+            raise UpstreamTimeout("The provider did not answer in time.") from None
+        except Broken as error:
+            self._connector.release(connection)
+            raise self._unreachable(route, error) from error
+        except BaseException:
+            self._connector.release(connection)
+            raise
+        finally:
+            timer.cancel()
         first_byte_ms = round((time.monotonic() - started) * 1000)
         metrics.UPSTREAM_SECONDS.observe(first_byte_ms / 1000)
-        answer = ProviderAnswer(response, route, first_byte_ms, loop.time() + settings.UPSTREAM_TOTAL_SECONDS, loop)
-        if response.status != 200:
+        answer = ProviderAnswer(connection, route, first_byte_ms, loop.time() + settings.UPSTREAM_TOTAL_SECONDS, self._connector, loop)
+        if connection.status != 200:
             await self._refuse(answer)
         return answer
 
+    @staticmethod
+    def _unreachable(route: Route, error: Broken) -> "_Retry":
+        # The text of the error may name addresses of our network: it stays in the log.
+        logger.warning("upstream_unreachable", extra={"provider_id": route.provider_id, "error": str(error)[:200]})
+        return _Retry(UpstreamError("The provider could not be reached."))
+
     async def _refuse(self, answer: ProviderAnswer) -> None:
         """Turn a provider's error into ours: its status, except where that would mislead; its text, without secrets."""
-        status = answer.response.status
+        status, text = answer.connection.status, b""
         try:
             async with asyncio.timeout(5):
-                text = await answer.response.content.read(MAX_ERROR_BYTES)
-        except (aiohttp.ClientError, HttpProcessingError, OSError):
-            text = b""
+                async for chunk in answer.chunks():
+                    text += chunk
+                    if len(text) >= MAX_ERROR_BYTES:
+                        break
+        except (UpstreamError, UpstreamTimeout, TimeoutError):
+            text = text[:MAX_ERROR_BYTES]
         finally:
-            answer.response.close()
+            answer.close()
         metrics.UPSTREAM_FAILURES.labels("status").inc()
         error = UpstreamError(
             f"The provider answered {status}: {message_of(text, answer.route.secret)}" if text else f"The provider answered {status}.",
             status=status if 400 <= status < 600 and status not in (401, 403, 407) else 502,
             upstream_status=status,
         )
-        if wait := answer.response.headers.get("Retry-After", ""):
-            error.headers = {"Retry-After": wait[:32]} if wait.isascii() and wait.isprintable() else {}
+        if wait := answer.connection.headers.get(b"retry-after", b"")[:32].decode("latin-1"):
+            error.headers = {"Retry-After": wait} if wait.isascii() and wait.isprintable() else {}
         if status in _PASSING and not text:
             raise _Retry(error)
         raise error
-
-
-def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
-    """No proxies, no cookies; the phases have their own times, but for connecting."""
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.UPSTREAM_CONNECT_SECONDS)
-    return aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False, cookie_jar=aiohttp.DummyCookieJar())
 
 
 class _Retry(Exception):
