@@ -1,4 +1,4 @@
-"""The tools that one request advertises: judged each by itself, answered and recorded together."""
+"""The tools that one request names, on offer or in its history: judged each by itself, answered and recorded together."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from firewall.engine.decide import decide
 from firewall.engine.glob import escaped
 from firewall.engine.types import Decision, Policy, ReasonCode, RunState, Surface, ToolCall, Verdict
+
+#: The factor of a decision about a tool that only the history names.
+PAST = "called in the message history"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,11 @@ class Row:
 def decide_advertised(policy: Policy | None, names: Sequence[str], run: RunState, *, observe_mode: bool = False) -> list[Decision]:
     """One decision per name (as sent), in the order of ``names``."""
     return [decide(policy, ToolCall(Surface.INBOUND, name), run, observe_mode=observe_mode) for name in names]
+
+
+def decide_past(policy: Policy | None, names: Sequence[str], run: RunState, *, observe_mode: bool = False) -> list[Decision]:
+    """The same for tools that a request does not offer, but whose calls its message history repeats."""
+    return [replace(each, factors=(*each.factors, PAST)) for each in decide_advertised(policy, names, run, observe_mode=observe_mode)]
 
 
 def named_refusal(policy: Policy | None, names: Sequence[str], decisions: Sequence[Decision]) -> tuple[str, Decision] | None:

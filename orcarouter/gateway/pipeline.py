@@ -128,7 +128,7 @@ def _claim(request: Request, exchange: Exchange, at: datetime, grant: Grant) -> 
         # Without a price there is nothing to hold; under a cap the judgement refuses the call.
         return None
     unspent = RunState()
-    decisions = [decide_request(policy, unspent), *advertised.decide_advertised(policy, exchange.tools, unspent)]
+    decisions = [decide_request(policy, unspent), *advertised.decide_advertised(policy, (*exchange.tools, *exchange.past_tools), unspent)]
     caps = [cap.cap_micro_usd for decision in decisions if decision for cap in decision.caps]
     deadline = at.timestamp() + settings.UPSTREAM_TOTAL_SECONDS + 60
     return runs.Claim(min(caps), amount, request.id, int(deadline * 1000)) if caps else None
@@ -245,13 +245,17 @@ class Relay:
         self.run_state = replace(self.run_state, runs_this_hour=0)
         if policy and self._refuses_unknown_fields(policy) and (unknown := openai.unknown_fields(exchange)):
             await self._block(errors.UnknownField(f"The policy {policy.name!r} lets no unknown field through: {unknown[0]}", param=unknown[0]))
-        decisions = [each.unheld() for each in advertised.decide_advertised(policy, exchange.tools, self.run_state, observe_mode=self.observes)]
-        events += record.advertised(self.call, advertised.rows(exchange.tools, decisions), self.run_state, datetime.now(UTC))
-        refused = advertised.named_refusal(policy, exchange.tools, decisions)
+        decisions = advertised.decide_advertised(policy, exchange.tools, self.run_state, observe_mode=self.observes)
+        past = advertised.decide_past(policy, exchange.past_tools, self.run_state, observe_mode=self.observes)
+        decisions, past = [each.unheld() for each in decisions], [each.unheld() for each in past]
+        rows = [*advertised.rows(exchange.tools, decisions), *advertised.rows(exchange.past_tools, past)]
+        events += record.advertised(self.call, rows, self.run_state, datetime.now(UTC))
+        refused = advertised.named_refusal(policy, (*exchange.tools, *exchange.past_tools), [*decisions, *past])
         if refused is None:
             return events
         name, decision = refused
-        await self._refuse(decision, events, f'tool "{advertised.escaped(name)}"')
+        where = f", {advertised.PAST}," if name in exchange.past_tools else ""
+        await self._refuse(decision, events, f'tool "{advertised.escaped(name)}"{where}')
 
     def _judge_whole(self) -> Decision | None:
         """The decision about the request itself, whatever its tools; None where there is nothing to say."""

@@ -28,7 +28,8 @@ class Exchange(msgspec.Struct, frozen=True):
     """One request, parsed once.
 
     ``messages`` and ``members`` (the top level, in order) are kept as the raw bytes they came in. ``tools`` are the
-    names of every tool the request advertises, in every shape, as sent, each once. ``max_output_tokens`` is None
+    names of every tool the request advertises, in every shape, as sent, each once; ``past_tools`` of those that only its
+    message history calls. ``max_output_tokens`` is None
     where the client set no limit; ``choices`` is ``n``. ``wants_usage``: the client asked for a stream's usage itself.
     """
 
@@ -37,6 +38,7 @@ class Exchange(msgspec.Struct, frozen=True):
     wants_usage: bool
     messages: tuple[msgspec.Raw, ...]
     tools: tuple[str, ...]
+    past_tools: tuple[str, ...]
     max_output_tokens: int | None
     choices: int
     members: dict[str, msgspec.Raw]

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import orjson
 
-from orcarouter.gateway.engine.calls import EmittedCall, read_call, read_function_call
 from orcarouter.gateway.engine.exchange import MAX_MESSAGES, MAX_TOOLS, Exchange, Refusal, read_object, shown
 
 MAX_MODEL_CHARS = 256
@@ -70,6 +69,11 @@ _TOOL_NAMES = frozenset({"type", "function", "custom", "name"}) | _NATIVE_LISTS 
 _CALLED_NAMES = frozenset({"name", "description", "parameters", "strict", "format"})
 
 
+# Of a message: those that nearly all have, and those that hold calls.
+_MESSAGE_NAMES = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "function_call", "refusal"})
+_CALL_NAMES = frozenset({"tool_calls", "function_call", "content"})
+
+
 class _Refused(Exception):
     """Leaves the depth of a request's shape; never leaves this file."""
 
@@ -91,12 +95,14 @@ def parse(body: bytes) -> Exchange | Refusal:
         _refuse_other_spellings(request, KNOWN_FIELDS, "")
         options = request.get("stream_options")
         _require(options is None or isinstance(options, dict), "must be an object", "stream_options")
+        tools = tuple(dict.fromkeys(_tools(request)))
         return Exchange(
             model=_model(request),
             is_stream=_flag(request.get("stream"), "stream"),
             wants_usage=_flag(options.get("include_usage"), "stream_options.include_usage") if options else False,
             messages=_messages(request, members),
-            tools=tuple(dict.fromkeys(_tools(request))),
+            tools=tools,
+            past_tools=_past_tools(request["messages"], frozenset(tools)),
             max_output_tokens=_max_output_tokens(request),
             choices=_count(request.get("n"), "n") or 1,
             members=members,
@@ -121,26 +127,6 @@ def outbound(exchange: Exchange, upstream_model: str) -> bytes:
 def unknown_fields(exchange: Exchange) -> tuple[str, ...]:
     """Top-level fields nobody documents: something a provider may understand and this gateway did not judge."""
     return tuple(name for name in exchange.members if name not in KNOWN_FIELDS)
-
-
-def past_calls(exchange: Exchange) -> tuple[EmittedCall, ...]:
-    """Tool calls in the message history, in order; ``choice`` is the index of their message. What is no call is passed over."""
-    return tuple(call for index, raw in enumerate(exchange.messages) for call in _calls_of(index, orjson.loads(bytes(raw))))
-
-
-def _calls_of(index: int, message: dict[str, Any]) -> Iterator[EmittedCall]:
-    calls = message.get("tool_calls")
-    entries = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
-    for position, call in enumerate(entries):
-        try:
-            kind, name, arguments = read_call(call)
-        except ValueError:
-            continue
-        called_as = call.get("id")
-        yield EmittedCall(index, position, called_as if isinstance(called_as, str) else None, name, arguments, kind)
-    legacy = message.get("function_call")
-    if isinstance(legacy, dict) and isinstance(legacy.get("name"), str):
-        yield EmittedCall(index, 0, None, *read_function_call(legacy), "function_call")
 
 
 def _require(holds: bool, message: str, param: str) -> None:
@@ -193,6 +179,46 @@ def _messages(request: Mapping[str, Any], members: Mapping[str, msgspec.Raw]) ->
     for index, message in enumerate(messages):
         _require(isinstance(message, dict), "must be an object", f"messages[{index}]")
     return tuple(_RAW_LIST.decode(members["messages"]))
+
+
+def _past_tools(messages: list[dict[str, Any]], offered: frozenset[str]) -> tuple[str, ...]:
+    """The tools that the messages say were called, without those that are on offer."""
+    found: dict[str, None] = {}
+    for index, message in enumerate(messages):
+        if not message.keys() <= _MESSAGE_NAMES:
+            _refuse_other_spellings(message, _CALL_NAMES, f"messages[{index}].")
+        for name in _called_in(message):
+            if name not in offered:
+                found[name] = None
+        _require(len(found) <= MAX_TOOLS, f"call more than {MAX_TOOLS} tools", "messages")
+    return tuple(found)
+
+
+def _called_in(message: Mapping[str, Any]) -> Iterator[str]:
+    """The names of the calls in a message, in every shape that somebody may read as one. A call without a name is none."""
+    calls, legacy, content = message.get("tool_calls"), message.get("function_call"), message.get("content")
+    for call in calls if isinstance(calls, list) else ():
+        if isinstance(call, dict):
+            yield from _called_by(call)
+    if isinstance(legacy, dict):
+        yield from _texts(legacy.get("name"))
+    for part in content if isinstance(content, list) else ():
+        # Anthropic's blocks, which some providers take here too: tool_use, server_tool_use, mcp_tool_use.
+        if isinstance(part, dict) and isinstance(kind := part.get("type"), str) and kind.endswith("tool_use"):
+            yield from _texts(part.get("name"))
+
+
+def _called_by(call: Mapping[str, Any]) -> Iterator[str]:
+    shapes = [call[shape] for shape in ("function", "custom") if isinstance(call.get(shape), dict)]
+    for shape in shapes:
+        yield from _texts(shape.get("name"))
+    kind = call.get("type")
+    if kind not in ("function", "custom"):
+        yield from _texts(kind)  # a hosted tool
+
+
+def _texts(*values: Any) -> Iterator[str]:
+    return (value for value in values if isinstance(value, str) and value)
 
 
 _RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])

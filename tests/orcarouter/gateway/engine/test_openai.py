@@ -223,17 +223,33 @@ def test_a_tool_is_a_tool_whatever_its_shape(fields, tools):
     assert parsed(**fields).tools == tools
 
 
-def test_the_calls_of_the_history_are_read():
-    said = {
-        "role": "assistant",
-        "tool_calls": [{"id": "c", "type": "function", "function": {"name": "kb.read", "arguments": '{"a":1}'}}, "junk", {"function": 3}],
-    }
-    legacy = {"role": "assistant", "function_call": {"name": "old", "arguments": "{}"}}
-    calls = openai.past_calls(parsed(messages=[USER, said, legacy]))
-    assert [(call.choice, call.id, call.kind, call.name, call.arguments) for call in calls] == [
-        (1, "c", "function", "kb.read", '{"a":1}'),
-        (2, None, "function_call", "old", "{}"),
-    ]
+def called(*messages: dict[str, Any], **fields: Any) -> tuple[str, ...]:
+    return parsed(messages=[USER, *({"role": "assistant", **message} for message in messages)], **fields).past_tools
+
+
+def test_the_tools_that_the_history_calls_are_named_in_every_shape():
+    assert called({"tool_calls": [{"id": "c", "type": "function", "function": {"name": "kb.read", "arguments": '{"a":1}'}}]}) == ("kb.read",)
+    assert called({"tool_calls": [{"type": "custom", "custom": {"name": "shell", "input": "ls"}}, {"function": {"name": "b"}}]}) == ("shell", "b")
+    assert called({"function_call": {"name": "old", "arguments": "{}"}}) == ("old",)
+    assert called({"tool_calls": [{"type": "web_search", "web_search": {}}]}) == ("web_search",)
+    assert called({"tool_calls": [{"type": "function", "function": {"name": "a"}, "custom": {"name": "b"}}]}) == ("a", "b")
+    assert called({"content": [{"type": "tool_use", "id": "t", "name": "mail.send", "input": {}}, {"type": "text", "text": "x"}]}) == ("mail.send",)
+    assert called({"tool_calls": ["junk", {"function": 3}, {"function": {"name": 1}}, {}], "function_call": "auto", "content": [1]}) == ()
+    assert called({"tool_calls": {"function": {"name": "a"}}}, {"content": "tool_use"}) == ()
+
+
+def test_a_tool_that_is_on_offer_is_named_once():
+    tools = [{"type": "function", "function": {"name": "kb.read"}}]
+    calls = [{"type": "function", "function": {"name": name}} for name in ("kb.read", "mail.send", "mail.send")]
+    assert called({"tool_calls": calls}, {"tool_calls": calls}, tools=tools) == ("mail.send",)
+
+
+def test_the_history_names_so_many_tools_and_no_other_spelling():
+    calls = [{"type": "function", "function": {"name": f"t{number}"}} for number in range(513)]
+    assert len(called({"tool_calls": calls[:512]})) == 512
+    assert refused(request(messages=[{"role": "assistant", "tool_calls": calls}])).param == "messages"
+    assert refused(request(messages=[USER, {"role": "assistant", "Tool_Calls": []}])).param == "messages[1].Tool_Calls"
+    assert called({"x_provider": 1, "reasoning_content": "hm"}) == ()
 
 
 def test_what_is_not_changed_is_sent_as_it_came():
