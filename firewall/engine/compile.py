@@ -67,6 +67,10 @@ class Line:
         self._checks: tuple[Check, ...] = compile_clauses(rule.args_match, wide=restrains)
         self._scope = Scope(rule.egress, permits=rule.verdict.permits) if rule.egress else None
         self.sanitizer = Sanitizer(rule.sanitize) if rule.sanitize else None
+        #: What else than a call's name and surface the rule asks for.
+        self.reads_arguments, self.reads_destinations = bool(self._checks), self._scope is not None
+        #: Its lists name addresses: then it matters what a destination's name resolves to.
+        self.reads_addresses = self._scope is not None and self._scope.has_addresses
         #: Nothing but a call's name and surface says whether the rule matches.
         self.is_plain = not (self._checks or self._scope or rule.sequence) and self._skill.form is Form.EVERY
         #: The walk ends where such a rule is met.

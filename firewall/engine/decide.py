@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -82,7 +83,7 @@ def decide(policy: Policy | None, call: ToolCall, run: RunState, *, observe_mode
     if policy is None:
         return _GAP if observe_mode else _UNGOVERNED
     seen = Seen(call, run)
-    return _decision(policy, walk(policy, seen), seen)
+    return ruled(policy, walk(policy, seen), seen)
 
 
 def decide_request(policy: Policy | None, run: RunState) -> Decision | None:
@@ -96,20 +97,14 @@ def decide_request(policy: Policy | None, run: RunState) -> Decision | None:
         return None
     seen = Seen(ToolCall(Surface.INBOUND, ""), run)
     ruling = Ruling(ReasonCode.RUN_LIMIT) if _is_over_limit(policy, run) else _caps_met(filter(_is_of_request, policy.lines), run)
-    return None if ruling.by is None and not ruling.caps else _decision(policy, ruling, seen, of_request=True)
+    return None if ruling.by is None and not ruling.caps else ruled(policy, ruling, seen, of_request=True)
 
 
 def walk(policy: Policy, seen: Seen) -> Ruling:
     """Which rule decides, and under which caps the call passed on the way."""
     call = seen.call
-    # Before the rules: their memo must not keep what callers can make arbitrarily long.
-    if TOOL_NAME.fullmatch(call.name) is None:
-        return Ruling(ReasonCode.BAD_TOOL_NAME)
-    if call.surface is Surface.EGRESS and not any(to.is_usable for to in seen.destinations):
-        return Ruling(ReasonCode.EGRESS_NO_DESTINATION)
-    # On the relay a run begins with a request, see ``decide_request``; elsewhere with a call.
-    if call.surface is not Surface.INBOUND and _is_over_limit(policy, seen.run):
-        return Ruling(ReasonCode.RUN_LIMIT)
+    if code := _before_rules(policy, seen):
+        return Ruling(code)
     caps: tuple[Line, ...] = ()
     for line in policy.rules_for(call.name, call.surface):
         hit = line.meets(seen)
@@ -121,6 +116,47 @@ def walk(policy: Policy, seen: Seen) -> Ruling:
             return Ruling(line, Hit(code))
         caps = (*caps, line)
     return Ruling(None, None, caps)
+
+
+def rulings(policy: Policy, seen: Seen, unsure: Callable[[Line], bool]) -> Iterator[Ruling]:
+    """All that the walk may come to where it cannot be told whether the lines that ``unsure`` names match: a call of which not all is known."""
+    if code := _before_rules(policy, seen):
+        yield Ruling(code)
+        return
+    caps: tuple[Line, ...] = ()
+    maybe: tuple[Line, ...] = ()
+    for line in policy.rules_for(seen.call.name, seen.call.surface):
+        is_unsure = unsure(line)
+        hit = Hit() if is_unsure else line.meets(seen)
+        if isinstance(hit, str):
+            continue
+        is_cap = line.rule.verdict is Verdict.CAP_COST
+        if code := over(line.rule, seen.run) if is_cap else None:
+            hit = Hit(code)
+        if not is_cap or code:
+            yield Ruling(line, hit, caps)
+            if is_unsure:
+                continue
+            return
+        maybe = (*maybe, line)
+        caps = caps if is_unsure else (*caps, line)
+    yield Ruling(None, None, caps)
+    if len(maybe) > len(caps):
+        yield Ruling(None, None, maybe)
+
+
+def _before_rules(policy: Policy, seen: Seen) -> ReasonCode | None:
+    """Why the call is denied before any rule is asked; None if it is not."""
+    call = seen.call
+    # First of all: the rules' memo must not keep what callers can make arbitrarily long.
+    if TOOL_NAME.fullmatch(call.name) is None:
+        return ReasonCode.BAD_TOOL_NAME
+    if call.surface is Surface.EGRESS and not any(to.is_usable for to in seen.destinations):
+        return ReasonCode.EGRESS_NO_DESTINATION
+    # On the relay a run begins with a request, see ``decide_request``; elsewhere with a call.
+    if call.surface is not Surface.INBOUND and _is_over_limit(policy, seen.run):
+        return ReasonCode.RUN_LIMIT
+    return None
 
 
 def over(rule: Rule, run: RunState) -> ReasonCode | None:
@@ -154,7 +190,7 @@ def _is_over_limit(policy: Policy, run: RunState) -> bool:
 
 
 # --- Saying it ------------------------------------------------------------------------------------------------------
-def _decision(policy: Policy, ruling: Ruling, seen: Seen, *, of_request: bool = False) -> Decision:
+def ruled(policy: Policy, ruling: Ruling, seen: Seen, *, of_request: bool = False) -> Decision:
     """What a ruling says under this policy. Where that depends on the name alone it is made once."""
     by, hit, caps = ruling
     is_constant = hit is None or (isinstance(by, Line) and by.is_last and by.rule.verdict not in (Verdict.SANITIZE, Verdict.PENDING_APPROVAL))
@@ -162,18 +198,18 @@ def _decision(policy: Policy, ruling: Ruling, seen: Seen, *, of_request: bool = 
     if is_constant and (known := policy.opinions.get(key)) is not None:
         return known
     if isinstance(by, Line) and hit is not None:
-        decision = _of_rule(policy, by, hit, seen)
+        made = _of_rule(policy, by, hit, seen)
     elif caps and (of_request or policy.default_verdict in (Verdict.ALLOW, Verdict.AUDIT)):
-        decision = _under_cap(policy, caps[0].rule)
+        made = _under_cap(policy, caps[0].rule)
     else:
-        decision = _of_policy(policy, by if isinstance(by, ReasonCode) else None)
-    if caps and decision.verdict is not Verdict.DENY:
-        decision = replace(decision, caps=tuple(Cap(line.rule.id, line.rule.cap_micro_usd or 0) for line in caps))
+        made = _of_policy(policy, by if isinstance(by, ReasonCode) else None)
+    if caps and made.verdict is not Verdict.DENY:
+        made = replace(made, caps=tuple(Cap(line.rule.id, line.rule.cap_micro_usd or 0) for line in caps))
     if policy.shadow_mode:
-        decision = decision.shadowed()
+        made = made.shadowed()
     if is_constant and len(policy.opinions) < MAX_OPINIONS:
-        policy.opinions[key] = decision
-    return decision
+        policy.opinions[key] = made
+    return made
 
 
 def _of_rule(policy: Policy, line: Line, hit: Hit, seen: Seen) -> Decision:

@@ -241,6 +241,7 @@ class Places:
         found = [_entry(entry) for entry in entries]
         self._names = frozenset(entry for entry in found if isinstance(entry, str))
         self._networks = tuple(entry for entry in found if entry is not None and not isinstance(entry, str))
+        self.has_addresses = bool(self._networks)
 
     def may_have(self, to: Destination) -> bool:
         """Whether anything about ``to`` is on the list: its name, or any address that it may lead to."""
@@ -264,6 +265,7 @@ class Scope:
 
     def __init__(self, lists: EgressLists, *, permits: bool) -> None:
         self._allow, self._deny, self._permits = Places(lists.allow), Places(lists.deny), permits
+        self.has_addresses = self._allow.has_addresses or self._deny.has_addresses
 
     def hit(self, of: Sequence[Destination]) -> Destination | None:
         """The destination that makes the rule fire: the first in scope for a rule that stops; for one that lets through, all must be."""

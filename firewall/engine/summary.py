@@ -41,7 +41,8 @@ class Summary:
 
 def summarise(arguments: str) -> Summary:
     """The summary and the hash of a call's arguments, as the model wrote them."""
-    raw = arguments.encode(errors="replace")
+    # Half a surrogate pair cannot be kept: then the hash tells that the summary is not all.
+    raw = arguments.encode(errors="surrogatepass")
     spelled = _canonical(arguments) if len(raw) <= MAX_CANONICAL_BYTES else None
     # Redact before cutting: half a secret is still a secret. What lies far beyond the cut is never kept.
     text = redacted(raw[: 4 * MAX_SUMMARY_BYTES].decode(errors="ignore").replace("\x00", "�"))
@@ -55,6 +56,15 @@ def redacted(text: str) -> str:
     for pattern, replacement in _REDACTIONS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def is_whole(summary: str, digest: str) -> bool:
+    """Whether a summary is all of the arguments that had this hash: nothing was cut off or redacted."""
+    raw = summary.encode(errors="surrogatepass")
+    if hashlib.sha256(raw).hexdigest() == digest:
+        return True
+    spelled = _canonical(summary)
+    return spelled is not None and hashlib.sha256(spelled).hexdigest() == digest
 
 
 def _canonical(arguments: str) -> bytes | None:

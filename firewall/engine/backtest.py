@@ -1,0 +1,261 @@
+"""A policy over recorded runs: event by event in order, with what each run had done, and what of its verdicts would be others.
+
+Before the first changed verdict a run is what it was, and is judged with what was recorded of it. What comes after a change is
+counterfactual: the agent would have been told something else, so later calls are those it made, not those it would have made.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from firewall.engine import afterwards
+from firewall.engine.decide import decide_request
+from firewall.engine.recorded import run_of
+from firewall.engine.replay import WHATEVER_THE_POLICY, Event, Judge
+from firewall.engine.sequence import Progress
+from firewall.engine.tally import RunName, Tally
+from firewall.engine.types import Decision, ReasonCode, RunState, Surface, Verdict
+
+#: Events that tell of a call rather than being one.
+NOT_CALLS = frozenset(("approval_approved", "approval_rejected", "approval_expired", "approval_consumed", "lost_record"))
+_MADE = (Verdict.ALLOW, Verdict.AUDIT, Verdict.OBSERVE, Verdict.SANITIZE)
+
+
+class Request(NamedTuple):
+    """One request of a run, from the ledger. ``cost_micro_usd`` None: its price is unknown."""
+
+    request_id: str
+    started_at_ms: int
+    settled_at_ms: int
+    cost_micro_usd: int | None
+    is_blocked: bool
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What a run's requests cost, by when that was known. ``begun``: the run's number among those its key began in that hour, 0 unknown."""
+
+    requests: Sequence[Request] = ()
+    begun: int = 0
+    _by_id: Mapping[str, Request] | None = None
+    _settled: Sequence[int] = ()
+    _spent: Sequence[int] = ()
+
+    def __post_init__(self) -> None:
+        self._by_id = {request.request_id: request for request in self.requests}
+        settled = sorted((request.settled_at_ms, request.cost_micro_usd or 0) for request in self.requests)
+        self._settled = [at_ms for at_ms, _ in settled]
+        spent, total = [0], 0
+        for _, cost in settled:
+            total += cost
+            spent.append(total)
+        self._spent = spent
+
+    def request(self, request_id: str) -> Request | None:
+        return self._by_id.get(request_id) if self._by_id else None
+
+    def spent_before(self, at_ms: int) -> int:
+        return self._spent[bisect_right(self._settled, at_ms)]
+
+
+class Replay:
+    """One run. Feed its events in order, then ``close``."""
+
+    def __init__(self, judge: Judge, tally: Tally, run: RunName, ledger: Ledger | None = None) -> None:
+        self._judge, self._tally, self._run = judge, tally, run
+        self._ledger = ledger or Ledger()
+        policy = judge.policy
+        self._has_sequences = bool(policy and policy.sequences)
+        self._counts_requests = policy is not None and (policy.has_caps or policy.max_runs_per_key_per_hour is not None)
+        self._ahead = 0
+        self._seen_requests = 0
+        self._request_id = ""
+        self._moment: tuple[str, str] = ("", "")
+        self._has_changed = self._is_counterfactual = False
+        self._chains: Mapping[str, Progress] = {}
+        self._is_blurred = False
+        self._in_force: tuple[int | None, int | None] = (None, None)
+
+    def feed(self, event: Event) -> None:
+        if _is_no_call(event):
+            return
+        self._requests_until(event.at_ms, event)
+        if event.request_id != self._request_id:
+            self._request_id = event.request_id
+            self._seen_requests += 1
+        names = event.names
+        if not names:
+            self._judge_request(event)
+            return
+        self._enter((event.request_id, event.surface))
+        run, is_exact = self._state(event)
+        for place, name in enumerate(names):
+            self._judge_call(event, place, name, run, is_exact)
+            if self._has_sequences:
+                run = replace(run, chains=self._chains)
+
+    def close(self) -> None:
+        self._requests_until(None, None)
+        self._tally.end(self._run)
+
+    # --- One call -----------------------------------------------------------------------------------------------------
+    def _judge_call(self, event: Event, place: int, name: str, run: RunState, is_exact: bool) -> None:
+        tally, before = self._tally, event.verdict
+        if event.reason_code in WHATEVER_THE_POLICY and before == Verdict.DENY:
+            tally.same(event, name, self._is_counterfactual)
+            return
+        judged = self._judge.judge(event, name, run, is_blurred=self._is_blurred)
+        decision = judged.decision
+        if decision is not None and not is_exact and (decision.caps or decision.reason_code in (ReasonCode.COST_CAP, ReasonCode.PRICE_UNKNOWN)):
+            tally.estimated += 1
+        after = before if decision is None else self._effect(event, decision)
+        if self._has_sequences and event.surface != Surface.INBOUND and after in _MADE:
+            self._chains = afterwards.advance(self._judge.policy, judged.call, run).chains
+            self._is_blurred = self._is_blurred or (judged.is_vague and self._looks_for_egress)
+        if decision is None:
+            tally.unknown(event, name, judged.why, self._is_counterfactual)
+        elif after == before:
+            tally.same(event, name, self._is_counterfactual)
+        else:
+            self._has_changed = True
+            tally.changed(event, place, name, after, decision, self._is_counterfactual)
+
+    @property
+    def _looks_for_egress(self) -> bool:
+        policy = self._judge.policy
+        return policy is not None and any(step.egress for rule in policy.sequences if rule.sequence for step in rule.sequence.steps)
+
+    def _effect(self, event: Event, decision: Decision) -> str:
+        """The verdict that would stand, with what happened around the judgement."""
+        policy, verdict = self._judge.policy, decision.verdict
+        if verdict is Verdict.PENDING_APPROVAL:
+            if event.approval_id and event.verdict in _MADE:
+                return event.verdict  # it was approved
+            if event.reason_code == ReasonCode.HOLD_UNAVAILABLE and event.verdict == Verdict.DENY:
+                return event.verdict  # nobody could be asked
+        if event.reason_code == ReasonCode.COST_STORE_DOWN and decision.caps and policy is not None and not policy.shadow_mode:
+            return Verdict.DENY
+        return verdict
+
+    # --- The run ------------------------------------------------------------------------------------------------------
+    def _enter(self, moment: tuple[str, str]) -> None:
+        """What is decided at one moment is decided by the same run: a change makes what comes later counterfactual."""
+        if moment != self._moment:
+            self._moment = moment
+            self._is_counterfactual = self._has_changed
+
+    def _state(self, event: Event) -> tuple[RunState, bool]:
+        """The run before the event, and whether it is as it was recorded."""
+        recorded = run_of(event.judged_on) if event.judged_on else None
+        if recorded is not None:
+            if self._has_sequences and not self._has_changed and recorded.chains:
+                self._chains, self._is_blurred = {**self._chains, **recorded.chains}, False
+            return replace(recorded, chains=self._chains) if self._has_sequences else recorded, True
+        if not (self._has_sequences or self._counts_requests):
+            return _NEW, True
+        return self._told_by_ledger(event.request_id, event.at_ms), False
+
+    def _told_by_ledger(self, request_id: str, at_ms: int) -> RunState:
+        ledger = self._ledger
+        request = ledger.request(request_id)
+        began_ms = request.started_at_ms if request else at_ms
+        return RunState(
+            calls=self._seen_requests - 1,
+            spent_micro_usd=ledger.spent_before(began_ms),
+            estimate_micro_usd=request.cost_micro_usd if request else 0,
+            runs_this_hour=ledger.begun,
+            at_ms=at_ms,
+            chains=self._chains,
+        )
+
+    # --- Requests for themselves --------------------------------------------------------------------------------------
+    def _requests_until(self, at_ms: int | None, event: Event | None) -> None:
+        """Judge the requests that came in by then, and that of an event itself: they meet caps and limits, tools or none."""
+        if not self._counts_requests:
+            return
+        requests = self._ledger.requests
+        while self._ahead < len(requests) and (at_ms is None or requests[self._ahead].started_at_ms <= at_ms):
+            request = requests[self._ahead]
+            self._ahead += 1
+            # One that was refused for itself has an event, one that was refused for a tool was let in.
+            if not (request.is_blocked or self._was_ours(event)):
+                self._let_in(request.request_id, request.started_at_ms)
+        if event is not None and event.source == "relay" and event.names and event.request_id != self._request_id and not self._was_ours(event):
+            blocked = self._ledger.request(event.request_id)
+            if blocked is not None and blocked.is_blocked:
+                self._let_in(event.request_id, blocked.started_at_ms)
+
+    def _was_ours(self, event: Event | None) -> bool:
+        """Whether it was this very policy that let the run's requests in: it knew better than the ledger what they might cost."""
+        policy = self._judge.policy
+        if event is not None:
+            self._in_force = (event.policy_id, event.policy_version)
+        return policy is not None and self._in_force == (policy.id, policy.version)
+
+    def _let_in(self, request_id: str, at_ms: int) -> None:
+        self._seen_requests += request_id != self._request_id
+        self._request_id = request_id
+        self._enter((request_id, ""))
+        run = self._told_by_ledger(request_id, at_ms)
+        decision = decide_request(self._judge.policy, run)
+        if decision is not None and (decision.caps or decision.blocks):
+            self._tally.estimated += 1
+        if decision is not None and decision.blocks:
+            self._has_changed = True
+            self._tally.refused(self._run, request_id, at_ms, decision, self._is_counterfactual)
+
+    def _judge_request(self, event: Event) -> None:
+        """A request that was refused for itself."""
+        policy, tally = self._judge.policy, self._tally
+        self._enter((event.request_id, ""))
+        if event.reason_code in WHATEVER_THE_POLICY:
+            tally.same(event, None, self._is_counterfactual)
+            return
+        if event.reason_code == ReasonCode.COST_STORE_DOWN:
+            stands, decision = policy is not None and policy.has_caps and not policy.shadow_mode, None
+        else:
+            run, is_exact = self._state(event)
+            decision = decide_request(policy, run)
+            stands = decision is not None and decision.blocks
+            tally.estimated += decision is not None and not is_exact
+        if stands:
+            tally.same(event, None, self._is_counterfactual)
+        else:
+            self._has_changed = True
+            tally.changed(event, 0, None, Verdict.ALLOW, decision, self._is_counterfactual)
+
+
+_NEW = RunState()
+
+
+def _is_no_call(event: Event) -> bool:
+    code = event.reason_code
+    # A sequence that was completed is told of beside the call that completed it.
+    return code is not None and (code in NOT_CALLS or (code == ReasonCode.SEQUENCE and event.verdict == Verdict.AUDIT and not event.shadow))
+
+
+def replay(judge: Judge, tally: Tally, events: Iterable[Event], ledger_of: Callable[[RunName], Ledger | None] = lambda _: None) -> None:
+    """Judge events of whole runs, in the order of their run ids and then of their own."""
+    runs: dict[RunName, Replay] = {}
+    of = None
+    for event in events:
+        run_id = event.run_id or f"\0{event.request_id}"
+        if run_id != of:
+            # The same id under another key is another run.
+            _close(runs)
+            of = run_id
+        name = (event.key_id, event.run_id)
+        run = runs.get(name)
+        if run is None:
+            run = runs[name] = Replay(judge, tally, name, ledger_of(name))
+        run.feed(event)
+    _close(runs)
+
+
+def _close(runs: dict[RunName, Replay]) -> None:
+    for run in runs.values():
+        run.close()
+    runs.clear()
