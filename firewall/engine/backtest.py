@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from firewall.engine import afterwards
 from firewall.engine.decide import decide_request
-from firewall.engine.recorded import run_of
+from firewall.engine.recorded import knows_sequences, run_of
 from firewall.engine.replay import WHATEVER_THE_POLICY, Event, Judge
 from firewall.engine.sequence import Progress
 from firewall.engine.tally import RunName, Tally
@@ -111,7 +111,7 @@ class Replay:
         decision = judged.decision
         if decision is not None and not is_exact and (decision.caps or decision.reason_code in (ReasonCode.COST_CAP, ReasonCode.PRICE_UNKNOWN)):
             tally.estimated += 1
-        after = before if decision is None else self._effect(event, decision)
+        after = before if decision is None else self._effect(event, decision, run)
         if self._has_sequences and event.surface != Surface.INBOUND and after in _MADE:
             self._chains = afterwards.advance(self._judge.policy, judged.call, run).chains
             self._is_blurred = self._is_blurred or (judged.is_vague and self._looks_for_egress)
@@ -128,17 +128,24 @@ class Replay:
         policy = self._judge.policy
         return policy is not None and any(step.egress for rule in policy.sequences if rule.sequence for step in rule.sequence.steps)
 
-    def _effect(self, event: Event, decision: Decision) -> str:
+    def _effect(self, event: Event, decision: Decision, run: RunState) -> str:
         """The verdict that would stand, with what happened around the judgement."""
-        policy, verdict = self._judge.policy, decision.verdict
+        verdict = decision.verdict
         if verdict is Verdict.PENDING_APPROVAL:
             if event.approval_id and event.verdict in _MADE:
                 return event.verdict  # it was approved
             if event.reason_code == ReasonCode.HOLD_UNAVAILABLE and event.verdict == Verdict.DENY:
                 return event.verdict  # nobody could be asked
-        if event.reason_code == ReasonCode.COST_STORE_DOWN and decision.caps and policy is not None and not policy.shadow_mode:
+        if event.reason_code == ReasonCode.COST_STORE_DOWN and self._is_refused_blind(run, meets_caps=bool(decision.caps)):
             return Verdict.DENY
         return verdict
+
+    def _is_refused_blind(self, run: RunState, *, meets_caps: bool) -> bool:
+        """Whether the policy refuses what cannot be told: what the run had spent, or how many there were."""
+        policy = self._judge.policy
+        if policy is None or policy.shadow_mode:
+            return False
+        return meets_caps or (policy.max_runs_per_key_per_hour is not None and not run.calls)
 
     # --- The run ------------------------------------------------------------------------------------------------------
     def _enter(self, moment: tuple[str, str]) -> None:
@@ -151,14 +158,18 @@ class Replay:
         """The run before the event, and whether it is as it was recorded."""
         recorded = run_of(event.judged_on) if event.judged_on else None
         if recorded is not None:
-            if self._has_sequences and not self._has_changed and recorded.chains:
-                self._chains, self._is_blurred = {**self._chains, **recorded.chains}, False
+            if self._has_sequences and not self._has_changed and knows_sequences(event.judged_on):
+                # What this very policy saw is all that it saw.
+                self._chains = recorded.chains if self._was_ours(event) else {**self._chains, **recorded.chains}
+                self._is_blurred = False
             return replace(recorded, chains=self._chains) if self._has_sequences else recorded, True
         if not (self._has_sequences or self._counts_requests):
             return _NEW, True
-        return self._told_by_ledger(event.request_id, event.at_ms), False
+        # On the relay the request was judged for beginning a run, its calls are not again.
+        begins = event.source != "relay" or not event.names
+        return self._told_by_ledger(event.request_id, event.at_ms, begins=begins), False
 
-    def _told_by_ledger(self, request_id: str, at_ms: int) -> RunState:
+    def _told_by_ledger(self, request_id: str, at_ms: int, *, begins: bool) -> RunState:
         ledger = self._ledger
         request = ledger.request(request_id)
         began_ms = request.started_at_ms if request else at_ms
@@ -166,7 +177,7 @@ class Replay:
             calls=self._seen_requests - 1,
             spent_micro_usd=ledger.spent_before(began_ms),
             estimate_micro_usd=request.cost_micro_usd if request else 0,
-            runs_this_hour=ledger.begun,
+            runs_this_hour=ledger.begun if begins else 0,
             at_ms=at_ms,
             chains=self._chains,
         )
@@ -199,7 +210,7 @@ class Replay:
         self._seen_requests += request_id != self._request_id
         self._request_id = request_id
         self._enter((request_id, ""))
-        run = self._told_by_ledger(request_id, at_ms)
+        run = self._told_by_ledger(request_id, at_ms, begins=True)
         decision = decide_request(self._judge.policy, run)
         if decision is not None and (decision.caps or decision.blocks):
             self._tally.estimated += 1
@@ -208,24 +219,23 @@ class Replay:
             self._tally.refused(self._run, request_id, at_ms, decision, self._is_counterfactual)
 
     def _judge_request(self, event: Event) -> None:
-        """A request that was refused for itself."""
+        """A request that was refused for itself, or would have been but for shadow mode."""
         policy, tally = self._judge.policy, self._tally
         self._enter((event.request_id, ""))
         if event.reason_code in WHATEVER_THE_POLICY:
             tally.same(event, None, self._is_counterfactual)
             return
-        if event.reason_code == ReasonCode.COST_STORE_DOWN:
-            stands, decision = policy is not None and policy.has_caps and not policy.shadow_mode, None
-        else:
-            run, is_exact = self._state(event)
-            decision = decide_request(policy, run)
-            stands = decision is not None and decision.blocks
-            tally.estimated += decision is not None and not is_exact
-        if stands:
+        run, is_exact = self._state(event)
+        decision = decide_request(policy, run)
+        tally.estimated += decision is not None and not is_exact
+        after = decision.verdict if decision is not None and (decision.blocks or decision.shadow) else Verdict.ALLOW
+        if event.reason_code == ReasonCode.COST_STORE_DOWN and self._is_refused_blind(run, meets_caps=policy is not None and policy.has_caps):
+            after = Verdict.DENY
+        if after == event.verdict:
             tally.same(event, None, self._is_counterfactual)
         else:
             self._has_changed = True
-            tally.changed(event, 0, None, Verdict.ALLOW, decision, self._is_counterfactual)
+            tally.changed(event, 0, None, after, decision, self._is_counterfactual)
 
 
 _NEW = RunState()

@@ -21,8 +21,8 @@ def judged_on(policy: Policy | None, run: RunState, destinations: tuple[Destinat
     kept: dict = {}
     if policy is not None and (policy.has_caps or policy.max_runs_per_key_per_hour is not None or policy.sequences):
         kept["run"] = [run.calls, run.spent_micro_usd, run.reserved_micro_usd, run.estimate_micro_usd, run.runs_this_hour, run.at_ms]
-        if run.chains and sum(map(len, run.chains.values())) <= MAX_PROGRESS:
-            kept["chains"] = run.chains
+        if policy.sequences:
+            kept["chains"] = run.chains if sum(map(len, run.chains.values())) <= MAX_PROGRESS else None
     if destinations is not None:
         kept["to"] = [[to.host, to.port, None if to.addresses is None else list(map(str, to.addresses)), to.is_unreadable] for to in destinations]
     return kept or None
@@ -33,8 +33,13 @@ def run_of(kept: Mapping | None) -> RunState | None:
     if not kept or "run" not in kept:
         return None
     calls, spent, reserved, estimate, runs, at_ms = kept["run"]
-    chains = {name: tuple(progress) for name, progress in kept.get("chains", {}).items()}
+    chains = {name: tuple(progress) for name, progress in (kept.get("chains") or {}).items()}
     return RunState(calls, spent, reserved, estimate, runs_this_hour=runs, at_ms=at_ms, chains=chains)
+
+
+def knows_sequences(kept: Mapping | None) -> bool:
+    """Whether ``run_of`` has the progress of the sequences that the policy of then had."""
+    return bool(kept) and kept.get("chains") is not None  # type: ignore[union-attr]
 
 
 def destinations_of(kept: Mapping | None) -> tuple[Destination, ...] | None:

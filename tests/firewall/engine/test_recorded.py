@@ -6,11 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firewall.engine.egress import destination
-from firewall.engine.recorded import destinations_of, judged_on, run_of
+from firewall.engine.recorded import destinations_of, judged_on, knows_sequences, run_of
+from firewall.engine.sequence import Chain, Step
 from firewall.engine.types import Policy, Rule, RunState, Verdict
 
 PLAIN = Policy(1, "agents", 1, Verdict.DENY, False, ())
-CAPPED = Policy(1, "agents", 1, Verdict.DENY, False, (Rule(1, 1, "", None, "", Verdict.CAP_COST, cap_micro_usd=5),))
+CHAIN = Chain(0, (Step("kb.*"),))
+FOLLOWS = Policy(1, "agents", 1, Verdict.DENY, False, (Rule(1, 1, "", None, "", Verdict.DENY, sequence=CHAIN),))
 numbers = st.integers(0, 2**53)
 progress = st.lists(st.none() | numbers, max_size=4).map(tuple)
 runs = st.builds(
@@ -21,7 +23,7 @@ places = st.lists(st.sampled_from(["a.example", "10.0.0.1", "metadata", "user@@x
 
 @given(runs, st.none() | places)
 def test_a_run_and_its_destinations_come_back_as_they_were(run, to):
-    kept = json.loads(json.dumps(judged_on(CAPPED, run, to)))
+    kept = json.loads(json.dumps(judged_on(FOLLOWS, run, to)))
     assert (run_of(kept), destinations_of(kept)) == (run, to)
 
 
@@ -33,6 +35,6 @@ def test_a_judgement_that_rests_on_the_call_alone_keeps_nothing(run):
 
 
 def test_progress_beyond_all_measure_is_not_kept():
-    kept = judged_on(CAPPED, RunState(chains={"a": (1,) * 201}))
-    assert kept is not None
-    assert "chains" not in kept
+    kept = judged_on(FOLLOWS, RunState(chains={"a": (1,) * 201}))
+    assert not knows_sequences(kept)
+    assert knows_sequences(judged_on(FOLLOWS, RunState()))
