@@ -175,6 +175,7 @@ class WebhookEndpoint(models.Model):
     #: The secret before this one, valid until then.
     former_secret_sealed = models.BinaryField(null=True)
     former_secret_until = models.DateTimeField(null=True)
+    former_secret_set_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     #: Since when nothing has arrived; null when the last attempt did.
     failing_since = models.DateTimeField(null=True)
     paused_at = models.DateTimeField(null=True)

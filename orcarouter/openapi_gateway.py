@@ -127,6 +127,68 @@ ROUTES = {
             ),
         )
     },
+    "/api/v1/firewall/approvals/{id}/callback": {
+        "post": {
+            "operationId": "approval_callback",
+            "summary": "Decide about a hold by a signed message; no key is needed",
+            "security": [],
+            "parameters": [
+                {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[0-9a-f]{24}$"}},
+                *(
+                    {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": about}
+                    for name, about in (
+                        ("X-Orca-Signature", "sha256=<hex HMAC-SHA256 of the raw body under the webhook's secret>"),
+                        ("webhook-id", "Standard Webhooks: an id of the sender's choice"),
+                        ("webhook-timestamp", "Standard Webhooks: Unix seconds"),
+                        ("webhook-signature", "Standard Webhooks: v1,<base64>; one of the two schemes is enough"),
+                    )
+                ),
+            ],
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {
+                        "schema": _object(
+                            {
+                                "approval_id": {"type": "string", "description": "That of the path"},
+                                "decision": {"type": "string", "enum": ["approved", "rejected"]},
+                                "timestamp": {"type": "number", "description": "Unix seconds, at most five minutes off"},
+                                "reason": {"type": ["string", "null"], "maxLength": 2000},
+                                "decided_by": {"type": ["string", "null"], "maxLength": 200},
+                            },
+                            ["approval_id", "decision", "timestamp"],
+                        )
+                    }
+                },
+            },
+            "responses": _answers(
+                {
+                    "application/json": {
+                        "schema": _object(
+                            {
+                                "approval_id": {"type": "string"},
+                                "state": {"type": "string", "enum": ["pending", "approved", "rejected", "consumed", "expired"]},
+                                "resolved_at": {"type": ["string", "null"], "format": "date-time"},
+                            },
+                            ["approval_id", "state", "resolved_at"],
+                        )
+                    }
+                },
+                {
+                    400: "The signed body is wrong",
+                    401: "Not signed, stale, of another hold, or one of our own messages",
+                    403: "Four eyes: who set the secret is the key's side",
+                    404: "There is no such hold",
+                    409: "The other decision stands",
+                    413: "The body is over 16 KiB",
+                    415: "Not application/json",
+                    429: "Too many open calls",
+                    500: "Internal error",
+                    503: "PostgreSQL is away; try again",
+                },
+            ),
+        }
+    },
     "/v1/chat/completions": {
         "post": {
             "operationId": "chat_completions",
@@ -182,5 +244,5 @@ ROUTES = {
 def add_gateway_routes(document: dict) -> dict:
     """The document with the gateway's routes, which take a relay key instead of a token."""
     for path, operations in ROUTES.items():
-        document["paths"][path] = {method: operation | {"tags": ["Gateway"], "security": [{"relayKey": []}]} for method, operation in operations.items()}
+        document["paths"][path] = {method: {"tags": ["Gateway"], "security": [{"relayKey": []}]} | operation for method, operation in operations.items()}
     return document

@@ -44,6 +44,12 @@ class InvalidApiKey(OrcaError):
     code, status = "invalid_api_key", 401
 
 
+class InvalidSignature(OrcaError):
+    """A signed callback that is not one: forged, stale, of another hold, or one of our own messages."""
+
+    code, status = "invalid_signature", 401
+
+
 class PermissionRefused(OrcaError):
     code, status = "permission_denied", 403
 

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import orjson
 
-from orcarouter.gateway import evaluate, metrics, pipeline
+from orcarouter.gateway import callback, evaluate, metrics, pipeline
 from orcarouter.gateway.engine import pricing
 from orcarouter.gateway.request import Request
 from orcarouter.gateway.resolver import Resolver
@@ -89,6 +89,10 @@ async def evaluate_plan(gateway: Gateway, request: Request, _: str) -> None:
     await evaluate.evaluate_plan(gateway.state, gateway.resolver, request)
 
 
+async def approval_callback(gateway: Gateway, request: Request, approval_id: str) -> None:
+    await callback.receive(gateway.state, request, approval_id)
+
+
 async def list_models(gateway: Gateway, request: Request, _: str) -> None:
     found = await _models(gateway, request)
     await request.answer(200, orjson.dumps({"object": "list", "data": [_model(name, is_demo) for name, is_demo in found.items()]}))
@@ -131,11 +135,13 @@ ROUTES = {
     ("POST", "/v1/chat/completions"): chat_completions,
     ("POST", "/api/v1/firewall/evaluate"): evaluate_call,
     ("POST", "/api/v1/firewall/evaluate_plan"): evaluate_plan,
+    ("POST", "/api/v1/firewall/approvals/{id}/callback"): approval_callback,
     ("GET", "/v1/models"): list_models,
     ("GET", "/v1/models/{id}"): retrieve_model,
 }
 _EXACT = {path: (method, handler) for (method, path), handler in ROUTES.items() if "{" not in path}
 _MODEL_PREFIX = "/v1/models/"
+_APPROVAL_PREFIX, _CALLBACK = "/api/v1/firewall/approvals/", "/callback"
 
 
 def _route(request: Request) -> tuple[str, object, str]:
@@ -146,6 +152,9 @@ def _route(request: Request) -> tuple[str, object, str]:
         argument = ""
     elif path.startswith(_MODEL_PREFIX):
         method, handler, argument, path = "GET", retrieve_model, unquote(path[len(_MODEL_PREFIX) :]), "/v1/models/{id}"
+    elif path.startswith(_APPROVAL_PREFIX) and path.endswith(_CALLBACK):
+        argument, path = path[len(_APPROVAL_PREFIX) : -len(_CALLBACK)], f"{_APPROVAL_PREFIX}{{id}}{_CALLBACK}"
+        method, handler = "POST", approval_callback
     else:
         return "other", not_implemented, ""
     return (path, handler, argument) if request.method == method else (path, method_not_allowed, method)

@@ -52,21 +52,21 @@ class Request:
             raise errors.BadRequestBody(f"The headers are larger than {MAX_HEADER_BYTES} bytes.")
 
     # --- In ---
-    async def read_body(self) -> bytes:
-        """The whole body. Raises ``PayloadTooLarge``, ``UnsupportedMediaType``, ``BadRequestBody``."""
+    async def read_body(self, at_most: int = MAX_BODY_BYTES) -> bytes:
+        """The whole body, of ``at_most`` bytes. Raises ``PayloadTooLarge``, ``UnsupportedMediaType``, ``BadRequestBody``."""
         kind = self.headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
         if kind != b"application/json" or self.headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise errors.UnsupportedMediaType("Send the body as application/json, not compressed.")
         length = self.headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
-            raise errors.PayloadTooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes.")
+        if length.isdigit() and int(length[:20]) > at_most:
+            raise errors.PayloadTooLarge(f"The body is larger than {at_most} bytes.")
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                return await self._collect()
+                return await self._collect(at_most)
         except TimeoutError:
             raise errors.BadRequestBody("The body did not arrive in time.") from None
 
-    async def _collect(self) -> bytes:
+    async def _collect(self, at_most: int) -> bytes:
         pieces, size = [], 0
         while True:
             message = await self._receive()
@@ -74,8 +74,8 @@ class Request:
                 raise errors.BadRequestBody("The body broke off.")
             piece = message.get("body", b"")
             size += len(piece)
-            if size > MAX_BODY_BYTES:
-                raise errors.PayloadTooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes.")
+            if size > at_most:
+                raise errors.PayloadTooLarge(f"The body is larger than {at_most} bytes.")
             pieces.append(piece)
             if not message.get("more_body"):
                 loop, call = asyncio.get_running_loop(), asyncio.current_task()
