@@ -194,8 +194,23 @@ class ToolDay(models.Model):
         constraints = [models.UniqueConstraint(fields=["workspace", "day", "tool_name", "surface", "key_id"], name="tool_day_once")]
 
 
+class RuleDay(models.Model):
+    """How many calls a rule decided on one day (UTC), summed as ``ToolDay`` is."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="rule_days")
+    day = models.DateField()
+    policy_id = models.BigIntegerField()
+    #: 0: no rule matched, the policy's default decided.
+    rule_id = models.BigIntegerField()
+    calls = models.BigIntegerField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["workspace", "policy_id", "rule_id", "day"], name="rule_day_once")]
+
+
 class ToolTally(models.Model):
-    """How far the workspace's events are summed into ``ToolDay``: all with an id below ``through``."""
+    """How far the workspace's events are summed into ``ToolDay`` and ``RuleDay``: all with an id below ``through``."""
 
     workspace = models.OneToOneField(Workspace, models.CASCADE, related_name="tool_tally", primary_key=True)
     through = models.UUIDField()

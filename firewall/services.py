@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -45,6 +46,8 @@ SETTINGS_TO_COME = (
 RUN_GAP_SECONDS = range(60, 86_400 + 1)
 #: Between two rules put in order, so that a later one fits in without moving the rest.
 PRIORITY_STEP = 10
+#: Of a conflict.
+MOST_CHANGES_TOLD = 50
 
 
 # --- Policies -------------------------------------------------------------------------------------------------------
@@ -123,13 +126,24 @@ def _revise(policy: Policy, *, expected_version: int | None, actor: User, at: da
         current = row.values_list("version", flat=True).first()
         if current is None:
             raise NotFound("Not found.")
-        raise VersionConflict(
-            f"This policy was changed meanwhile: it is at version {current}, not {expected_version}.",
-            param="version",
-            expected_version=expected_version,
-            current_version=current,
-        )
+        raise _conflict(policy, expected_version, current)
     policy.refresh_from_db()
+
+
+def _conflict(policy: Policy, expected: int | None, current: int) -> VersionConflict:
+    """With both versions: what became of the one in the other, and who saved it."""
+    kept = {each.version: each for each in policy.workspace.policy_versions.filter(policy_id=policy.pk, version__in=[expected, current])}
+    before, after = kept.get(expected or 0), kept.get(current)
+    changes = history.changes(before.snapshot, after.snapshot) if before and after else []
+    return VersionConflict(
+        f"This policy was changed meanwhile: it is at version {current}, not {expected}.",
+        param="version",
+        expected_version=expected,
+        current_version=current,
+        changes=[asdict(change) for change in changes[:MOST_CHANGES_TOLD]],
+        saved_by=after.author_label if after else None,
+        saved_at=after.saved_at.isoformat() if after else None,
+    )
 
 
 @contextmanager

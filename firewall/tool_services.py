@@ -1,4 +1,4 @@
-"""The sums behind the discovered tools, and rules drafted for tools that have none."""
+"""The sums behind the discovered tools and the counts of rules, and rules drafted for tools that have none."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -32,6 +32,17 @@ _SUM = f"""
            first_seen_at = least(known.first_seen_at, excluded.first_seen_at),
            last_seen_at = greatest(known.last_seen_at, excluded.last_seen_at)
 """  # noqa: S608 - our own number
+#: An event of several offered tools is a call of each.
+_SUM_RULES = """
+    INSERT INTO firewall_ruleday AS known (workspace_id, day, policy_id, rule_id, calls, last_at)
+    SELECT workspace_id, (occurred_at AT TIME ZONE 'UTC')::date AS day, policy_id, coalesce(rule_id, 0) AS of_rule,
+           sum(CASE WHEN tool_name IS NULL THEN greatest(cardinality(tools), 1) ELSE 1 END), max(occurred_at)
+      FROM firewall_event
+     WHERE workspace_id = %s AND id >= %s AND id < %s AND policy_id IS NOT NULL
+     GROUP BY workspace_id, day, policy_id, of_rule
+        ON CONFLICT (workspace_id, policy_id, rule_id, day) DO UPDATE
+       SET calls = known.calls + excluded.calls, last_at = greatest(known.last_at, excluded.last_at)
+"""
 
 
 def sum_tools(workspace: Workspace, *, at: datetime) -> None:
@@ -62,6 +73,7 @@ def sum_again(workspace: Workspace, *, day: date) -> None:
     with tenancy.scope(workspace.pk):
         if held_tally(workspace, default=low).through >= high:
             workspace.tool_days.filter(day=day).delete()
+            workspace.rule_days.filter(day=day).delete()
             _add_events(workspace, low, high)
 
 
@@ -69,11 +81,13 @@ def forget_tools(workspace: Workspace, *, before: date) -> None:
     """Let go of sums whose events are past retention."""
     with tenancy.scope(workspace.pk):
         workspace.tool_days.filter(day__lt=before).delete()
+        workspace.rule_days.filter(day__lt=before).delete()
 
 
 def _add_events(workspace: Workspace, low: UUID, high: UUID) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(_SUM, [workspace.pk, low, high])
+        for statement in (_SUM, _SUM_RULES):
+            cursor.execute(statement, [workspace.pk, low, high])
 
 
 @transaction.atomic

@@ -1,12 +1,15 @@
 """What the firewall's routes take and give. Values are judged by the services: console and API cannot disagree."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from firewall.engine import remarks
 from firewall.engine.rule_json import ENCODED_FIELDS
 from firewall.models import DefaultVerdict, Event, Policy, PolicyVersion, Rule, RuleVerdict, Settings, Stage
+from firewall.selectors import compiled
 from firewall.services import POLICY_FIELDS, RULE_FIELDS, SETTINGS_TO_COME
 from workspaces.api_base import ApiRequest, Body
 from workspaces.errors import ValidationFailed
@@ -159,6 +162,27 @@ class RuleOut(serializers.ModelSerializer):
         fields = ("id", "policy_id", *RULE_FIELDS)
 
 
+class WarningOut(serializers.Serializer):
+    rule_id = serializers.IntegerField()
+    code = serializers.ChoiceField(remarks.CODES)
+    text = serializers.CharField()
+
+
+def warnings_of(policy: Policy) -> list[dict]:
+    return [asdict(each) for each in remarks.warnings(compiled(policy, policy.rules.all()))]
+
+
+class RuleWithWarnings(RuleOut):
+    warnings = serializers.SerializerMethodField()
+
+    class Meta(RuleOut.Meta):
+        fields = (*RuleOut.Meta.fields, "warnings")  # type: ignore[assignment]
+
+    @extend_schema_field(WarningOut(many=True, help_text="What this rule, as it is saved, may not do that it looks like."))
+    def get_warnings(self, rule: Rule) -> list[dict]:
+        return [each for each in warnings_of(rule.policy) if each["rule_id"] == rule.pk]
+
+
 class PolicyOut(serializers.ModelSerializer):
     rule_count = serializers.IntegerField(read_only=True)
     attached_key_count = serializers.IntegerField(read_only=True)
@@ -178,9 +202,14 @@ class PolicyOut(serializers.ModelSerializer):
 
 class PolicyWithRules(PolicyOut):
     rules = RuleOut(many=True)
+    warnings = serializers.SerializerMethodField()
 
     class Meta(PolicyOut.Meta):
-        fields = (*PolicyOut.Meta.fields, "rules")  # type: ignore[assignment]
+        fields = (*PolicyOut.Meta.fields, "rules", "warnings")  # type: ignore[assignment]
+
+    @extend_schema_field(WarningOut(many=True, help_text="Rules that are saved but may not do what they look like."))
+    def get_warnings(self, policy: Policy) -> list[dict]:
+        return warnings_of(policy)
 
 
 class VersionOut(serializers.ModelSerializer):

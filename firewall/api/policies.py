@@ -17,6 +17,7 @@ from firewall.api.bodies import (
     PolicyWithRules,
     RuleChange,
     RuleOut,
+    RuleWithWarnings,
     SettingsChange,
     SettingsOut,
     expected_version,
@@ -130,29 +131,29 @@ class RuleViewSet(WorkspaceViewSet):
             found = found.filter(policy=self._policy(policy_id))
         return self.keyset(found, lambda rules: RuleOut(rules, many=True).data)
 
-    @extend_schema(request=NewRule, responses={201: RuleOut})
+    @extend_schema(request=NewRule, responses={201: RuleWithWarnings})
     def create(self, request: ApiRequest) -> Response:
         fields = read(NewRule, request)
         policy, version = self._policy(fields.pop("policy_id", None)), expected_version(fields, request)
         rule = services.add_rule(policy, fields=fields, expected_version=version, actor=request.user, at=timezone.now())
         return self._shown(rule, status=201)
 
-    @extend_schema(responses=RuleOut)
+    @extend_schema(responses=RuleWithWarnings)
     def retrieve(self, request: ApiRequest, pk: str) -> Response:
         return self._shown(self.get_object())
 
-    @extend_schema(request=NamedRuleChange, responses=RuleOut)
+    @extend_schema(request=NamedRuleChange, responses=RuleWithWarnings)
     def change_named(self, request: ApiRequest) -> Response:
         """Change the fields that are named; ``id`` says of which rule."""
         fields = read(NamedRuleChange, request)
         self.kwargs["pk"] = fields.pop("id", None)
         return self._change(request, fields)
 
-    @extend_schema(request=RuleChange, responses=RuleOut)
+    @extend_schema(request=RuleChange, responses=RuleWithWarnings)
     def update(self, request: ApiRequest, pk: str) -> Response:
         return self._change(request, read(RuleChange, request))
 
-    @extend_schema(request=RuleChange, responses=RuleOut)
+    @extend_schema(request=RuleChange, responses=RuleWithWarnings)
     def partial_update(self, request: ApiRequest, pk: str) -> Response:
         return self._change(request, read(RuleChange, request))
 
@@ -175,7 +176,7 @@ class RuleViewSet(WorkspaceViewSet):
         return found
 
     def _shown(self, rule: Rule, status: int = 200) -> Response:
-        return Response(RuleOut(rule).data, status=status, headers={"ETag": f'"{rule.policy.version}"'})
+        return Response(RuleWithWarnings(rule).data, status=status, headers={"ETag": f'"{rule.policy.version}"'})
 
 
 class SettingsViewSet(WorkspaceViewSet):

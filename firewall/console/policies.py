@@ -1,6 +1,5 @@
 """The list of policies, and a policy with all that belongs to it."""
 
-from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass
 
@@ -16,12 +15,12 @@ from firewall import selectors, services
 from firewall.console.asking import ask_first, openings, openings_by_default
 from firewall.console.words import match_in_words
 from firewall.engine import remarks
-from firewall.engine.glob import Hint, hints
 from firewall.engine.remarks import Warning
 from firewall.engine.types import Verdict
 from firewall.forms import PolicyForm
 from firewall.models import DefaultVerdict, Policy, Rule
 from firewall.rule_form import RuleForm
+from firewall.selectors.matches import DEFAULT, Matches, matches
 from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, OrcaError, PermissionRefused, PolicyAttached, ValidationFailed, VersionConflict
@@ -42,6 +41,8 @@ ASKED = {
     "is_default": ("Take {name} away as the workspace default?", "Take it away"),
     "default_verdict": ("Let more through with {name}?", "Loosen the policy"),
 }
+#: Warnings that the list of policies tells in full.
+MOST_WARNED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class PolicyLine:
     """A policy in the list. ``denied_per_day`` is empty where it denied nothing."""
 
     policy: Policy
-    warnings: int
+    warnings: list[tuple[Rule, Warning]]
     denied_per_day: list[int]
 
     @property
@@ -59,11 +60,12 @@ class PolicyLine:
 
 @dataclass(frozen=True, slots=True)
 class RuleLine:
-    """A rule in the editor, with what it matches in words and what may be wrong with it."""
+    """A rule in the editor, with what it matches in words, what may be wrong with it and how often it decided; None: never."""
 
     rule: Rule
     words: SafeString
     warnings: list[Warning]
+    matches: Matches | None
 
 
 @require_GET
@@ -71,8 +73,10 @@ class RuleLine:
 def policies(request: ConsoleRequest) -> HttpResponse:
     found = list(selectors.policies(request.workspace).prefetch_related("rules")[:500])
     denied = selectors.denied_per_day(request.workspace, at=timezone.now())
-    lines = [PolicyLine(each, len(warnings_of(each.rules.all())), denied.get(each.pk, [])) for each in found]
-    return TemplateResponse(request, "firewall/policies.html", {"lines": lines, "days": selectors.DAYS_SHOWN})
+    lines = [PolicyLine(each, warnings_of(each), denied.get(each.pk, [])) for each in found]
+    warned = [(line.policy, rule, warning) for line in lines if line.policy.enabled for rule, warning in line.warnings]
+    context = {"lines": lines, "days": selectors.DAYS_SHOWN, "warned": warned[:MOST_WARNED], "warned_more": max(len(warned) - MOST_WARNED, 0)}
+    return TemplateResponse(request, "firewall/policies.html", context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -184,12 +188,14 @@ def editor(
     if rule_form is None and editing is not None:
         rule_form = RuleForm.over(edited) if edited else RuleForm.of(_blank(next_priority(rules)), version=shown.version)
     said_of: dict[int, list[Warning]] = {rule.pk: [] for rule in rules}
-    for warning in remarks.warnings(selectors.compiled(shown, rules)):
-        said_of[warning.rule_id].append(warning)
+    for rule, warning in warnings_of(shown):
+        said_of[rule.pk].append(warning)
+    counted = matches(shown, at=timezone.now())
     bad = bool((form and form.errors) or (rule_form and rule_form.errors))
     context = {
         "policy": shown,
-        "lines": [RuleLine(rule, match_in_words(vars(rule)), said_of[rule.pk]) for rule in rules],
+        "lines": [RuleLine(rule, match_in_words(vars(rule)), said_of[rule.pk], counted.get(rule.pk)) for rule in rules],
+        "by_default": counted.get(DEFAULT),
         "form": form or PolicyForm.over(shown),
         "rule_form": rule_form,
         "editing": editing if rule_form else None,
@@ -230,5 +236,7 @@ def next_priority(rules: list[Rule]) -> int:
     return min((last // services.PRIORITY_STEP + 1) * services.PRIORITY_STEP, 1_000_000)
 
 
-def warnings_of(rules: Iterable[Rule]) -> list[Hint]:
-    return [hint for rule in rules for hint in hints(rule.tool_name_glob, Verdict(rule.verdict)) if hint.level != "info"]
+def warnings_of(policy: Policy) -> list[tuple[Rule, Warning]]:
+    """What its author should know, with the rule that it is about."""
+    rules = {rule.pk: rule for rule in policy.rules.all()}
+    return [(rules[each.rule_id], each) for each in remarks.warnings(selectors.compiled(policy, rules.values()))]

@@ -5,9 +5,11 @@ A version is plain JSON: the policy's fields by name, and under ``rules`` its ru
 
 import json
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
+
+from firewall.engine import sequence
 
 Version = Mapping[str, object]
 """A policy as it was saved."""
@@ -15,6 +17,14 @@ Version = Mapping[str, object]
 MAX_WORDS_CHARS = 1000
 MAX_VALUE_CHARS = 160
 _NAMES = {
+    "args_match": "arguments",
+    "egress": "destinations",
+    "sanitize": "taken out",
+    "sequence": "sequence",
+    "cap_cost_cents": "cap",
+    "max_runs_per_key_per_hour": "Runs a key may begin in an hour",
+    "block_notice": "Line in answers that lost a call",
+    "refuse_unknown_fields": "Refuse unknown fields",
     "name": "Name",
     "default_verdict": "If no rule matches",
     "shadow_mode": "Shadow mode",
@@ -25,7 +35,7 @@ _NAMES = {
     "stage": "surface",
 }
 #: What an absent value is called where an empty text does not say it.
-_EMPTY = {"stage": "every surface", "tool_name_glob": "every tool"}
+_EMPTY = {"stage": "every surface", "tool_name_glob": "every tool", "skill_name_glob": "any skill", "max_runs_per_key_per_hour": "no limit"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +184,53 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def called(name: str) -> str:
+    """A field, as a column of a comparison is headed."""
+    return _capital(_called(name))
+
+
+def shown(name: str, value: object) -> str:
+    """A field's value in words."""
+    return _shown(name, value)
+
+
 def _shown(name: str, value: object) -> str:
     if value is None or value == "":
         return _EMPTY.get(name, "nothing")
     if isinstance(value, bool):
         return "on" if value else "off"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = _spec(name, value) if isinstance(value, Mapping) else f"${value / 100:,.2f}" if name == "cap_cost_cents" and isinstance(value, int) else str(value)
     return text if len(text) <= MAX_VALUE_CHARS else text[:MAX_VALUE_CHARS] + "…"
+
+
+def _spec(name: str, value: Mapping) -> str:
+    """What one of a rule's objects says. What an older release wrote in another form is told as it is."""
+    try:
+        return _SPECS[name](value)
+    except (KeyError, TypeError, AttributeError):
+        return json.dumps(value, ensure_ascii=False)
+
+
+def _clauses(value: Mapping) -> str:
+    return " and ".join(f"{each['path']} {each['op']} {_scalar(each['value'])}" for each in value["clauses"])
+
+
+def _scalar(value: object) -> str:
+    return ", ".join(map(_scalar, value)) if isinstance(value, list) else value if isinstance(value, str) else json.dumps(value)
+
+
+def _lists(value: Mapping) -> str:
+    return "; ".join(f"{name} {', '.join(value[name])}" for name in ("allow", "deny") if value.get(name))
+
+
+def _sanitizers(value: Mapping) -> str:
+    return ", ".join([*value.get("presets", []), *(f"“{pattern}”" for pattern in value.get("custom", []))])
+
+
+def _chain(value: Mapping) -> str:
+    chain = sequence.read(value)
+    within = f" within {chain.window_seconds} s" if chain.window_seconds else ""
+    return f"{chain.shown}{within}, {'inline' if chain.is_inline else 'reported afterwards'}"
+
+
+_SPECS: Mapping[str, Callable[[Mapping], str]] = {"args_match": _clauses, "egress": _lists, "sanitize": _sanitizers, "sequence": _chain}

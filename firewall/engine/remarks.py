@@ -8,10 +8,16 @@ from firewall.engine.compile import Line
 from firewall.engine.glob import Form, Glob, hints
 from firewall.engine.types import Policy, Rule, Surface, Verdict
 
+#: What a warning may be about; the last four are those of ``glob.hints``.
+CODES = (
+    *("never_reached", "cap_shadowed", "never_matches", "cap_inert"),
+    *("literal_looks_like_glob", "invalid_characters", "loose_suffix", "loose_infix"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Warning:
-    """``code`` is for machines: ``never_reached cap_shadowed never_matches cap_inert`` and those of ``glob.hints``."""
+    """``code`` is one of ``CODES``, for machines."""
 
     rule_id: int
     code: str

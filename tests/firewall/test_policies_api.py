@@ -56,6 +56,17 @@ def test_a_policy_is_made_with_its_rules_in_one_step(acme, api):
     )
 
 
+def test_warnings_come_with_a_policy_and_with_a_rule(api):
+    policy = make(api, rules=[{"verdict": "allow", "priority": 1}, {"verdict": "cap_cost", "cap_cost_cents": 5, "priority": 2}])
+    rule = send(api, "post", RULES, {"policy_id": policy["id"], "verdict": "allow", "tool_name_glob": "*.exec", "priority": 0}).json()
+
+    told = send(api, "get", f"{POLICIES}/{policy['id']}").json()["warnings"]
+
+    assert [(each["rule_id"], each["code"]) for each in told] == [(rule["id"], "loose_suffix"), (policy["rules"][1]["id"], "never_reached")]
+    assert rule["warnings"] == told[:1]
+    assert "Lets through" in told[0]["text"]
+
+
 @pytest.mark.parametrize(
     ("change", "param"),
     [
@@ -146,7 +157,7 @@ def test_each_change_is_one_the_gateway_must_see(acme, api):
 
 
 @pytest.mark.parametrize("as_header", [True, False])
-def test_a_change_of_what_somebody_else_changed_is_refused_with_both_versions(api, as_header):
+def test_a_change_of_what_somebody_else_changed_is_refused_with_both_versions(acme, api, as_header):
     policy = make(api)
     item = f"{POLICIES}/{policy['id']}"
     send(api, "patch", item, {"shadow_mode": True})
@@ -155,7 +166,10 @@ def test_a_change_of_what_somebody_else_changed_is_refused_with_both_versions(ap
     fresh = send(api, "patch", item, {"name": "mine"}, **{"If-Match": '"2"'}) if as_header else send(api, "patch", item, {"name": "mine", "version": 2})
 
     assert (stale.status_code, stale.json()["error"]["code"]) == (409, "version_conflict")
-    assert stale.json()["error"]["metadata"] == {"expected_version": 1, "current_version": 2}
+    told = stale.json()["error"]["metadata"]
+    assert (told["expected_version"], told["current_version"]) == (1, 2)
+    assert [(change["kind"], change["field"]) for change in told["changes"]] == [("policy", "shadow_mode")]
+    assert told["saved_by"] == acme.person(Role.DEVELOPER).email
     assert (fresh.status_code, fresh.json()["version"], fresh.headers["ETag"]) == (200, 3, '"3"')
 
 

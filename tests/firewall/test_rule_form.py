@@ -8,7 +8,7 @@ from django.http import QueryDict
 from firewall.console.words import rule_in_words
 from firewall.rule_form import RuleForm, rule_as_json
 from firewall.services import whole_rule
-from tests.factories.firewall import make_policy
+from tests.factories.firewall import EventFactory, make_policy
 from workspaces import tenancy
 from workspaces.permissions import Role
 
@@ -161,3 +161,27 @@ def test_remarks_come_as_the_rule_is_typed(browser, policy):
     assert "Never reached: “No shell” (priority 20) decides before it" in unreached
     assert "With it, No shell: Never reached: “the unsaved rule” (priority 5)" in shadowing
     assert "Globs are case-sensitive" in page(browser.post(address, RULE | {"verdict": "deny", "edit": "0"}, headers=HTMX))
+
+
+# --- What the list says ----------------------------------------------------------------------------------------------
+def test_rules_show_how_often_they_decided(acme, browser, policy):
+    search, _ = fresh(policy).in_order
+    for _ in range(3):
+        EventFactory(workspace=acme.workspace, policy_id=policy.pk, rule_id=search.pk)
+    EventFactory(workspace=acme.workspace, policy_id=policy.pk)
+
+    shown = page(browser.get(f"/policies/{policy.pk}/"))
+
+    search, shell, default = (row.partition("</tr>")[0] for row in shown.partition("<tbody")[2].split("<tr ")[1:4])
+    assert ">3<span" in search
+    assert "never matched" in shell
+    assert ">1<span" in default
+
+
+def test_the_list_of_policies_tells_every_warning(browser, policy):
+    browser.post(f"/policies/{policy.pk}/rules/", RULE | {"tool_name_glob": "shell.exec", "priority": "30", "label": "Unreached"})
+
+    shown = page(browser.get("/policies/"))
+
+    assert "1 warning" in shown
+    assert "agents, priority 30, Unreached:</b> Never reached: “No shell” (priority 20)" in shown

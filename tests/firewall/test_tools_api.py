@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from firewall import tasks, tool_services
+from firewall.selectors.matches import matches
 from tests.factories.firewall import EventFactory, make_policy
 from tests.factories.keys import make_key
 from tests.factories.workspaces import make_tenant
@@ -144,3 +145,30 @@ def test_sums_past_retention_are_let_go(tenant):
     tasks.sum_tools()
     tool_services.forget_tools(tenant.workspace, before=date.today() + timedelta(days=1))
     assert found(tenant) == []
+
+
+# --- How often a rule decided -----------------------------------------------------------------------------------------
+def counted(tenant, policy, at):
+    with tenancy.scope(tenant.workspace.pk):
+        return {rule_id: found.calls for rule_id, found in matches(policy, at=at).items()}
+
+
+def test_the_calls_of_each_rule_are_counted_before_and_after_they_are_summed(acme):
+    now = datetime.now(UTC)
+    policy = make_policy(acme.workspace, acme.person(Role.OWNER), {"verdict": "deny", "tool_name_glob": "web.*"})
+    own = {"policy_id": policy.pk, "rule_id": 7}
+    for at in (now, now - timedelta(hours=1), now - timedelta(days=3), now - timedelta(days=20)):
+        EventFactory(workspace=acme.workspace, occurred_at=at, **own)
+    EventFactory(workspace=acme.workspace, occurred_at=now, tool_name=None, tools=["web.a", "web.b"], surface="inbound", **own)
+    EventFactory(workspace=acme.workspace, occurred_at=now, policy_id=policy.pk)
+    EventFactory(workspace=acme.workspace, occurred_at=now - timedelta(days=20), policy_id=policy.pk, rule_id=8)
+    EventFactory(workspace=acme.workspace, occurred_at=now, policy_id=policy.pk + 1, rule_id=9)
+
+    fresh = counted(acme, policy, now)
+    tasks.sum_tools()
+    summed = counted(acme, policy, now)
+    tasks.sum_tools_again()
+
+    assert fresh == {7: 5, 0: 1, 8: 0}, "of a rule that decided once, weeks ago, that is known"
+    assert summed == fresh
+    assert counted(acme, policy, now) == fresh
