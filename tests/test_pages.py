@@ -64,6 +64,7 @@ ROLES = {
     "/providers/new/": A,
     "/runs/": D,
     "/runs/<key_id>/<run_id>/": D,
+    "/runs/<key_id>/<run_id>/stop/": D,
     "/search/": M,
     "/templates/": M,
     "/templates/<template>/apply/": D,

@@ -78,6 +78,7 @@ ROLES = {
     "GET /api/workspace/firewall/events/by-request/{}": D,
     "GET /api/workspace/firewall/events/aggregate": D,
     "GET /api/workspace/firewall/trace/by-run": D,
+    "POST /api/workspace/firewall/runs/stop": D,
     "GET /api/workspace/usage/": M,
     "GET /api/workspace/usage/export/": D,
     "GET /api/token/": M,

@@ -65,6 +65,7 @@ PERMISSIONS = {
     # Activity across apps
     "activity.view_totals": at_least(Role.MEMBER),
     "activity.view_runs": at_least(Role.DEVELOPER),
+    "activity.stop_run": at_least(Role.DEVELOPER),
     "activity.view_key_usage": at_least(Role.DEVELOPER),
     "activity.export_usage": at_least(Role.DEVELOPER),
 }

@@ -1,15 +1,21 @@
 """Runs, conversations and traces, as JSON. They stand under ``/api/workspace/firewall/``, where the documents have them."""
 
+from datetime import timedelta
+
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
 from firewall.models import Event
-from firewall.selectors import event_place
+from firewall.selectors import VERDICTS, event_place
+from keys.money_services import stop_run
+from orcarouter.activity.selectors.ranked import MEASURES, Place, ranked
+from orcarouter.activity.selectors.run_money import is_known, money_of
 from orcarouter.activity.selectors.runs import GROUPS, Run, RunFilter, run_page, runs_named
 from orcarouter.activity.selectors.traces import Call, calls_of
-from workspaces.api_base import ApiRequest, WorkspaceViewSet, page_size, row_id, write_cursor
+from workspaces.api_base import MAX_ID, ApiRequest, Body, WorkspaceViewSet, page_size, read_place, row_id, write_cursor
 from workspaces.errors import NotFound, ValidationFailed
 
 #: What a decision is about, by the surface on which it was taken.
@@ -33,6 +39,7 @@ class RunOut(serializers.Serializer):
     completion_tokens = serializers.IntegerField()
     cost_micro_usd = serializers.IntegerField(allow_null=True, help_text="Null: nothing of it has a known price.")
     unpriced_calls = serializers.IntegerField(help_text="Calls whose price is unknown: not in the cost.")
+    stopped_at = serializers.DateTimeField(allow_null=True, help_text="When a person stopped it: every later call of it is denied.")
 
 
 class RunPage(serializers.Serializer):
@@ -64,22 +71,47 @@ class Node(serializers.Serializer):
     latency_ms = serializers.IntegerField(allow_null=True)
 
 
+class RunMoneyOut(serializers.Serializer):
+    spent_micro_usd = serializers.IntegerField()
+    reserved_micro_usd = serializers.IntegerField(source="held_micro_usd", help_text="What its calls in flight hold.")
+    cap_micro_usd = serializers.IntegerField(allow_null=True, help_text="Of the strictest cost rule that judges its next call; null: none does.")
+
+
 class TraceOut(serializers.Serializer):
     run = RunOut()
+    money = RunMoneyOut()
     nodes = Node(many=True)
     next = serializers.URLField(allow_null=True)
 
 
-class RunViewSet(WorkspaceViewSet):
-    """``/api/workspace/firewall/events/aggregate`` and ``.../trace/by-run``"""
+class StopBody(Body):
+    run_id = serializers.RegexField(r"\A[A-Za-z0-9._:-]{1,128}\Z")
+    key_id = serializers.IntegerField(required=False, min_value=1, max_value=MAX_ID, help_text="Whose run it is; needed where two keys have one of this id.")
 
-    permissions = {"aggregate": "activity.view_runs", "trace": "activity.view_runs"}
-    filters = {"aggregate": {"by", "key_id", "limit", "cursor"}, "trace": {"run_id", "key_id", "cursor"}}
+
+class StoppedOut(serializers.Serializer):
+    run_id = serializers.CharField()
+    key_id = serializers.IntegerField()
+    stopped_at = serializers.DateTimeField()
+
+
+class RunViewSet(WorkspaceViewSet):
+    """``/api/workspace/firewall/events/aggregate``, ``.../trace/by-run`` and ``.../runs/stop``"""
+
+    permissions = {"aggregate": "activity.view_runs", "trace": "activity.view_runs", "stop": "activity.stop_run"}
+    filters = {
+        "aggregate": {"by", "key_id", "environment", "verdict", "order", "days", "limit", "cursor"},
+        "trace": {"run_id", "key_id", "cursor"},
+    }
 
     @extend_schema(
         parameters=[
             OpenApiParameter("by", str, enum=list(GROUPS)),
             OpenApiParameter("key_id", int),
+            OpenApiParameter("environment", str),
+            OpenApiParameter("verdict", str, enum=list(VERDICTS), description="With a decision of this verdict."),
+            OpenApiParameter("order", str, enum=["latest", *MEASURES], description="Runs by their latest call, or the most first of the last `days`."),
+            OpenApiParameter("days", {"type": "integer", "minimum": 1, "maximum": 90, "default": 7}),
             OpenApiParameter("limit", int),
             OpenApiParameter("cursor", str),
         ],
@@ -90,10 +122,13 @@ class RunViewSet(WorkspaceViewSet):
         by = request.query_params.get("by", "run")
         if by not in GROUPS:
             raise ValidationFailed(f"One of {', '.join(GROUPS)}.", param="by")
+        wanted = self._wanted()
+        if (order := request.query_params.get("order", "latest")) != "latest":
+            return self._ranked(wanted, order, by)
         before, backwards = event_place(request.query_params.get("cursor"))
         if backwards:
             raise ValidationFailed("This cursor is not one of ours.", param="cursor")
-        runs, older = run_page(self.workspace, RunFilter(key_id=self._key_id()), limit=page_size(request), by=by, before=before)
+        runs, older = run_page(self.workspace, wanted, limit=page_size(request), by=by, before=before)
         return Response({"results": RunOut(runs, many=True).data, "next": self._link(older), "previous": None})
 
     @extend_schema(
@@ -107,13 +142,50 @@ class RunViewSet(WorkspaceViewSet):
         run = self._run()
         calls, later = calls_of(self.workspace, run, after=after)
         nodes = [node for call in calls for node in nodes_of(call)]
-        return Response({"run": RunOut(run).data, "nodes": Node(nodes, many=True).data, "next": self._link(later)})
+        spent = RunMoneyOut(money_of(self.workspace, run, at=timezone.now())).data
+        return Response({"run": RunOut(run).data, "money": spent, "nodes": Node(nodes, many=True).data, "next": self._link(later)})
+
+    @extend_schema(request=StopBody, responses=StoppedOut)
+    def stop(self, request: ApiRequest) -> Response:
+        """Deny every further call of a run (`run_stopped`), on every process from the next call on. It stays stopped."""
+        body = StopBody(data=request.data)
+        body.is_valid(raise_exception=True)
+        run_id, key_id = body.validated_data["run_id"], body.validated_data.get("key_id")
+        if key_id is None:
+            key_id = self._named(run_id, None).key_id
+        if key_id is None or not is_known(self.workspace, key_id, run_id):
+            raise NotFound("Not found.", param="run_id")
+        stopped = stop_run(self.workspace, key_id=key_id, run_id=run_id, actor=request.user, at=timezone.now())
+        return Response(StoppedOut(stopped).data)
+
+    def _ranked(self, wanted: RunFilter, order: str, by: str) -> Response:
+        if order not in MEASURES:
+            raise ValidationFailed(f"One of latest, {', '.join(MEASURES)}.", param="order")
+        if by != "run":
+            raise ValidationFailed("Conversations are listed by their latest call.", param="order")
+        days = self.request.query_params.get("days", "7")
+        if not (days.isascii() and days.isdigit() and 1 <= int(days[:4]) <= 90):
+            raise ValidationFailed("A number from 1 to 90.", param="days")
+        since = timezone.now() - timedelta(days=int(days))
+        after = rank_of(self.request.query_params.get("cursor"))
+        runs, later = ranked(self.workspace, wanted, order, since=since, limit=page_size(self.request), after=after)
+        return Response({"results": RunOut(runs, many=True).data, "next": self._link(later and write_rank(later)), "previous": None})
+
+    def _wanted(self) -> RunFilter:
+        asked = self.request.query_params
+        verdict = asked.get("verdict", "")
+        if verdict and verdict not in VERDICTS:
+            raise ValidationFailed("There is no such verdict.", param="verdict")
+        return RunFilter(key_id=self._key_id(), environment=asked.get("environment"), verdict=verdict)
 
     def _run(self) -> Run:
         run_id = self.request.query_params.get("run_id", "")
         if not run_id:
             raise ValidationFailed("Which run?", param="run_id")
-        found = runs_named(self.workspace, run_id, self._key_id())
+        return self._named(run_id, self._key_id())
+
+    def _named(self, run_id: str, key_id: int | None) -> Run:
+        found = runs_named(self.workspace, run_id, key_id)
         if not found:
             raise NotFound("Not found.")
         if len(found) > 1:
@@ -126,6 +198,21 @@ class RunViewSet(WorkspaceViewSet):
 
     def _link(self, place: object | None) -> str | None:
         return replace_query_param(self.request.build_absolute_uri(), "cursor", write_cursor(place, backwards=False)) if place else None
+
+
+def rank_of(cursor: str | None) -> Place | None:
+    """The place in an order that a cursor names. Raises ``ValidationFailed``."""
+    measure, _, rest = (read_place(cursor) or "").partition(" ")
+    key_id, _, run_id = rest.partition(" ")
+    if not cursor:
+        return None
+    if not (measure.isdigit() and key_id.isdigit() and run_id and len(measure) < 19 and len(key_id) < 19):
+        raise ValidationFailed("This cursor is not one of ours.", param="cursor")
+    return int(measure), int(key_id), run_id
+
+
+def write_rank(place: Place) -> str:
+    return " ".join(map(str, place))
 
 
 def nodes_of(call: Call) -> list[dict]:

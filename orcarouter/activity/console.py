@@ -4,24 +4,31 @@ import json
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.contrib import messages
 from django.db.models import Exists
 from django.http import HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_POST
 
 from firewall import selectors as firewall
 from firewall.models import Event
 from firewall.selectors import event_place
 from keys.models import Usage
+from keys.money_services import stop_run
+from orcarouter.activity.api import rank_of, write_rank
 from orcarouter.activity.selectors import start, totals
 from orcarouter.activity.selectors.finds import search as find
+from orcarouter.activity.selectors.ranked import ranked
+from orcarouter.activity.selectors.run_money import is_known, money_of
 from orcarouter.activity.selectors.runs import Run, RunFilter, run_page, runs_named
 from orcarouter.activity.selectors.traces import Call, calls_of, span_of, tools_of
 from workspaces.api_base import PAGE_SIZE, row_id, write_cursor
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, ValidationFailed
+from workspaces.ids import lowest_at
 from workspaces.permissions import allowed
 
 #: The ranges of the overview as they are written.
@@ -32,6 +39,9 @@ MOST_OF_QUERY = 200
 MOST_OF_A_GLIMPSE = 60
 #: Tools of a run that its page names at once; the others unfold.
 MOST_TOOLS = 10
+#: The orders of the list of runs; all but the first are over what happened in the last days.
+ORDERS = {"latest": "Latest call", "cost": "Cost", "calls": "Calls", "duration": "Duration", "denied": "Denied"}
+RANKED_OVER = timedelta(days=7)
 #: What a timeline may be narrowed to.
 SHOWN = {"": "All steps", "called": "Tool calls", "denied": "Denied"}
 
@@ -98,20 +108,35 @@ def runs(request: ConsoleRequest) -> HttpResponse:
     )
     if wanted.verdict and wanted.verdict not in firewall.VERDICTS:
         raise ValidationFailed("There is no such verdict.", param="verdict")
-    before, _ = event_place(request.GET.get("cursor"))
-    found, older = run_page(request.workspace, wanted, limit=PAGE_SIZE, before=before)
+    order = request.GET.get("order", "latest")
+    if order not in ORDERS:
+        raise ValidationFailed("There is no such order.", param="order")
+    found, older = _found(request, wanted, order)
     gap = timedelta(seconds=firewall.settings_of(request.workspace).run_gap_seconds)
     context = {
         "runs": found,
         "older": write_cursor(older, backwards=False) if older else "",
-        "is_first": before is None,
+        "is_first": not request.GET.get("cursor"),
         "wanted": wanted,
+        "order": order,
+        "orders": list(ORDERS.items()),
         "verdicts": firewall.VERDICTS,
         "keys": list(request.workspace.api_keys.order_by("name").values("id", "name")[:30]),
         "key_name": _name_of(found, request, wanted.key_id),
         "open_since": timezone.now() - gap,
     }
     return TemplateResponse(request, "activity/runs.html", context)
+
+
+def _found(request: ConsoleRequest, wanted: RunFilter, order: str) -> tuple[list[Run], object | None]:
+    """A page of runs, and the place after it."""
+    cursor = request.GET.get("cursor")
+    if order == "latest":
+        before, _ = event_place(cursor)
+        return run_page(request.workspace, wanted, limit=PAGE_SIZE, before=before)
+    since = timezone.now() - RANKED_OVER
+    runs, later = ranked(request.workspace, wanted, order, since=since, limit=PAGE_SIZE, after=rank_of(cursor))
+    return runs, later and write_rank(later)
 
 
 def _name_of(found: list[Run], request: ConsoleRequest, key_id: int | None) -> str:
@@ -156,21 +181,36 @@ def run(request: ConsoleRequest, key_id: int, run_id: str) -> HttpResponse:
     if show not in SHOWN:
         raise ValidationFailed("There is no such view of a run.", param="show")
     tools = tools_of(request.workspace, shown)
+    at = timezone.now()
     context = {
         "run": shown,
+        "money": money_of(request.workspace, shown, at=at),
+        "has_key": request.workspace.api_keys.filter(pk=key_id, is_frozen=False).exists(),
+        "others": request.workspace.usage.filter(key_id=key_id, pk__gte=lowest_at(at - gap)).values("agent_run_id").distinct().count(),
         "steps": [step for call in calls for step in _steps(shown, call) if _is_shown(step, show)],
         "show": show,
         "views": list(SHOWN.items()),
         "tools": tools[:MOST_TOOLS],
         "more_tools": tools[MOST_TOOLS:],
         "span_ms": int(span.total_seconds() * 1000),
-        "is_open": shown.last_seen_at is not None and timezone.now() - shown.last_seen_at < gap,
+        "is_open": shown.stopped_at is None and shown.last_seen_at is not None and at - shown.last_seen_at < gap,
         "later": write_cursor(later, backwards=False) if later else "",
         "is_first": after is None,
         "last_request": calls[-1].request_id if calls else "",
         "policy": request.workspace.policies.filter(api_keys=key_id).first(),
     }
     return TemplateResponse(request, "activity/run.html", context)
+
+
+@require_POST
+@page("activity.stop_run")
+def run_stop(request: ConsoleRequest, key_id: int, run_id: str) -> HttpResponse:
+    """Deny every further call of a run."""
+    if not is_known(request.workspace, key_id, run_id):
+        raise NotFound("There is no such run.")
+    stop_run(request.workspace, key_id=key_id, run_id=run_id, actor=request.user, at=timezone.now())
+    messages.success(request, f"The run {run_id} is stopped: every further call of it is denied.")
+    return redirect("console:run", key_id=key_id, run_id=run_id)
 
 
 def _is_shown(step: Step, show: str) -> bool:

@@ -50,6 +50,8 @@ class Run:
     completion_tokens: int = 0
     cost_micro_usd: int | None = None
     unpriced_calls: int = 0
+    #: When a person stopped it; None: nobody did.
+    stopped_at: datetime | None = None
 
     @property
     def decisions(self) -> int:
@@ -100,7 +102,7 @@ def run_page(
     column = GROUPS[by]
     found, older = _newest_rows(_sources(workspace, wanted, column), column, limit=limit, before=before, size=batch)
     runs = [Run(id=name, key_id=key_id, newest=newest) for (key_id, name), newest in found.items()]
-    _fill(workspace, runs, column)
+    fill(workspace, runs, column)
     return runs, older
 
 
@@ -112,7 +114,7 @@ def runs_named(workspace: Workspace, run_id: str, key_id: int | None = None, *, 
         named = rows.filter(**{column: run_id})
         keys |= set((named if key_id is None else named.filter(key_id=key_id)).order_by().values_list("key_id", flat=True).distinct())
     runs = [Run(id=run_id, key_id=key) for key in sorted(keys, key=lambda key: key or 0)]
-    _fill(workspace, runs, column)
+    fill(workspace, runs, column)
     return runs
 
 
@@ -177,7 +179,7 @@ def _with_rows_from(sources: list[QuerySet], column: str, runs: Iterable[Key], s
 
 
 # --- What is in them ------------------------------------------------------------------------------------------------
-def _fill(workspace: Workspace, runs: list[Run], column: str) -> None:
+def fill(workspace: Workspace, runs: list[Run], column: str = GROUPS["run"]) -> None:
     """Sum up the rows of these runs, and of no other."""
     by_key = {(run.key_id, run.id): run for run in runs}
     if not by_key:
@@ -198,6 +200,10 @@ def _fill(workspace: Workspace, runs: list[Run], column: str) -> None:
             run.verdicts[row["verdict"]] = row["decisions"]
             run.saw(row["first"], row["last"])
             _describe(run, row)
+    if column == GROUPS["run"]:
+        for key_id, name, at in workspace.stopped_runs.filter(run_id__in={run.id for run in runs}).values_list("key_id", "run_id", "stopped_at"):
+            if run := by_key.get((key_id, name)):
+                run.stopped_at = at
     tools: dict[Key, set[str]] = {}
     # An agent may call a new name each time: of such a run not every one is read.
     for key_id, name, tool, group in events.values_list("key_id", column, "tool_name", "tools").distinct()[:MOST_NAMINGS]:

@@ -23,6 +23,7 @@ urlpatterns = [
     path("", console.overview, name="overview"),
     path("runs/", console.runs, name="runs"),
     path("runs/<int:key_id>/<run_id:run_id>/", console.run, name="run"),
+    path("runs/<int:key_id>/<run_id:run_id>/stop/", console.run_stop, name="run_stop"),
     path("search/", console.search, name="search"),
     path("usage/", spend_console.usage, name="usage"),
     path("usage/export/", spend_console.export, name="usage_export"),
