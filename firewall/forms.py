@@ -13,9 +13,6 @@ class Based(forms.Form):
 
     version = forms.IntegerField(widget=forms.HiddenInput, required=False, min_value=1)
 
-    #: After a conflict ``(expected_version, current_version)``: what became of the policy between them is shown.
-    conflict: tuple[int, int] | None = None
-
     def refuse(self, error: OrcaError) -> None:
         """Say a service's refusal at the fields that it names."""
         found = error.metadata.get("errors")

@@ -126,11 +126,11 @@ def _revise(policy: Policy, *, expected_version: int | None, actor: User, at: da
         current = row.values_list("version", flat=True).first()
         if current is None:
             raise NotFound("Not found.")
-        raise _conflict(policy, expected_version, current)
+        raise conflict(policy, expected_version, current)
     policy.refresh_from_db()
 
 
-def _conflict(policy: Policy, expected: int | None, current: int) -> VersionConflict:
+def conflict(policy: Policy, expected: int | None, current: int) -> VersionConflict:
     """With both versions: what became of the one in the other, and who saved it."""
     kept = {each.version: each for each in policy.workspace.policy_versions.filter(policy_id=policy.pk, version__in=[expected, current])}
     before, after = kept.get(expected or 0), kept.get(current)

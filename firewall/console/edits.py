@@ -7,14 +7,16 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from firewall import services
+from firewall.console import conflict
 from firewall.console.asking import ask_first, openings
-from firewall.console.policies import done, editor, found_policy, refused
+from firewall.console.conflict import Conflict
+from firewall.console.policies import done, editor, found_policy
 from firewall.console.typed import plain, typed_rule
 from firewall.models import Policy, Rule, RuleVerdict
 from firewall.rule_form import RuleForm
 from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
-from workspaces.errors import NotFound, OrcaError
+from workspaces.errors import NotFound, OrcaError, VersionConflict
 
 
 @require_POST
@@ -30,8 +32,10 @@ def rule_add(request: ConsoleRequest, pk: str) -> HttpResponse:
             return asked
         try:
             services.add_rule(policy, fields=fields, expected_version=form.cleaned_data["version"], actor=request.user, at=timezone.now())
+        except VersionConflict as error:
+            return _put_together(request, pk, None, form, error)
         except OrcaError as error:
-            form = refused(form, error)
+            form.refuse(error)
         else:
             return done(request, policy, f"Rule added. {policy.name} is at version {policy.version}, in force now.")
     return editor(request, policy, rule_form=form, editing=0)
@@ -40,7 +44,10 @@ def rule_add(request: ConsoleRequest, pk: str) -> HttpResponse:
 @require_POST
 @page("firewall.change_policy")
 def rule_change(request: ConsoleRequest, pk: str, rule: str) -> HttpResponse:
-    policy, own = _found(request, pk, rule)
+    policy = found_policy(request, pk)
+    own = policy.rules.select_related("policy").filter(pk=row_id(rule)).first()
+    if own is None:
+        return _of_a_rule_that_is_gone(request, policy, row_id(rule))
     if "rows" in request.POST:
         return editor(request, policy, rule_form=RuleForm.with_rows_changed(request.POST), editing=own.pk)
     form = RuleForm(request.POST)
@@ -51,8 +58,10 @@ def rule_change(request: ConsoleRequest, pk: str, rule: str) -> HttpResponse:
             return asked
         try:
             services.change_rule(own, changes=fields, expected_version=form.cleaned_data["version"], actor=request.user, at=timezone.now())
+        except VersionConflict as error:
+            return _put_together(request, pk, own.pk, form, error)
         except OrcaError as error:
-            form = refused(form, error)
+            form.refuse(error)
         else:
             return done(request, own.policy, f"Rule saved. {own.policy.name} is at version {own.policy.version}, in force now.")
     return editor(request, policy, rule_form=form, editing=own.pk)
@@ -68,7 +77,10 @@ def rule_delete(request: ConsoleRequest, pk: str, rule: str) -> HttpResponse:
         request, policy, rules, [other for other in rules if other.pk != own.pk], title=f"Delete {_name(own)}?", verb="Delete the rule", words=words
     ):
         return asked
-    services.delete_rule(own, actor=request.user, at=timezone.now())
+    try:
+        services.delete_rule(own, expected_version=_known(request), actor=request.user, at=timezone.now())
+    except VersionConflict as error:
+        return _not_done(request, pk, error, f"Deleting {_name(own)}")
     return done(request, own.policy, f"Rule deleted. {own.policy.name} is at version {own.policy.version}, in force now.")
 
 
@@ -82,7 +94,10 @@ def rule_switch(request: ConsoleRequest, pk: str, rule: str) -> HttpResponse:
     verb = "Enable the rule" if enabled else "Disable the rule"
     if asked := _ask(request, policy, rules, after, title=f"{'Enable' if enabled else 'Disable'} {_name(own)}?", verb=verb):
         return asked
-    services.change_rule(own, changes={"enabled": enabled}, actor=request.user, at=timezone.now())
+    try:
+        services.change_rule(own, changes={"enabled": enabled}, expected_version=_known(request), actor=request.user, at=timezone.now())
+    except VersionConflict as error:
+        return _not_done(request, pk, error, f"{'Enabling' if enabled else 'Disabling'} {_name(own)}")
     return done(request, own.policy, f"Rule {'enabled' if enabled else 'disabled'}. {own.policy.name} is at version {own.policy.version}, in force now.")
 
 
@@ -107,8 +122,36 @@ def rules_order(request: ConsoleRequest, pk: str) -> HttpResponse:
         after = [Rule(**plain(by_id[rule_id]) | {"priority": place}) for place, rule_id in enumerate(order)]
         if asked := _ask(request, policy, rules, after, title="Let more through by this order?", verb="Keep the new order"):
             return asked
-    services.order_rules(policy, rule_ids=order, actor=request.user, at=timezone.now())
+    try:
+        services.order_rules(policy, rule_ids=order, expected_version=_known(request), actor=request.user, at=timezone.now())
+    except VersionConflict as error:
+        return _not_done(request, pk, error, "Moving the rule")
     return done(request, policy, f"Order saved. {policy.name} is at version {policy.version}, in force now.")
+
+
+def _put_together(request: ConsoleRequest, pk: str, rule_id: int | None, form: RuleForm, error: VersionConflict) -> HttpResponse:
+    """The page with a form of what they have and what was typed."""
+    policy = found_policy(request, pk)
+    met, form, editing = conflict.over_rule(policy, rule_id, form, error)
+    return editor(request, policy, rule_form=form, editing=editing, met=met)
+
+
+def _of_a_rule_that_is_gone(request: ConsoleRequest, policy: Policy, rule_id: int) -> HttpResponse:
+    """What was typed into the form of a rule that somebody deleted is not lost: it can be a new rule. Raises ``NotFound`` where there never was one."""
+    form, known = RuleForm(request.POST), _known(request)
+    kept = policy.workspace.policy_versions.filter(policy_id=policy.pk, version=known).first() if known is not None else None
+    if known is None or kept is None or all(each["id"] != rule_id for each in kept.snapshot["rules"]) or not form.is_valid():
+        raise NotFound("There is no such rule.")
+    return _put_together(request, str(policy.pk), rule_id, form, services.conflict(policy, known, policy.version))
+
+
+def _not_done(request: ConsoleRequest, pk: str, error: VersionConflict, what: str) -> HttpResponse:
+    return editor(request, found_policy(request, pk), met=Conflict.of(error, undone=what))
+
+
+def _known(request: ConsoleRequest) -> int | None:
+    """The version of the policy that the page had."""
+    return row_id(request.POST["version"], param="version") if request.POST.get("version") else None
 
 
 def _ask(

@@ -4,6 +4,7 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -16,7 +17,7 @@ from firewall.forms import ForkForm, ImportForm
 from firewall.models import Policy
 from workspaces.api_base import read_cursor, row_id, write_cursor
 from workspaces.console_base import ConsoleRequest, page
-from workspaces.errors import OrcaError
+from workspaces.errors import OrcaError, VersionConflict
 
 PAGE_SIZE = 50
 
@@ -55,7 +56,11 @@ def policy_restore(request: ConsoleRequest, pk: str) -> HttpResponse:
     title, found = f"Go back to version {wanted} of {shown.name}?", openings_by_rewrite(shown, fields, former["rules"])
     if asked := ask_first(request, shown, title=title, verb="Restore it", found=found):
         return asked
-    services.restore_version(shown, version=wanted, expected_version=known, actor=request.user, at=timezone.now())
+    try:
+        services.restore_version(shown, version=wanted, expected_version=known, actor=request.user, at=timezone.now())
+    except VersionConflict as error:
+        messages.error(request, f"{error.message} Nothing is restored. Look at what changed, then restore it again if it is still meant.")
+        return redirect(reverse("console:policy_history", args=[shown.pk]) + f"?from={known}&to={error.metadata['current_version']}")
     return done(request, shown, f"{shown.name} is at version {shown.version}, what version {wanted} was. In force now.")
 
 

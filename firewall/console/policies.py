@@ -12,7 +12,9 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from firewall import selectors, services
+from firewall.console import conflict
 from firewall.console.asking import ask_first, openings, openings_by_default
+from firewall.console.conflict import Conflict
 from firewall.console.words import match_in_words
 from firewall.engine import remarks
 from firewall.engine.remarks import Warning
@@ -109,8 +111,12 @@ def policy(request: ConsoleRequest, pk: str) -> HttpResponse:
             return asked
         try:
             services.change_policy(shown, changes=form.changes, expected_version=form.cleaned_data["version"], actor=request.user, at=timezone.now())
+        except VersionConflict as error:
+            now = found_policy(request, pk)
+            met, form = conflict.over_policy(now, form, error)
+            return editor(request, now, form=form, met=met)
         except OrcaError as error:
-            form = refused(form, error)
+            form.refuse(error)
         else:
             return done(request, shown, f"Saved. {shown.name} is at version {shown.version}, in force now.")
     return editor(request, shown, form=form)
@@ -176,9 +182,16 @@ def found_policy(request: ConsoleRequest, pk: str) -> Policy:
 
 
 def editor(
-    request: ConsoleRequest, shown: Policy, *, form: PolicyForm | None = None, rule_form: RuleForm | None = None, editing: int | None = None, said: str = ""
+    request: ConsoleRequest,
+    shown: Policy,
+    *,
+    form: PolicyForm | None = None,
+    rule_form: RuleForm | None = None,
+    editing: int | None = None,
+    said: str = "",
+    met: Conflict | None = None,
 ) -> HttpResponse:
-    """The policy's page, or its changing part for htmx. ``editing`` is the rule whose form is open, 0 a new one."""
+    """The policy's page, or its changing part for htmx. ``editing`` is the rule whose form is open, 0 a new one; ``met`` what stood in the way."""
     # What else is done on the page leaves the form of a rule open; scripts say which, and fill in again what was typed.
     wanted = request.POST.get("edit") or request.GET.get("edit", "")
     if editing is None and wanted.isascii() and wanted.isdigit() and len(wanted) < 20:
@@ -199,13 +212,15 @@ def editor(
         "form": form or PolicyForm.over(shown),
         "rule_form": rule_form,
         "editing": editing if rule_form else None,
-        "conflict": next((each.conflict for each in (form, rule_form) if each and each.conflict), None),
+        "conflict": met,
         "keys": list(shown.api_keys.order_by("name")[:50]),
         "said": said,
         "would_block": selectors.would_have_blocked(shown, at=timezone.now()) if shown.shadow_mode else 0,
     }
-    template = "firewall/_editor.html" if request.htmx and not request.htmx.history_restore_request else "firewall/policy.html"
-    return TemplateResponse(request, template, context, status=422 if bad else 200)
+    is_part = request.htmx and not request.htmx.history_restore_request
+    # To htmx every answer that it should show is 422.
+    status = 409 if met and not is_part else 422 if met or bad else 200
+    return TemplateResponse(request, "firewall/_editor.html" if is_part else "firewall/policy.html", context, status=status)
 
 
 def done(request: ConsoleRequest, shown: Policy, words: str) -> HttpResponse:
@@ -214,16 +229,6 @@ def done(request: ConsoleRequest, shown: Policy, words: str) -> HttpResponse:
         return editor(request, found_policy(request, str(shown.pk)), said=words)
     messages.success(request, words)
     return redirect("console:policy", shown.pk)
-
-
-def refused(form, error: OrcaError):
-    """The form with a service's refusal in it. After a conflict it is based on the present version: saving again overwrites it."""
-    form.refuse(error)
-    if isinstance(error, VersionConflict):
-        form.data = form.data.copy()
-        form.data["version"] = str(error.metadata["current_version"])
-        form.conflict = error.metadata["expected_version"], error.metadata["current_version"]
-    return form
 
 
 def _blank(priority: int) -> dict:

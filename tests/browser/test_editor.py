@@ -130,11 +130,16 @@ def test_somebody_elses_save_is_not_written_over_unseen(desk, agent):
     expect(mine.get_by_text("version 3", exact=True)).to_be_visible()
     expect(mine.locator("#policy").get_by_label("Name")).to_have_value("mine")
     mine.get_by_role("button", name="Save the policy").click()
-    expect(mine.get_by_text("version 3, and yours began at 1")).to_be_visible()
+    met = mine.locator("#conflict")
+    expect(met).to_contain_text("version 3, and yours began at 1")
+    expect(met).to_be_focused()
+    expect(met).to_contain_text("Name: agents, now theirs.")
+    expect(met).to_contain_text("yours over theirs")
+    assert grave_findings(mine) + sideways(mine) == []
     with mine.expect_popup() as opened:
-        mine.get_by_role("link", name="See what they changed").click()
+        met.get_by_role("link", name="Compare the versions").click()
     expect(opened.value.get_by_text("Name: agents, now theirs.").first).to_be_visible()
-    mine.get_by_role("button", name="Save the policy").click()
+    met.get_by_role("button", name="Re-apply mine").click()
     expect(mine.get_by_role("heading", name="mine", level=1)).to_be_visible()
     assert {trouble[:3] for trouble in desk.watch.troubles} <= {"422", "con"}
 

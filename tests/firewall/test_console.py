@@ -78,18 +78,6 @@ def test_a_rule_that_cannot_be_opens_no_form(browser, policy):
         page(browser.get(f"/policies/{policy.pk}/", {"edit": wanted}))
 
 
-def test_an_edit_over_somebody_elses_is_told_and_can_be_sent_again(browser, policy):
-    rule = fresh(policy).in_order[0]
-    browser.post(f"/policies/{policy.pk}/set/", {"shadow_mode": "on"})
-
-    stale = page(browser.post(f"/policies/{policy.pk}/rules/{rule.pk}/", RULE | {"label": "mine", "version": "1"}, headers=HTMX), 422)
-
-    assert "is at version 2, not 1" in stale
-    assert 'name="version" value="2"' in stale
-    assert browser.post(f"/policies/{policy.pk}/rules/{rule.pk}/", RULE | {"label": "mine", "version": "2"}, headers=HTMX).status_code == 200
-    assert fresh(policy).in_order[0].label == "mine"
-
-
 def test_rules_move_by_buttons_and_by_order(browser, policy):
     first, second = fresh(policy).in_order
 

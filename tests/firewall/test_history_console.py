@@ -50,7 +50,9 @@ def test_a_version_is_restored_and_what_that_loosens_is_asked_first(browser, pol
 
     browser.post(f"/policies/{policy.pk}/restore/", wanted | {"confirmed": "yes"})
     assert [rule.tool_name_glob for rule in fresh(policy).in_order] == ["web.search", "shell.*"]
-    assert browser.post(f"/policies/{policy.pk}/restore/", wanted | {"confirmed": "yes"}).status_code == 409, "the page was of an older version"
+    stale = browser.post(f"/policies/{policy.pk}/restore/", wanted | {"confirmed": "yes"}, follow=True)
+    assert stale.redirect_chain[-1][0].endswith(f"/history/?from={version}&to={version + 1}"), "the page was of an older version: what changed since is shown"
+    assert "Nothing is restored." in page(stale)
 
 
 def test_a_copy_is_made_under_another_name(browser, policy):
