@@ -4,12 +4,42 @@ The parser collects header lines without end, and a connection that never finish
 """
 
 import asyncio
+from typing import Any
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from workspaces.errors import BadRequestBody, OrcaError
 from workspaces.ids import uuid7
+
+
+class _Together:
+    """A transport that sends in one piece what is written in one turn of the event loop: the head of an answer and its body."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._unsent: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, piece: bytes) -> None:
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(piece)
+
+    def _flush(self) -> None:
+        pieces, self._unsent = self._unsent, []
+        if pieces and not self._transport.is_closing():
+            self._transport.write(b"".join(pieces))
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._unsent.clear()
+        self._transport.abort()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -23,7 +53,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(_Together(transport, self.loop))  # type: ignore[arg-type]
         self._begin_to_wait()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from firewall.engine.decide import decide
+from firewall.engine.decide import decide, over
 from firewall.engine.glob import escaped
 from firewall.engine.types import Decision, Policy, ReasonCode, RunState, Surface, ToolCall, Verdict
 
 #: The factor of a decision about a tool that only the history names.
 PAST = "called in the message history"
+#: Lists of tools whose decisions a policy remembers.
+MAX_OFFERS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,22 @@ class Row:
 
 
 def decide_advertised(policy: Policy | None, names: Sequence[str], run: RunState, *, observe_mode: bool = False) -> list[Decision]:
-    """One decision per name (as sent), in the order of ``names``."""
-    return [decide(policy, ToolCall(Surface.INBOUND, name), run, observe_mode=observe_mode) for name in names]
+    """One decision per name (as sent), in the order of ``names``.
+
+    An agent offers the same tools with each call: while its run is within every cap, what is said of them is said once.
+    """
+    if policy is None or run.is_stopped or any(over(line.rule, run) for line in policy.caps):
+        return [_offered(policy, name, run, observe_mode) for name in names]
+    known = policy.offers.get(key := tuple(names))
+    if known is None:
+        known = [_offered(policy, name, run, observe_mode) for name in names]
+        if len(policy.offers) < MAX_OFFERS:
+            policy.offers[key] = known
+    return [*known]
+
+
+def _offered(policy: Policy | None, name: str, run: RunState, observe_mode: bool) -> Decision:
+    return decide(policy, ToolCall(Surface.INBOUND, name), run, observe_mode=observe_mode)
 
 
 def decide_past(policy: Policy | None, names: Sequence[str], run: RunState, *, observe_mode: bool = False) -> list[Decision]:

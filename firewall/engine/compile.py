@@ -76,6 +76,11 @@ class Line:
         #: The walk ends where such a rule is met.
         self.is_last = self.is_plain and rule.verdict is not Verdict.CAP_COST
 
+    @property
+    def is_of_every_request(self) -> bool:
+        """It is about a request whatever tools that offers, even none."""
+        return self.rule.stage in (None, Surface.INBOUND) and self.is_plain and self.glob.form is Form.EVERY
+
     def why_silent(self, name: str, surface: Surface) -> str | None:
         """Why the rule has nothing to say about any call of this name on this surface; None if it may have."""
         rule = self.rule

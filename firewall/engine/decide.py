@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple, Protocol, TypeVar
 
 from firewall.engine.compile import Hit, Line, Seen
-from firewall.engine.glob import TOOL_NAME, Form, parse
+from firewall.engine.glob import TOOL_NAME
 from firewall.engine.types import Cap, Decision, Policy, ReasonCode, Rule, RunState, Surface, ToolCall, Verdict
 
 RULE_VERDICTS = (Verdict.ALLOW, Verdict.AUDIT, Verdict.DENY, Verdict.SANITIZE, Verdict.PENDING_APPROVAL, Verdict.CAP_COST)
@@ -96,7 +96,7 @@ def decide_request(policy: Policy | None, run: RunState) -> Decision | None:
     if policy is None:
         return None
     seen = Seen(ToolCall(Surface.INBOUND, ""), run)
-    ruling = Ruling(ReasonCode.RUN_LIMIT) if _is_over_limit(policy, run) else _caps_met(filter(_is_of_request, policy.lines), run)
+    ruling = Ruling(ReasonCode.RUN_LIMIT) if _is_over_limit(policy, run) else _caps_met(policy.request_caps, run)
     return None if ruling.by is None and not ruling.caps else ruled(policy, ruling, seen, of_request=True)
 
 
@@ -175,12 +175,6 @@ def _caps_met(lines, run: RunState) -> Ruling:
             return Ruling(line, Hit(code))
         caps = (*caps, line)
     return Ruling(None, None, caps)
-
-
-def _is_of_request(line: Line) -> bool:
-    rule = line.rule
-    is_inbound = rule.enabled and rule.stage in (None, Surface.INBOUND)
-    return is_inbound and rule.verdict is Verdict.CAP_COST and line.is_plain and parse(rule.tool_name_glob).form is Form.EVERY
 
 
 def _is_over_limit(policy: Policy, run: RunState) -> bool:

@@ -152,14 +152,17 @@ class Policy:
     refuse_unknown_fields: bool = True
     #: Runs that a key may begin in an hour (decisions 5); None: any number.
     max_runs_per_key_per_hour: int | None = None
-    #: Whether any rule caps what a run may cost: only then does the gateway reserve.
-    has_caps: bool = field(init=False, repr=False, compare=False)
+    #: The enabled rules that cap what a run may cost, and those of them that a request meets whatever tools it offers.
+    caps: tuple[Line, ...] = field(init=False, repr=False, compare=False)
+    request_caps: tuple[Line, ...] = field(init=False, repr=False, compare=False)
     #: The enabled rules about calls that follow one another: only then is the progress of a run kept.
     sequences: tuple[Rule, ...] = field(init=False, repr=False, compare=False)
     lines: tuple[Line, ...] = field(init=False, repr=False, compare=False)
     rules_for: Callable[[str, Surface], tuple[Line, ...]] = field(init=False, repr=False, compare=False)
     # Decisions that depend on no more than a call's name, by what gave them and the caps before it: filled by ``decide``.
     opinions: dict[object, Decision] = field(init=False, repr=False, compare=False)
+    # What was decided of the lists of tools that were offered: filled by ``decide_advertised``.
+    offers: dict[tuple[str, ...], list[Decision]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.rules, key=lambda rule: (rule.priority, rule.id)))
@@ -167,7 +170,15 @@ class Policy:
         # A frozen dataclass fills its own fields this way.
         object.__setattr__(self, "rules", ordered)
         object.__setattr__(self, "lines", lines)
-        object.__setattr__(self, "has_caps", any(rule.enabled and rule.verdict is Verdict.CAP_COST for rule in ordered))
+        caps = tuple(line for line in lines if line.rule.enabled and line.rule.verdict is Verdict.CAP_COST)
+        object.__setattr__(self, "caps", caps)
+        object.__setattr__(self, "request_caps", tuple(line for line in caps if line.is_of_every_request))
         object.__setattr__(self, "sequences", tuple(rule for rule in ordered if rule.enabled and rule.sequence))
         object.__setattr__(self, "rules_for", compile_rules(line for line in lines if line.rule.enabled))
         object.__setattr__(self, "opinions", {})
+        object.__setattr__(self, "offers", {})
+
+    @property
+    def has_caps(self) -> bool:
+        """Only under a cap does the gateway reserve."""
+        return bool(self.caps)

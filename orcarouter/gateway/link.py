@@ -48,6 +48,7 @@ class Link(asyncio.Protocol):
     # --- Life ---
     async def start(self) -> None:
         """Connect, and keep connecting whenever the connection is lost. Returns at once when Valkey is away."""
+        self._loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError, TimeoutError):
             await self._connect()
         self._keeper = asyncio.create_task(self._keep_connected())
@@ -75,15 +76,14 @@ class Link(asyncio.Protocol):
             await self._lost.wait()
 
     async def _connect(self) -> None:
-        loop = asyncio.get_running_loop()
         parts = urlsplit(self._url)
         self._lost.clear()
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 if parts.scheme == "unix":
-                    await loop.create_unix_connection(lambda: self, unquote(parts.path))
+                    await self._loop.create_unix_connection(lambda: self, unquote(parts.path))
                 else:
-                    await loop.create_connection(lambda: self, parts.hostname or "127.0.0.1", parts.port or 6379, ssl=parts.scheme == "rediss" or None)
+                    await self._loop.create_connection(lambda: self, parts.hostname or "127.0.0.1", parts.port or 6379, ssl=parts.scheme == "rediss" or None)
                 await self._greet()
         except BaseException:
             self._drop()
@@ -118,7 +118,7 @@ class Link(asyncio.Protocol):
     async def _ask(self, *command: str | bytes | int) -> Any:
         if self._transport is None:
             raise Away("Valkey is away")
-        future = asyncio.get_running_loop().create_future()
+        future = self._loop.create_future()
         self._send(command, future)
         reply = await future
         if isinstance(reply, hiredis.ReplyError):
@@ -132,7 +132,7 @@ class Link(asyncio.Protocol):
 
     def _send(self, command: tuple, future: asyncio.Future | None) -> None:
         if not self._unsent:
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._loop.call_soon(self._flush)
         self._unsent.append(hiredis.pack_command(command))
         self._waiting.append((future, time.monotonic()))
         if self._looker is None:
@@ -144,7 +144,7 @@ class Link(asyncio.Protocol):
             self._transport.write(packed)
 
     def _look_again(self) -> None:
-        self._looker = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+        self._looker = self._loop.call_later(LOOK_SECONDS, self._look)
 
     def _look(self) -> None:
         self._looker = None

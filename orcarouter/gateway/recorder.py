@@ -101,6 +101,7 @@ class Recorder:
 
     # --- Life ---
     async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -127,7 +128,7 @@ class Recorder:
 
         Whoever gives up waiting changes nothing for the rows: they are tried on, and may still come to stand later.
         """
-        done = asyncio.get_running_loop().create_future()
+        done = self._loop.create_future()
         # Encoded at once: a bad value fails its own caller here and never a batch.
         entry = Entry(orjson.dumps(events)[1:-1], orjson.dumps(usage)[1:-1], len(events) + len(usage), done)
         if self._buffered_bytes + entry.size > MAX_BUFFER_BYTES:
@@ -137,7 +138,7 @@ class Recorder:
         self._buffered_bytes += entry.size
         self._wake.set()
         if self._looker is None:
-            self._looker = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+            self._looker = self._loop.call_later(LOOK_SECONDS, self._look)
         return done
 
     def _look(self) -> None:
@@ -148,7 +149,7 @@ class Recorder:
                 break
             self._finish([entry], NotRecorded("PostgreSQL does not answer"))
         is_needed = self._in_flight or self._buffer
-        self._looker = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look) if is_needed else None
+        self._looker = self._loop.call_later(LOOK_SECONDS, self._look) if is_needed else None
 
     # --- The writer ---
     async def _run(self) -> None:
@@ -248,7 +249,7 @@ class Recorder:
         # A copy of the descriptor: libpq closes its own the moment the connection is lost, and a number that is closed
         # before it is unwatched is soon somebody else's.
         self._watched = os.dup(self._pg.socket)
-        asyncio.get_running_loop().add_reader(self._watched, self._readable)
+        self._loop.add_reader(self._watched, self._readable)
         return True
 
     def _open(self) -> psycopg.Connection:
@@ -264,7 +265,7 @@ class Recorder:
 
     def _close(self) -> None:
         if self._watched is not None:
-            asyncio.get_running_loop().remove_reader(self._watched)
+            self._loop.remove_reader(self._watched)
             os.close(self._watched)
         if self._connection is not None:
             with contextlib.suppress(psycopg.Error):
@@ -276,7 +277,7 @@ class Recorder:
         assert pg is not None
         events = b"[" + b",".join(entry.events for entry in batch if entry.events) + b"]"
         usage = b"[" + b",".join(entry.usage for entry in batch if entry.usage) + b"]"
-        self._answered = asyncio.get_running_loop().create_future()
+        self._answered = self._loop.create_future()
         pg.send_query_prepared(b"record", [events, usage])
         try:
             async with asyncio.timeout(STATEMENT_SECONDS + 1):

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firewall.engine.advertised import decide_advertised, named_refusal, rows
-from firewall.engine.types import Policy, Rule, RunState, Verdict
-from tests.firewall.engine.strategies import names, policies
+from firewall.engine.decide import decide
+from firewall.engine.types import Policy, Rule, RunState, Surface, ToolCall, Verdict
+from tests.firewall.engine.strategies import money, names, policies, whole_policies
 
 GOVERNED = Policy(
     id=1,
@@ -96,3 +97,10 @@ def test_every_tool_is_recorded_once_and_every_denied_one_is_refused(policy, too
     refusal = named_refusal(policy, tools, decisions)
     denied = [decision for decision in decisions if decision.blocks]
     assert len(refusal[1].factors if refusal else ()) == len(denied)
+
+
+@given(whole_policies, st.lists(st.sampled_from(["kb", "shell.rm", "exec", "a", "bad name"]), max_size=4), st.lists(money, min_size=2, max_size=5))
+def test_what_is_remembered_of_an_offer_is_what_would_be_said_of_it_now(policy, tools, runs):
+    for run in runs:
+        each = [decide(policy, ToolCall(Surface.INBOUND, name), run) for name in tools]
+        assert decide_advertised(policy, tools, run) == each
