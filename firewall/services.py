@@ -33,16 +33,7 @@ RULE_FIELDS = (
 BLANK_RULE = {name: getattr(Rule(), name) for name in RULE_FIELDS}
 SETTINGS_FIELDS = ("observe_mode", "run_gap_seconds")
 #: Documented settings of parts that do not exist yet: refused by name, so that nobody believes them set.
-SETTINGS_TO_COME = (
-    "approval_webhook_url",
-    "approval_webhook_secret",
-    "approval_ttl_seconds",
-    "approval_use_ttl_seconds",
-    "four_eyes",
-    "record_mode",
-    "policy_fail_open",
-    "mcp_schema_posture",
-)
+SETTINGS_TO_COME = ("record_mode", "policy_fail_open", "mcp_schema_posture")
 RUN_GAP_SECONDS = range(60, 86_400 + 1)
 #: Between two rules put in order, so that a later one fits in without moving the rest.
 PRIORITY_STEP = 10

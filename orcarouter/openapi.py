@@ -36,6 +36,7 @@ HEADINGS = {
     "/api/workspace/providers/": "Providers",
     "/api/workspace/firewall/events": "Events and runs",
     "/api/workspace/firewall/trace": "Events and runs",
+    "/api/workspace/firewall/approval": "Approvals",
     "/api/workspace/firewall/": "Firewall",
     "/api/workspace/members/": "People",
     "/api/workspace/invitations/": "People",

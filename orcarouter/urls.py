@@ -15,6 +15,7 @@ _api: list[Any] = [
     path("", include("workspaces.urls.api")),
     path("", include("firewall.urls.api")),
     path("", include("keys.urls.api")),
+    path("", include("approvals.urls.api")),
     path("", include("orcarouter.activity.urls.api")),
     path("schema/", schema_view, name="schema"),
     path("docs/", docs_page, name="docs"),

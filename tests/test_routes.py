@@ -65,6 +65,11 @@ ROLES = {
     "DELETE /api/workspace/firewall/rules/{}": D,
     "GET /api/workspace/firewall/settings": M,
     "PUT /api/workspace/firewall/settings": D,
+    "GET /api/workspace/firewall/approval-webhook/deliveries": D,
+    "GET /api/workspace/firewall/approval-webhook/deliveries/{}": D,
+    "POST /api/workspace/firewall/approval-webhook/deliveries/{}/resend": A,
+    "POST /api/workspace/firewall/approval-webhook/test": A,
+    "POST /api/workspace/firewall/approval-webhook/resume": A,
     "GET /api/workspace/firewall/presets": M,
     "GET /api/workspace/firewall/templates": M,
     "POST /api/workspace/firewall/templates/apply": D,
@@ -185,7 +190,11 @@ def make_rows(tenant: Tenant) -> dict[str, object]:
         token, _ = workspaces.services.create_access_token(
             workspace, user=owner, name="theirs", scopes=["read"], expires_at=at + timezone.timedelta(days=1), at=at
         )
+        delivery = workspace.deliveries.create(
+            channel="webhook", message_id=f"msg_theirs{workspace.pk}", event="firewall.approval.test", body="{}", attempts_left=1, due_at=at
+        )
         return {
+            "/api/workspace/firewall/approval-webhook/deliveries/": delivery.pk,
             "/api/workspace/members/": workspace.memberships.get(user=tenant.person(M)).pk,
             "/api/workspace/invitations/": invitation.pk,
             "/api/workspace/access-tokens/": token.pk,

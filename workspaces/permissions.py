@@ -49,6 +49,9 @@ PERMISSIONS = {
     "firewall.view_tools": at_least(Role.MEMBER),
     "firewall.test_policy": at_least(Role.DEVELOPER),
     "firewall.view_shadow_report": at_least(Role.DEVELOPER),
+    # Approvals
+    "approvals.view_delivery": at_least(Role.DEVELOPER),
+    "approvals.change_webhook": at_least(Role.ADMIN),
     # Keys
     "keys.view_key": at_least(Role.MEMBER),
     "keys.change_key": at_least(Role.DEVELOPER),

@@ -250,7 +250,7 @@ class Difference(serializers.Serializer):
 class SettingsOut(serializers.ModelSerializer):
     class Meta:
         model = Settings
-        fields = ("observe_mode", "run_gap_seconds")
+        fields: tuple[str, ...] = ("observe_mode", "run_gap_seconds")
 
 
 class EventOut(serializers.ModelSerializer):

@@ -1,4 +1,4 @@
-"""Policies, their rules, and the firewall's settings."""
+"""Policies and their rules."""
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -18,8 +18,6 @@ from firewall.api.bodies import (
     RuleChange,
     RuleOut,
     RuleWithWarnings,
-    SettingsChange,
-    SettingsOut,
     expected_version,
     page_of,
     read,
@@ -177,20 +175,3 @@ class RuleViewSet(WorkspaceViewSet):
 
     def _shown(self, rule: Rule, status: int = 200) -> Response:
         return Response(RuleWithWarnings(rule).data, status=status, headers={"ETag": f'"{rule.policy.version}"'})
-
-
-class SettingsViewSet(WorkspaceViewSet):
-    """``/api/workspace/firewall/settings``"""
-
-    permissions = {"retrieve": "firewall.view_settings", "update": "firewall.change_settings"}
-
-    @extend_schema(responses=SettingsOut)
-    def retrieve(self, request: ApiRequest) -> Response:
-        return Response(SettingsOut(selectors.settings_of(self.workspace)).data)
-
-    @extend_schema(request=SettingsChange, responses=SettingsOut)
-    def update(self, request: ApiRequest) -> Response:
-        """Change the settings that are named and leave the rest."""
-        changes = read(SettingsChange, request)
-        settings = services.change_settings(self.workspace, changes=changes, actor=request.user, at=timezone.now())
-        return Response(SettingsOut(settings).data)

@@ -4,7 +4,7 @@ from django.urls import path
 
 from firewall.api.autonomy import AutonomyViewSet, SimulateViewSet
 from firewall.api.events import EventViewSet
-from firewall.api.policies import PolicyViewSet, RuleViewSet, SettingsViewSet
+from firewall.api.policies import PolicyViewSet, RuleViewSet
 from firewall.api.posture import PresetViewSet, TemplateViewSet
 from firewall.api.tools import DiscoveredToolViewSet, ShadowReportViewSet, TrialViewSet
 from firewall.api.versions import PolicyCopyViewSet, PolicyVersionViewSet
@@ -25,7 +25,6 @@ urlpatterns = [
     path("workspace/firewall/policies/<str:pk>/export", PolicyCopyViewSet.as_view({"get": "export"}), name="policy-export"),
     path("workspace/firewall/rules", RuleViewSet.as_view(COLLECTION), name="rules"),
     path("workspace/firewall/rules/<str:pk>", RuleViewSet.as_view(ITEM), name="rule"),
-    path("workspace/firewall/settings", SettingsViewSet.as_view({"get": "retrieve", "put": "update"}), name="firewall-settings"),
     path("workspace/firewall/presets", PresetViewSet.as_view({"get": "list"}), name="presets"),
     path("workspace/firewall/templates", TemplateViewSet.as_view({"get": "list"}), name="templates"),
     path("workspace/firewall/templates/apply", TemplateViewSet.as_view({"post": "apply"}), name="template-apply"),

@@ -1,0 +1,1 @@
+"""Where holds are: ``api`` under ``/api/``, ``console`` at ``/``."""
