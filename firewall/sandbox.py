@@ -3,10 +3,11 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from firewall import selectors
-from firewall.engine import egress, rule_json
+from firewall.engine import afterwards, destinations, rule_json
 from firewall.engine import types as engine
 from firewall.engine.decide import decide
 from firewall.engine.explain import Step, explain
@@ -14,6 +15,7 @@ from firewall.engine.types import Decision, RunState, Surface, ToolCall
 from firewall.engine.validate import Problem, policy_problems
 from firewall.models import Policy, Rule
 from firewall.services import POLICY_FIELDS
+from workspaces import net
 from workspaces.errors import NotFound, ValidationFailed
 from workspaces.models import Workspace
 
@@ -21,22 +23,61 @@ DRAFT_NAME = "draft"
 #: ``rules[3].verdict`` is ``rules.3.verdict`` in an answer, as every nested field is.
 _BRACKETS = re.compile(r"\[(\d+)\]")
 
+#: Fields of a run that may be described, and of each of its earlier calls.
+PAST_FIELDS: Mapping[str, type] = {
+    **dict.fromkeys(("calls", "spent_micro_usd", "reserved_micro_usd", "estimate_micro_usd", "runs_this_hour"), int),
+    "is_stopped": bool,
+    "before": list,
+}
+_BEFORE_FIELDS = ("surface", "tool_name", "arguments", "destination", "seconds_ago")
+_WANTED = {int: "A whole number, 0 or more.", bool: "True or false.", list: "A list of calls."}
+MAX_BEFORE = 100
+MAX_SECONDS_AGO = 31 * 24 * 3600
+#: A trial has no clock: any moment will do, as long as every call before it has one too.
+_NOW_MS = MAX_SECONDS_AGO * 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What was decided about a call, and every rule that was walked; no steps where no policy applies."""
+    """What was decided about a call, the sequences that it completes, and every rule that was walked; no steps where no policy applies."""
 
     decision: Decision
     walk: list[Step]
+    findings: tuple[Decision, ...] = ()
+
+    @property
+    def factors(self) -> list[str]:
+        return [*self.decision.factors, *(finding.reason for finding in self.findings)]
 
 
-def try_call(policy: engine.Policy | None, call: ToolCall, *, observe_mode: bool = False) -> Trial:
-    """Judge a call as the first of a run that has cost nothing."""
-    run = RunState(calls=0)
-    return Trial(decide(policy, call, run, observe_mode=observe_mode), explain(policy, call, run) if policy else [])
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a call's run was before it: its ``state``, and its earlier ``calls``, each with the seconds that it was made before."""
+
+    state: RunState = field(default_factory=RunState)
+    calls: tuple[tuple[ToolCall, int], ...] = ()
 
 
-def tool_call(surface: object, tool_name: object, arguments: object = None, destination: object = None) -> ToolCall:
+def try_call(policy: engine.Policy | None, call: ToolCall, past: Past | None = None, *, observe_mode: bool = False) -> Trial:
+    """Judge a call as the gateway would after this past; without one, as the first of a run that has cost nothing."""
+    past = past or Past()
+    call, run = _resolved(policy, call), replace(past.state, at_ms=_NOW_MS)
+    for before, seconds in past.calls:
+        run = replace(afterwards.advance(policy, before, replace(run, at_ms=_NOW_MS - seconds * 1000)), at_ms=_NOW_MS)
+    (judged,), _ = afterwards.in_order(policy, [call], run, partial(decide, policy, observe_mode=observe_mode))
+    return Trial(judged.decision, explain(policy, call, run) if policy else [], judged.findings)
+
+
+def _resolved(policy: engine.Policy | None, call: ToolCall) -> ToolCall:
+    """The call with its names resolved where the gateway would: for whoever asks before a call, if a rule looks at addresses."""
+    if policy is None or call.surface not in (Surface.MCP, Surface.EGRESS) or not policy.looks_at_addresses:
+        return call
+    to = call.destinations if call.destinations is not None else destinations.of_call(None, call.arguments or "{}")
+    found = net.look_up(each.host for each in to if each.needs_resolving)
+    return replace(call, destinations=tuple(replace(each, addresses=found[each.host]) if each.needs_resolving else each for each in to))
+
+
+def tool_call(surface: object, tool_name: object, arguments: object = None, destination: object = None, skill: object = None) -> ToolCall:
     """The call that was described, as the gateway would make it. Raises ``ValidationFailed``.
 
     ``arguments`` are an object, or its text as a model wrote it. On ``inbound`` a tool is only offered: there are none to see.
@@ -49,13 +90,54 @@ def tool_call(surface: object, tool_name: object, arguments: object = None, dest
         raise ValidationFailed("A JSON object, or its text.", param="arguments")
     if not (destination is None or isinstance(destination, str)):
         raise ValidationFailed("A host, host:port or URL.", param="destination")
+    if not (skill is None or isinstance(skill, str)):
+        raise ValidationFailed("A text.", param="skill")
+    is_offered = surface == Surface.INBOUND
     text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
     return ToolCall(
         surface=Surface(str(surface)),
         name=tool_name,
-        arguments=None if surface == Surface.INBOUND else text,
-        destinations=(egress.destination(destination),) if destination else None,
+        arguments=None if is_offered else text,
+        skill=skill,
+        destinations=destinations.of_call(destination, text) if destination and not is_offered else None,
     )
+
+
+def past_of(fields: object) -> Past:
+    """The run that was described: numbers of ``RunState``, and under ``before`` its earlier calls. Raises ``ValidationFailed``."""
+    if fields is None:
+        return Past()
+    if not isinstance(fields, dict):
+        raise ValidationFailed("A JSON object.", param="run")
+    for name, value in fields.items():
+        wanted = PAST_FIELDS.get(name)
+        if wanted is None:
+            raise ValidationFailed("There is no such field.", param=f"run.{name}")
+        is_number = type(value) is int and 0 <= value < 2**53
+        if not (type(value) is wanted if wanted is not int else is_number or (value is None and name == "estimate_micro_usd")):
+            raise ValidationFailed(_WANTED[wanted], param=f"run.{name}")
+    before = fields.get("before", [])
+    if len(before) > MAX_BEFORE:
+        raise ValidationFailed(f"At most {MAX_BEFORE} calls; these are {len(before)}.", param="run.before")
+    calls = tuple(_call_before(each, f"run.before.{place}") for place, each in enumerate(before))
+    # In the order in which they were made.
+    state = {name: value for name, value in fields.items() if name != "before"}
+    return Past(RunState(**({"calls": len(calls)} | state)), tuple(sorted(calls, key=lambda each: -each[1])))
+
+
+def _call_before(fields: object, where: str) -> tuple[ToolCall, int]:
+    if not isinstance(fields, dict):
+        raise ValidationFailed("A JSON object.", param=where)
+    if unknown := [name for name in fields if name not in _BEFORE_FIELDS]:
+        raise ValidationFailed("There is no such field.", param=f"{where}.{unknown[0]}")
+    seconds = fields.get("seconds_ago", 0)
+    if type(seconds) is not int or not 0 <= seconds <= MAX_SECONDS_AGO:
+        raise ValidationFailed(f"A whole number from 0 to {MAX_SECONDS_AGO}.", param=f"{where}.seconds_ago")
+    try:
+        surface = fields.get("surface", Surface.RESPONSE.value)
+        return tool_call(surface, fields.get("tool_name"), fields.get("arguments"), fields.get("destination")), seconds
+    except ValidationFailed as wrong:
+        raise ValidationFailed(wrong.message, param=f"{where}.{wrong.param}") from wrong
 
 
 def saved_policy(workspace: Workspace, policy_id: int | None) -> engine.Policy | None:

@@ -8,7 +8,7 @@ and read no proxies from the environment. Source: spec/decisions.md 11.
 import asyncio
 import socket
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass
 from functools import lru_cache
@@ -126,10 +126,21 @@ def _allowance(entries: tuple[str, ...]) -> Allowance:
 def _look_up(endpoint: Endpoint) -> tuple[Address, ...]:
     if endpoint.address is not None:
         return (endpoint.address,)
-    lookup = _lookups.submit(socket.getaddrinfo, endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    return look_up([endpoint.host])[endpoint.host]
+
+
+def look_up(names: Iterable[str]) -> dict[str, tuple[Address, ...]]:
+    """The addresses of each name, all looked up at once; none of one that has none, or none in time."""
+    lookups = {name: _lookups.submit(socket.getaddrinfo, name, None, type=socket.SOCK_STREAM) for name in dict.fromkeys(names)}
+    wait(lookups.values(), timeout=LOOKUP_SECONDS)
+    return {name: _found(lookup) for name, lookup in lookups.items()}
+
+
+def _found(lookup: Future) -> tuple[Address, ...]:
+    lookup.cancel()
     try:
-        return _unique(lookup.result(timeout=LOOKUP_SECONDS))
-    except (OSError, UnicodeError, TooLate):
+        return _unique(lookup.result(timeout=0))
+    except (OSError, UnicodeError, TooLate, CancelledError):
         return ()
 
 

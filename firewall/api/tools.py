@@ -74,11 +74,35 @@ class DraftPolicy(PolicyFields):
     rules = DraftRule(many=True, required=False)
 
 
+class PastCall(serializers.Serializer):
+    surface = serializers.ChoiceField([surface.value for surface in Surface], required=False, default=Surface.RESPONSE.value)
+    tool_name = serializers.CharField()
+    arguments = serializers.JSONField(required=False)
+    destination = serializers.CharField(required=False)
+    seconds_ago = serializers.IntegerField(required=False, min_value=0, max_value=sandbox.MAX_SECONDS_AGO, default=0)
+
+
+class PastRun(serializers.Serializer):
+    calls = serializers.IntegerField(required=False, min_value=0, help_text="As many as `before` has, unless given. 0: this call begins the run.")
+    spent_micro_usd = serializers.IntegerField(required=False, min_value=0, default=0)
+    reserved_micro_usd = serializers.IntegerField(required=False, min_value=0, default=0, help_text="Held for its calls in flight.")
+    estimate_micro_usd = serializers.IntegerField(
+        required=False, min_value=0, default=0, allow_null=True, help_text="What this call may cost; null: its model has no price."
+    )
+    runs_this_hour = serializers.IntegerField(required=False, min_value=0, default=0, help_text="Begun by the key, this run among them.")
+    is_stopped = serializers.BooleanField(required=False, default=False)
+    before = PastCall(many=True, required=False, help_text=f"Calls of the run that went on, for sequences; at most {sandbox.MAX_BEFORE}.")
+
+
 class TrialCall(Named):
     surface = serializers.ChoiceField([surface.value for surface in Surface])
     tool_name = serializers.CharField()
     arguments = serializers.JSONField(required=False, help_text="An object, or its JSON text as a model wrote it. An offered tool (`inbound`) has none to see.")
-    destination = serializers.CharField(required=False, help_text="A host, host:port or URL; else those that the arguments name. Names are not looked up.")
+    destination = serializers.CharField(
+        required=False, help_text="A host, host:port or URL, beside those that the arguments name. On `mcp` and `egress` names are looked up."
+    )
+    skill = serializers.CharField(required=False, help_text="Who owns the tool.")
+    run = PastRun(required=False, help_text="What the call's run was before it; else the call is its first, and it has cost nothing.")
     policy_id = serializers.IntegerField(required=False, help_text="Neither this nor `policy`: the workspace default.")
     policy = DraftPolicy(required=False, help_text="A policy that is not saved.")
 
@@ -116,8 +140,9 @@ class TrialViewSet(WorkspaceViewSet):
     def create(self, request: ApiRequest) -> Response:
         """Judge one call by a saved policy or a draft, as the gateway would. Nothing is sent, and nothing is kept of it."""
         fields = read(TrialCall, request)
-        call = sandbox.tool_call(fields.get("surface"), fields.get("tool_name"), fields.get("arguments"), fields.get("destination"))
-        trial = sandbox.try_call(self._policy(fields), call, observe_mode=selectors.settings_of(self.workspace).observe_mode)
+        told = (fields.get(name) for name in ("surface", "tool_name", "arguments", "destination", "skill"))
+        call, past = sandbox.tool_call(*told), sandbox.past_of(fields.get("run"))
+        trial = sandbox.try_call(self._policy(fields), call, past, observe_mode=selectors.settings_of(self.workspace).observe_mode)
         return Response(_shown(trial))
 
     def _policy(self, fields: dict):
@@ -141,7 +166,7 @@ def _shown(trial: sandbox.Trial) -> dict:
         "rule_label": decision.rule_label or None,
         "reason": decision.reason,
         **sanitized,
-        "metadata": {"reason_code": decision.reason_code, "factors": list(decision.factors), "risk_score": decision.risk_score},
+        "metadata": {"reason_code": decision.reason_code, "factors": trial.factors, "risk_score": decision.risk_score},
         "walk": [asdict(step) for step in trial.walk],
     }
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from firewall.engine import egress
 from firewall.engine.arguments import Arguments
 from firewall.engine.conditions import Check, compile_clauses
-from firewall.engine.egress import Destination, Scope
+from firewall.engine.destinations import Destination, destinations
+from firewall.engine.egress import Scope
 from firewall.engine.glob import Form, parse, underscored
 from firewall.engine.sanitize import Sanitizer
 from firewall.engine.words import ReasonCode, Surface, Verdict
@@ -50,7 +50,7 @@ class Seen:
     def destinations(self) -> tuple[Destination, ...]:
         if self.call.destinations is not None:
             return self.call.destinations
-        return egress.destinations(self.arguments.root) if self.arguments.are_seen else ()
+        return destinations(self.arguments.root) if self.arguments.are_seen else ()
 
     @property
     def is_egress(self) -> bool:

@@ -38,13 +38,15 @@ _KEY_FILES = (
     r"(?i)(?:^|[/\\])(?:\.ssh|\.aws|\.gnupg|\.kube|\.docker|\.azure)(?:[/\\]|$)|(?:^|[/\\])\.env(?:\.[a-z]+)?$"
     r"|(?:^|[/\\])(?:\.netrc|\.pgpass|\.npmrc|\.pypirc|\.git-credentials|id_(?:rsa|dsa|ecdsa|ed25519)|shadow)$|\.(?:pem|p12|pfx|keystore)$"
 )
-_BEFORE_HOST = r"(?i)^\s*[a-z][a-z0-9+.-]*:[/\\]*"
-# A browser takes a host whose last label is a number for an IPv4 address, in whatever base (WHATWG URL, 3.5): no list of spellings is needed.
-_NUMBERED = _BEFORE_HOST + r"(?:[^/\\?#]*@)?(?:\[|(?:[^/\\?#:]*\.)?(?:0x[0-9a-f]*|[0-9]+)\.?(?::[0-9]*)?(?:[/\\?#]|$))"
-_DISGUISED = _BEFORE_HOST + r"[^/\\?#]*(?:[@%\s]|[^\x00-\x7f])"
-_INSIDE = (
-    _BEFORE_HOST + r"(?:[^./\\?#:]+|[^/\\?#:]*\.(?:localhost|internal|local|lan|intranet|corp|home|arpa|nip\.io|sslip\.io|localtest\.me|lvh\.me))"
-    r"\.?(?::[0-9]*)?(?:[/\\?#]|$)"
+#: Where no call from outside should lead: this machine, private networks, link-local addresses, and what is no unicast address at all.
+INSIDE = (
+    *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16"),
+    *("198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4", "168.63.129.16/32", "::/127", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"),
+)
+#: The metadata services of the clouds, which hand credentials to whoever asks.
+METADATA = (
+    *("169.254.0.0/16", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32", "fe80::/10"),
+    *("fd00:ec2::254/128", "fd20:ce::254/128", "fd00:c1::a9fe:a9fe/128", "fd00:a9fe:a9fe::1/128", "fd00:42::42/128"),
 )
 _NOT_WEB = r"(?i)^\s*(?:file|gopher|dict|ldaps?|tftp|s?ftp|smb|jar|javascript|data|view-source|chrome|about):"
 
@@ -106,39 +108,29 @@ CREDENTIAL_FILES = at_each(
     "regex",
     _KEY_FILES,
 )
+ONLY_THE_WEB = at_each(
+    ADDRESS_PATHS,
+    "deny",
+    "Only the web",
+    "Schemes that read files or speak to other services: file, ftp, gopher, ldap, data and the like.",
+    "regex",
+    _NOT_WEB,
+)
 INSIDE_ADDRESSES = (
-    *at_each(
-        ADDRESS_PATHS,
+    rule(
         "deny",
-        "No address written as a number",
-        "An IP address in a URL, however it is spelt (decimal, hex, IPv6): the metadata address of a cloud and the private networks are among them.",
-        "regex",
-        _NUMBERED,
+        "No inside address",
+        "Stops a call that leads to this machine, a private network or a metadata service, under whatever argument and however it is spelt: decimal, "
+        "octal, hex, IPv6 around IPv4, inside names. Where a call goes that cannot be told is stopped too. A command may talk to its own machine.",
+        egress={"allow": [], "deny": [*INSIDE]},
     ),
-    *at_each(
-        ADDRESS_PATHS,
-        "deny",
-        "No inside host name",
-        "Names without a dot, such as localhost, and names that belong to inside networks or resolve to the address in them.",
-        "regex",
-        _INSIDE,
-    ),
-    *at_each(
-        ADDRESS_PATHS,
-        "deny",
-        "No disguised host",
-        "Credentials, percent signs or letters beyond ASCII before the path: clients disagree about where such a URL leads.",
-        "regex",
-        _DISGUISED,
-    ),
-    *at_each(
-        ADDRESS_PATHS,
-        "deny",
-        "Only the web",
-        "Schemes that read files or speak to other services: file, ftp, gopher, ldap, data and the like.",
-        "regex",
-        _NOT_WEB,
-    ),
+    *ONLY_THE_WEB,
+)
+NO_METADATA = rule(
+    "deny",
+    "No metadata service",
+    "Stops a call, or a command, that leads to the metadata service of a cloud by its address or its name: it hands out the machine's credentials.",
+    egress={"allow": [], "deny": [*METADATA]},
 )
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -155,8 +147,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             Preset(
                 "block_ssrf_egress",
                 "Block inside addresses",
-                "Denies calls whose URL argument leads to a number, an inside name, a disguised host or no web address at all. It sees what the "
-                "arguments say, not where a name resolves to.",
+                "Denies calls that lead to a metadata service, a private network or this machine, or to what is no web address at all. Names are "
+                "resolved for whoever asks before a call; on answers of a model they are judged by their spelling.",
                 INSIDE_ADDRESSES,
             ),
             Preset(

@@ -2,14 +2,16 @@
 
 A decision may rest on what the run had done and on where the call went, and neither can be told from the event's other fields:
 ``{"run": [calls, spent, reserved, estimate, runs this hour, ms], "chains": {...}, "to": [[host, port, addresses, unreadable], ...]}``.
+A destination that is hinted at, guessed or mentioned says so in three values more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import ip_address
+from typing import Any
 
-from firewall.engine.egress import Destination
+from firewall.engine.destinations import Destination
 from firewall.engine.types import Policy, RunState
 
 #: More numbers of sequences than that are not kept: a replay counts them itself.
@@ -24,8 +26,14 @@ def judged_on(policy: Policy | None, run: RunState, destinations: tuple[Destinat
         if policy.sequences:
             kept["chains"] = run.chains if sum(map(len, run.chains.values())) <= MAX_PROGRESS else None
     if destinations is not None:
-        kept["to"] = [[to.host, to.port, None if to.addresses is None else list(map(str, to.addresses)), to.is_unreadable] for to in destinations]
+        kept["to"] = list(map(_kept, destinations))
     return kept or None
+
+
+def _kept(to: Destination) -> list:
+    addresses = None if to.addresses is None else list(map(str, to.addresses))
+    beside = [list(map(str, to.hints)), to.is_guess, to.is_mention] if to.hints or to.is_guess or to.is_mention else []
+    return [to.host, to.port, addresses, to.is_unreadable, *beside]
 
 
 def run_of(kept: Mapping | None) -> RunState | None:
@@ -46,4 +54,10 @@ def destinations_of(kept: Mapping | None) -> tuple[Destination, ...] | None:
     """Where the call was told, or looked up, to go; None: nobody said, so its arguments do."""
     if not kept or "to" not in kept:
         return None
-    return tuple(Destination(host, port, None if texts is None else tuple(map(ip_address, texts)), bad) for host, port, texts, bad in kept["to"])
+    return tuple(_destination(*each) for each in kept["to"])
+
+
+def _destination(host: str, port: int | None, texts: list[str] | None, is_unreadable: bool, *beside: Any) -> Destination:
+    addresses = None if texts is None else tuple(map(ip_address, texts))
+    hints, is_guess, is_mention = beside or ((), False, False)
+    return Destination(host, port, addresses, is_unreadable, tuple(map(ip_address, hints)), is_guess, is_mention)

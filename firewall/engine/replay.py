@@ -13,7 +13,7 @@ from typing import NamedTuple
 from firewall.engine.arguments import decoded
 from firewall.engine.compile import Line, Seen
 from firewall.engine.decide import decide, ruled, rulings
-from firewall.engine.egress import Destination, destination
+from firewall.engine.destinations import Destination, destination
 from firewall.engine.recorded import destinations_of
 from firewall.engine.summary import is_whole
 from firewall.engine.types import Decision, Policy, ReasonCode, RunState, Surface, ToolCall, Verdict

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from firewall.engine.compile import Line, compile_rules
 from firewall.engine.conditions import Clause
-from firewall.engine.egress import Destination, EgressLists
+from firewall.engine.destinations import Destination
+from firewall.engine.egress import EgressLists
 from firewall.engine.sanitize import Sanitizers
 from firewall.engine.sequence import Chain, Progress
 from firewall.engine.words import ReasonCode, Surface, Verdict
@@ -42,7 +43,7 @@ class ToolCall:
     """A tool as it was sent: ``name`` untouched, ``arguments`` the JSON text, or None where there are none to see.
 
     ``skill`` owns the tool, None: nobody does. ``destinations`` are where it goes, with names resolved; None: to be found in
-    the arguments and judged unresolved (see ``egress.destinations``).
+    the arguments and judged unresolved (see ``destinations``).
     """
 
     surface: Surface
@@ -157,6 +158,8 @@ class Policy:
     request_caps: tuple[Line, ...] = field(init=False, repr=False, compare=False)
     #: The enabled rules about calls that follow one another: only then is the progress of a run kept.
     sequences: tuple[Rule, ...] = field(init=False, repr=False, compare=False)
+    #: Whether any rule is about addresses: only then are names resolved, where they are.
+    looks_at_addresses: bool = field(init=False, repr=False, compare=False)
     lines: tuple[Line, ...] = field(init=False, repr=False, compare=False)
     rules_for: Callable[[str, Surface], tuple[Line, ...]] = field(init=False, repr=False, compare=False)
     # Decisions that depend on no more than a call's name, by what gave them and the caps before it: filled by ``decide``.
@@ -174,6 +177,7 @@ class Policy:
         object.__setattr__(self, "caps", caps)
         object.__setattr__(self, "request_caps", tuple(line for line in caps if line.is_of_every_request))
         object.__setattr__(self, "sequences", tuple(rule for rule in ordered if rule.enabled and rule.sequence))
+        object.__setattr__(self, "looks_at_addresses", any(line.reads_addresses for line in lines if line.rule.enabled))
         object.__setattr__(self, "rules_for", compile_rules(line for line in lines if line.rule.enabled))
         object.__setattr__(self, "opinions", {})
         object.__setattr__(self, "offers", {})

@@ -20,9 +20,6 @@ MAX_PRIORITY = 1_000_000
 MAX_CAP_CENTS = 100_000_000
 MAX_RUNS_PER_HOUR = 1_000_000
 
-NOT_YET: frozenset[str] = frozenset()
-"""Parts of the language that the gateway does not enforce yet: refused at save, so that nobody believes them in force."""
-
 _STAGES = ("", Surface.INBOUND, Surface.RESPONSE, Surface.MCP, Surface.EGRESS)
 _RULE_FIELDS = frozenset(
     (
@@ -71,9 +68,6 @@ def _spec_problems(fields: Mapping[str, object], given: Mapping[str, str]) -> li
     found: list[tuple[str, str, int | None]] = []
     for name in JSON_FIELDS:
         if fields.get(name) is None:
-            continue
-        if name in NOT_YET:
-            found.append((given[name], f"{given[name]} is not available in this version.", None))
             continue
         for inner, message, *clause in _OBJECTIONS[name](fields[name]):
             found.append((f"{given[name]}{'.' if inner else ''}{inner}", message, clause[0] if clause else None))
@@ -156,8 +150,6 @@ def _run_limit_problems(limit: object) -> list[tuple[str, str]]:
     name = "max_runs_per_key_per_hour"
     if limit is None:
         return []
-    if "run_limit" in NOT_YET:
-        return [(name, f"{name} is not available in this version.")]
     return [] if type(limit) is int and 0 < limit <= MAX_RUNS_PER_HOUR else [(name, f"A whole number from 1 to {MAX_RUNS_PER_HOUR}, or null for no limit.")]
 
 

@@ -8,16 +8,16 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import orjson
 from django.conf import settings
 
-from firewall.engine import afterwards, egress
+from firewall.engine import afterwards
 from firewall.engine.afterwards import Judged
-from firewall.engine.arguments import decoded
 from firewall.engine.decide import decide
+from firewall.engine.destinations import Destination, of_call
 from firewall.engine.types import Decision, Policy, RunState, ToolCall, Verdict
 from keys.engine.grant import Grant
 from orcarouter.gateway import correlate, record, runs
@@ -29,7 +29,6 @@ from orcarouter.gateway.request import Request
 from orcarouter.gateway.resolver import Resolver
 from orcarouter.gateway.state import State
 from workspaces import errors
-from workspaces.engine.client_address import parse_network
 
 _PEPPER = settings.KEY_PEPPER.encode()
 #: Arguments over 1 MiB are refused by the engine whatever they say, so more than a little above it is no use.
@@ -202,42 +201,18 @@ async def _call(asked: Asked, policy: Policy | None, resolver: Resolver) -> Tool
     """The call as the engine judges it, with its names resolved where a rule looks at addresses."""
     # A call without arguments is called with none, which is not the same as a call whose arguments nobody can see.
     arguments = "{}" if asked.arguments is None else asked.arguments
-    resolves = policy is not None and _looks_at_addresses(policy)
+    resolves = policy is not None and policy.looks_at_addresses
     destinations = None
     if asked.destination is not None or resolves:
         is_large = len(arguments) >= LARGE_BODY_BYTES
-        destinations = await asyncio.to_thread(_destinations, asked, arguments) if is_large else _destinations(asked, arguments)
+        destinations = await asyncio.to_thread(of_call, asked.destination, arguments) if is_large else of_call(asked.destination, arguments)
     if destinations and resolves:
         destinations = tuple(await asyncio.gather(*(_resolved(each, resolver) for each in destinations)))
     return ToolCall(asked.surface, asked.tool_name, arguments, asked.skill, destinations)
 
 
-def _destinations(asked: Asked, arguments: str) -> tuple[egress.Destination, ...]:
-    """Where the call goes: what it says, and what its arguments say."""
-    told = () if asked.destination is None else (egress.destination(asked.destination),)
-    return tuple(dict.fromkeys((*told, *egress.destinations(decoded(arguments)))))
-
-
-async def _resolved(to: egress.Destination, resolver: Resolver) -> egress.Destination:
+async def _resolved(to: Destination, resolver: Resolver) -> Destination:
     return replace(to, addresses=await resolver.addresses(to.host)) if to.needs_resolving else to
-
-
-def _looks_at_addresses(policy: Policy) -> bool:
-    lists = (rule.egress for rule in policy.rules if rule.egress is not None and rule.enabled)
-    return any(_has_addresses(entries) for each in lists for entries in (each.allow, each.deny))
-
-
-@lru_cache(maxsize=1024)
-def _has_addresses(entries: tuple[str, ...]) -> bool:
-    return any(map(_is_address, entries))
-
-
-def _is_address(entry: str) -> bool:
-    try:
-        parse_network(entry)
-    except ValueError:
-        return False
-    return True
 
 
 # --- The judgement ----------------------------------------------------------------------------------------------------

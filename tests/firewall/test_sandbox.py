@@ -88,6 +88,75 @@ def test_shadow_mode_is_told(acme):
     assert body["reason"].startswith("[shadow] would deny — ")
 
 
+LEAK = {"verdict": "deny", "sequence": {"window_seconds": 60, "enforce": "inline", "steps": [{"match": "vault.*"}, {"match": "*", "egress": True}]}}
+
+
+def test_a_call_is_tried_after_the_run_that_is_described(acme):
+    cap = {"verdict": "cap_cost", "cap_cost_cents": 100}
+
+    def why(run: dict, *rules: dict, **policy) -> str | None:
+        asked = {"surface": "mcp", "tool_name": "http.get", "arguments": {"url": "https://8.8.8.8/"}, "run": run}
+        return trial(acme, **asked, policy={"rules": list(rules)} | policy)["metadata"]["reason_code"]
+
+    assert why({"spent_micro_usd": 1_000_000}, cap) is None
+    assert why({"spent_micro_usd": 1_000_001}, cap) == "cost_cap"
+    assert why({"spent_micro_usd": 900_000, "reserved_micro_usd": 50_000, "estimate_micro_usd": 50_001}, cap) == "cost_cap"
+    assert why({"estimate_micro_usd": None}, cap) == "price_unknown"
+    assert why({"is_stopped": True}) == "run_stopped"
+    assert why({"runs_this_hour": 61}, max_runs_per_key_per_hour=60) == "run_limit"
+    assert why({"runs_this_hour": 61, "calls": 1}, max_runs_per_key_per_hour=60) is None
+    read = {"tool_name": "vault.read", "arguments": {"id": 1}}
+    assert why({}, LEAK) is None
+    assert why({"before": [read | {"seconds_ago": 30}]}, LEAK) == "sequence"
+    assert why({"before": [read | {"seconds_ago": 90}]}, LEAK) is None
+
+
+def test_a_sequence_that_is_only_watched_is_told_beside_the_verdict(acme):
+    watched = LEAK | {"sequence": {name: value for name, value in LEAK["sequence"].items() if name != "enforce"}}
+    asked = {"tool_name": "http.get", "arguments": {"url": "https://8.8.8.8/"}, "run": {"before": [{"tool_name": "vault.read"}]}}
+    body = trial(acme, **asked, policy={"default_verdict": "allow", "rules": [watched]})
+    assert body["verdict"] == "allow"
+    assert any("completed the sequence" in factor for factor in body["metadata"]["factors"])
+
+
+def test_where_a_call_goes_is_found_out_as_by_whoever_asks_before_it(acme):
+    to_itself = {"verdict": "deny", "egress": {"deny": ["127.0.0.0/8", "::1/128"], "allow": []}}
+
+    def why(surface: str, **call) -> str | None:
+        return trial(acme, surface=surface, tool_name="http.get", policy={"default_verdict": "allow", "rules": [to_itself]}, **call)["metadata"]["reason_code"]
+
+    assert why("egress", destination="http://2130706433/") == "egress_denied"
+    assert why("mcp", destination="https://8.8.8.8/", arguments={"url": "http://127.1/"}) == "egress_denied"
+    assert why("egress", arguments={"url": "https://8.8.8.8/"}) is None
+    assert why("egress") == "egress_no_destination"
+    # The name leads nowhere: only whoever looks it up can tell.
+    assert why("mcp", destination="nowhere.invalid") == "egress_no_destination"
+    assert why("response", arguments={"url": "https://nowhere.invalid/"}) is None
+
+
+def test_a_skill_is_tried(acme):
+    draft = {"default_verdict": "allow", "rules": [{"verdict": "deny", "skill_name_glob": "community.*"}]}
+    assert trial(acme, policy=draft, skill="community.mail")["verdict"] == "deny"
+    assert trial(acme, policy=draft, skill="builtin.mail")["verdict"] == "allow"
+
+
+WRONG_RUNS = [
+    ([], "run"),
+    ({"cost": 1}, "run.cost"),
+    ({"calls": -1}, "run.calls"),
+    ({"calls": None}, "run.calls"),
+    ({"spent_micro_usd": "1"}, "run.spent_micro_usd"),
+    ({"spent_micro_usd": 2**60}, "run.spent_micro_usd"),
+    ({"is_stopped": 1}, "run.is_stopped"),
+    ({"before": {}}, "run.before"),
+    ({"before": [{}] * 101}, "run.before"),
+    ({"before": [5]}, "run.before.0"),
+    ({"before": [{"tool_name": "a"}, {}]}, "run.before.1.tool_name"),
+    ({"before": [{"tool_name": "a", "verdict": "deny"}]}, "run.before.0.verdict"),
+    ({"before": [{"tool_name": "a", "seconds_ago": -1}]}, "run.before.0.seconds_ago"),
+]
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [
@@ -103,7 +172,9 @@ def test_shadow_mode_is_told(acme):
         ({"surface": "mcp", "tool_name": "a", "policy": {"mood": 1}}, "policy.mood"),
         ({"surface": "mcp", "tool_name": "a", "policy": {"rules": [{"verdict": "maybe"}]}}, "policy.rules.0.verdict"),
         ({"surface": "mcp", "tool_name": "a", "policy": {"rules": [{"verdict": "deny", "id": "x"}], "default_verdict": "no"}}, "policy.default_verdict"),
-        ({"surface": "mcp", "tool_name": "a", "skill": "x"}, "skill"),
+        ({"surface": "mcp", "tool_name": "a", "skill": 1}, "skill"),
+        ({"surface": "mcp", "tool_name": "a", "mood": "x"}, "mood"),
+        *(({"surface": "mcp", "tool_name": "a", "run": run}, param) for run, param in WRONG_RUNS),
     ],
 )
 def test_what_is_no_call_is_refused_by_name(acme, body, param):

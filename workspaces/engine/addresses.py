@@ -32,7 +32,9 @@ _NOT_PUBLIC_V4 = [
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _NOT_PUBLIC_V6 = [IPv6Network(text) for text in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")]
 _NAT64 = IPv6Network("64:ff9b::/96")
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
 _COMPATIBLE = IPv6Network("::/96")
+_TRANSLATED = IPv6Network("::ffff:0:0:0/96")
 
 #: What no setting opens: this host, link-local, multicast, reserved, and the metadata services of the clouds.
 _NEVER = [
@@ -47,7 +49,11 @@ _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _URL = re.compile(r"(?P<scheme>https?)://(?P<host>\[[^\]]*\]|[^/?#:\[\]@]*)(?::(?P<port>[0-9]{0,5}))?(?P<rest>[/?#].*)?", re.IGNORECASE)
 #: Names that resolve only inside some network, or to this very machine.
-_INNER_SUFFIXES = ("localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "private", "home.arpa", "onion", "test", "invalid")
+_INNER_SUFFIXES = (
+    *("localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "private", "home.arpa"),
+    *("onion", "alt", "test", "invalid", "svc", "consul", "docker"),
+)
+_INNER_ENDS = tuple(f".{suffix}" for suffix in _INNER_SUFFIXES)
 
 
 # --- Addresses ------------------------------------------------------------------------------------------------------
@@ -59,7 +65,9 @@ def is_public(address: Address) -> bool:
         return is_public(address.ipv4_mapped)
     if address in _NAT64:
         return is_public(_low_half(address))
-    return address in _GLOBAL_UNICAST and not any(address in network for network in _NOT_PUBLIC_V6)
+    if address not in _GLOBAL_UNICAST or any(address in network for network in _NOT_PUBLIC_V6):
+        return False
+    return all(map(is_public, _wrapped(address)))
 
 
 def is_off_limits(address: Address) -> bool:
@@ -78,7 +86,7 @@ def unmapped(address: Address) -> Address:
 
 
 def readings(address: Address) -> tuple[Address, ...]:
-    """The address, and every one that it may lead to: mapped, NAT64, 6to4 and Teredo forms carry another inside."""
+    """The address, and every one that it may lead to: mapped, translated, NAT64, 6to4, Teredo and ISATAP forms carry another inside."""
     return (address, *_wrapped(address))
 
 
@@ -93,8 +101,18 @@ def _wrapped(address: Address) -> Iterator[IPv4Address]:
     if address.teredo:
         yield from address.teredo
     # ::1 and :: are addresses of their own, not wrappings.
-    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
+    if address in _NAT64 or address in _TRANSLATED or _is_isatap(address) or (address in _COMPATIBLE and int(address) > 1):
         yield _low_half(address)
+    if address in _LOCAL_NAT64:
+        # RFC 6052, 2.2: where the address stands depends on the length of the prefix, which only its network knows.
+        number = int(address)
+        halves = (number >> 64 & 0xFFFF) << 16 | number >> 40 & 0xFFFF, (number >> 64 & 0xFF) << 24 | number >> 32 & 0xFFFFFF, number >> 24, number
+        yield from (IPv4Address(each & 0xFFFFFFFF) for each in halves)
+
+
+def _is_isatap(address: IPv6Address) -> bool:
+    """RFC 5214, 6.1: an interface's number that begins with the code of IANA and 5EFE, with the universal bit or without."""
+    return int(address) >> 32 & 0xFDFFFFFF == 0x00005EFE
 
 
 def _low_half(address: IPv6Address) -> IPv4Address:
@@ -121,10 +139,7 @@ class Endpoint:
 
     @property
     def is_inner_name(self) -> bool:
-        """A name that means nothing on the public internet: a single label, or under a suffix kept for inside use."""
-        if self.address is not None:
-            return False
-        return "." not in self.host or self.host.endswith(tuple(f".{suffix}" for suffix in _INNER_SUFFIXES))
+        return self.address is None and is_inner_name(self.host)
 
 
 def parse_url(text: str) -> Endpoint:
@@ -141,6 +156,11 @@ def parse_url(text: str) -> Endpoint:
         raise ValueError("There is no such port.")
     host = parse_host(parts["host"])
     return Endpoint(scheme, str(host), port, parts["rest"] or "", None if isinstance(host, str) else host)
+
+
+def is_inner_name(host: str) -> bool:
+    """A name that means nothing on the public internet: a single label, or under a suffix kept for inside use."""
+    return "." not in host or host.endswith(_INNER_ENDS)
 
 
 def parse_host(text: str) -> Address | str:

@@ -9,7 +9,7 @@ from typing import Any
 from firewall.engine import advertised, afterwards
 from firewall.engine.arguments import decoded
 from firewall.engine.decide import decide
-from firewall.engine.egress import destinations
+from firewall.engine.destinations import destinations
 from firewall.engine.replay import Event
 from firewall.engine.types import Decision, Policy, RunState, Surface, ToolCall, Verdict
 from orcarouter.gateway import record

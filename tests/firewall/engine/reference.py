@@ -201,13 +201,18 @@ def goals_of(call: ToolCall, arguments: object) -> list[str | None]:
 def _goals(name: str, value: object) -> Iterator[str | None]:
     if isinstance(value, dict):
         for inner, each in value.items():
-            yield from _goals(inner, each)
+            said = inner in ("url", "host")
+            yield from _goals(inner if said or name not in ("url", "host", "inside") else "inside", each)
     elif isinstance(value, list):
         for each in value:
             yield from _goals(name, each)
     elif isinstance(value, str) and value and (name in ("url", "host") or "://" in value):
         yield HOSTS.get(value)
-    elif isinstance(value, Fraction) and not isinstance(value, Written) and name in ("url", "host") and 0 <= value < 2**32:
+    elif isinstance(value, str) and name == "inside":
+        goal = HOSTS.get(value)
+        if goal is not None and "." in goal:
+            yield goal
+    elif isinstance(value, Fraction) and not isinstance(value, Written) and name in ("url", "host", "inside") and 0 <= value < 2**32:
         yield str(ip_address(int(value)))
 
 
@@ -218,8 +223,13 @@ class Written(Fraction):
 def in_scope(rule: Rule, goals: list[str | None], permits: bool) -> bool:
     allow, deny = rule.egress.allow, rule.egress.deny
     if permits:
-        return bool(goals) and all(goal is not None and listed(goal, allow) and not listed(goal, deny) for goal in goals)
-    return any((bool(deny) if goal is None else listed(goal, deny) and not listed(goal, allow)) for goal in goals)
+        return bool(goals) and all(goal is not None and listed(goal, allow) and not may_be_listed(goal, deny) for goal in goals)
+    return any((bool(deny) if goal is None else may_be_listed(goal, deny) and not listed(goal, allow)) for goal in goals)
+
+
+def may_be_listed(goal: str, entries: tuple[str, ...]) -> bool:
+    """A name leads somewhere, and one without a dot is of the inside and may lead to any inner block."""
+    return listed(goal, entries) or "0.0.0.0/0" in entries or ("." not in goal and "10.0.0.0/8" in entries)
 
 
 def listed(goal: str, entries: tuple[str, ...]) -> bool:

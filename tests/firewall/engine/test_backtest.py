@@ -12,7 +12,8 @@ from firewall.engine import backtest, tally
 from firewall.engine.backtest import Ledger, Request
 from firewall.engine.conditions import Clause, Operator
 from firewall.engine.decide import decide
-from firewall.engine.egress import EgressLists, destination
+from firewall.engine.destinations import destination
+from firewall.engine.egress import EgressLists
 from firewall.engine.replay import Judge
 from firewall.engine.sanitize import Sanitizers
 from firewall.engine.sequence import Chain, Step

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firewall.engine.arguments import decoded
-from firewall.engine.egress import Destination, EgressLists, Scope, destination, destinations, objections
+from firewall.engine.destinations import Destination, destination, destinations
+from firewall.engine.egress import EgressLists, Scope, objections
 
 SSRF = Path(__file__).parents[4] / "shared" / "corpora" / "ssrf.jsonl"
 INSIDE = EgressLists(deny=("0.0.0.0/8", "10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "::/127", "fc00::/7", "fe80::/10"))

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firewall.engine.egress import destination
+from firewall.engine.destinations import destination, destinations
 from firewall.engine.recorded import destinations_of, judged_on, knows_sequences, run_of
 from firewall.engine.sequence import Chain, Step
 from firewall.engine.types import Policy, Rule, RunState, Verdict
@@ -18,7 +18,9 @@ progress = st.lists(st.none() | numbers, max_size=4).map(tuple)
 runs = st.builds(
     RunState, numbers, numbers, numbers, st.none() | numbers, runs_this_hour=numbers, at_ms=numbers, chains=st.dictionaries(st.text(), progress, max_size=3)
 )
-places = st.lists(st.sampled_from(["a.example", "10.0.0.1", "metadata", "user@@x", "[::1]:80"]).map(destination), max_size=3).map(tuple)
+of_texts = st.sampled_from(["a.example", "10.0.0.1", "metadata", "user@@x", "[::1]:80", "10-0-0-1.nip.io", "http://010.1/"]).map(destination)
+of_arguments = st.sampled_from([{"target": "a.example"}, {"command": "curl http://10.0.0.1"}]).map(lambda each: destinations(each)[0])
+places = st.lists(of_texts | of_arguments, max_size=3).map(tuple)
 
 
 @given(runs, st.none() | places)

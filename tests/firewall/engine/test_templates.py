@@ -102,7 +102,7 @@ INSIDE = [
 @pytest.mark.parametrize("url", INSIDE)
 def test_inside_addresses_are_denied_however_they_are_spelt(url):
     for template_id in ("coding", "rag", "data", "devops", "browser", "baseline"):
-        assert judged(template_id, "kb.read", url=url).reason_code is ReasonCode.RULE_DENY
+        assert judged(template_id, "kb.read", url=url).verdict is Verdict.DENY
 
 
 @pytest.mark.parametrize("url", ["https://example.com", "https://docs.python.org:443/3/library/re.html?q=10.0.0.1#a@b", "http://v2.example.co.uk/1.2.3.4"])
