@@ -1,10 +1,11 @@
 """Changes of budgets, prices and stopped runs: one function a verb, one transaction, one audit entry, in force on the next call."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from keys.models import Budget, PriceOverride, StoppedRun
 from workspaces import audit, errors
@@ -116,3 +117,44 @@ def _is_tier(tier: object) -> bool:
         and set(tier) <= _TIER
         and all(_is_amount(value) for value in tier.values() if value is not None)
     )
+
+
+# --- Which gateway processes live -----------------------------------------------------------------------------------
+#: Silent for so long, a process is doubted; doubted for so long again while PostgreSQL answers, it is dead.
+SILENT_SECONDS, DOUBTED_SECONDS = 12, 6
+
+
+def beat(process_id: UUID) -> bool:
+    """Say that a process lives. False: it was silent for so long that it has been given up, and must go on under another id."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO keys_gatewayprocess AS p (id, seen_at) VALUES (%s, now()) "
+            "ON CONFLICT (id) DO UPDATE SET seen_at = now(), doubted_at = NULL WHERE p.swept_at IS NULL RETURNING id",
+            [process_id],
+        )
+        return cursor.fetchone() is not None
+
+
+def dead_processes() -> dict[UUID, datetime]:
+    """Processes that have died, each with when it was last seen. Given up here: from now on none of them may go on under its id.
+
+    A silent one is doubted first, and given up at a later look: after an outage of PostgreSQL all have been silent. They are
+    told again and again until ``bury``, should a sweep be killed.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE keys_gatewayprocess SET swept_at = now() WHERE swept_at IS NULL"
+            " AND seen_at < now() - make_interval(secs => %s) AND doubted_at < now() - make_interval(secs => %s)",
+            [SILENT_SECONDS, DOUBTED_SECONDS],
+        )
+        cursor.execute(
+            "UPDATE keys_gatewayprocess SET doubted_at = now() WHERE doubted_at IS NULL AND seen_at < now() - make_interval(secs => %s)", [SILENT_SECONDS]
+        )
+        cursor.execute("SELECT id, seen_at FROM keys_gatewayprocess WHERE swept_at IS NOT NULL")
+        return dict(cursor.fetchall())
+
+
+def bury(process_ids: Iterable[UUID]) -> None:
+    """Forget dead processes whose calls have all been ended."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM keys_gatewayprocess WHERE swept_at IS NOT NULL AND id = ANY(%s)", [list(process_ids)])

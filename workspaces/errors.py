@@ -146,6 +146,20 @@ class ApprovalResolved(OrcaError):
     code, status = "approval_resolved", 409
 
 
+class TokenQuotaSpent(OrcaError):
+    """The key has spent what it may spend in its life."""
+
+    code, status = "pre_consume_token_quota_failed", 403
+    headers = {"x-should-retry": "false"}
+
+
+class UserQuotaSpent(OrcaError):
+    """The budget of the workspace or of one of its members is spent."""
+
+    code, status = "insufficient_user_quota", 403
+    headers = {"x-should-retry": "false"}
+
+
 class RateLimited(OrcaError):
     code, status = "rate_limited", 429
 

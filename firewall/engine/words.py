@@ -45,6 +45,8 @@ class ReasonCode(StrEnum):
     PRICE_UNKNOWN = "price_unknown"  # under a cap, and the model has no price
     RUN_LIMIT = "run_limit"  # the key has begun more runs this hour than its policy allows
     RUN_STOPPED = "run_stopped"  # a person stopped the run
+    KEY_FROZEN = "key_frozen"  # a person stopped the key
+    LOST_RECORD = "lost_record"  # a call's process died before the call was recorded
     HOLD_UNAVAILABLE = "hold_unavailable"  # the call cannot be held for approval here
     RESPONSE_TOO_LARGE = "response_too_large"  # more tool-call bytes than the gateway will hold to judge
     POLICY_UNAVAILABLE = "policy_unavailable"  # the key's policy could not be loaded and no good copy is left

@@ -10,7 +10,7 @@ from firewall.engine import glob
 from workspaces.engine.addresses import Address, Network
 from workspaces.engine.client_address import is_listed
 
-#: One wording for unknown, malformed, disabled, frozen and expired keys: a guesser learns nothing.
+#: One wording for unknown, malformed, disabled and expired keys: a guesser learns nothing.
 INVALID_KEY = "Incorrect API key provided."
 
 
@@ -18,7 +18,6 @@ class Reason(StrEnum):
     """Why a key did not admit a call: for the log, never for the caller."""
 
     DISABLED = "disabled"
-    FROZEN = "frozen"
     EXPIRED = "expired"
     ADDRESS = "address"
     MODEL = "model"
@@ -56,7 +55,10 @@ class ModelList:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The limits of one key. ``expires_at`` None is never, ``networks`` empty is any address, ``models`` None is any model."""
+    """The limits of one key. A frozen one is known, and refused by the firewall (``key_frozen``).
+
+    ``expires_at`` None is never, ``networks`` empty is any address, ``models`` None is any model.
+    """
 
     is_disabled: bool = False
     is_frozen: bool = False
@@ -112,8 +114,6 @@ def status(scope: Scope, at: datetime, *, credit_limit_micro_usd: int = 0, spent
 def _invalid(scope: Scope, at: datetime) -> Reason | None:
     if scope.is_disabled:
         return Reason.DISABLED
-    if scope.is_frozen:
-        return Reason.FROZEN
     if scope.expires_at is not None and scope.expires_at <= at:
         return Reason.EXPIRED
     return None

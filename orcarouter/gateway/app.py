@@ -9,6 +9,7 @@ import orjson
 
 from orcarouter.gateway import callback, evaluate, metrics, pipeline
 from orcarouter.gateway.engine import pricing
+from orcarouter.gateway.refusals import refuse_frozen
 from orcarouter.gateway.request import Request
 from orcarouter.gateway.resolver import Resolver
 from orcarouter.gateway.state import State
@@ -110,6 +111,7 @@ async def _models(gateway: Gateway, request: Request) -> dict[str, bool]:
     fresh = await gateway.state.fresh(token_hash, grant)
     pipeline.require(request, fresh, None)
     assert fresh is not None
+    refuse_frozen(fresh)
     return pipeline.listed_models(request, fresh)
 
 

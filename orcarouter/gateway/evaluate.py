@@ -24,7 +24,9 @@ from orcarouter.gateway import correlate, record, runs
 from orcarouter.gateway.engine import evaluation
 from orcarouter.gateway.engine.evaluation import Asked, Evaluation
 from orcarouter.gateway.engine.exchange import Refusal, shown
-from orcarouter.gateway.pipeline import LARGE_BODY_BYTES, authenticate, blind_refusal, require, run_state
+from orcarouter.gateway.money import Claim
+from orcarouter.gateway.pipeline import LARGE_BODY_BYTES, authenticate, require
+from orcarouter.gateway.refusals import blind_refusal, refuse_frozen, run_state
 from orcarouter.gateway.request import Request
 from orcarouter.gateway.resolver import Resolver
 from orcarouter.gateway.state import State
@@ -135,6 +137,7 @@ class _Hook:
         current, admission = await self.state.admit(self.token_hash, self.grant, lineage, _claim)
         require(self.request, current, None)
         assert current is not None
+        refuse_frozen(current)
         is_newer, self.grant = current is not self.grant, _gateways(current)
         if is_newer:
             await self._find_key()
@@ -231,9 +234,9 @@ class _Judge:
         return decision.unheld()
 
 
-def _claim(grant: Grant) -> runs.Claim | None:
+def _claim(grant: Grant) -> Claim | None:
     # A call that is asked about has no price, but what the run's other calls may cost counts against its caps.
-    return runs.NO_CLAIM if grant.policy is not None and grant.policy.has_caps else None
+    return Claim("", 0, tracks_run=True, looks_only=True) if grant.policy is not None and grant.policy.has_caps else None
 
 
 def _said(asked: Asked, decision: Decision, findings: Sequence[Decision] = ()) -> dict[str, Any]:

@@ -7,6 +7,7 @@ loop leaves in one write.
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from collections import deque
 from typing import Any
@@ -21,6 +22,7 @@ REPLY_SECONDS = 0.5
 #: One look at the oldest command serves all: a deadline of its own would cost a call more than the round trip does.
 LOOK_SECONDS = 0.1
 CONNECT_SECONDS = 1.0
+_RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 #: Seconds between attempts to connect again.
 RETRY_SECONDS = 0.2
 
@@ -44,6 +46,8 @@ class Link(asyncio.Protocol):
         self._lost = asyncio.Event()
         self._is_greeted = False
         self._refusal = ""
+        #: Another one after each start of Valkey: what an earlier one kept is old, wherever it was restored from.
+        self.generation = ""
 
     # --- Life ---
     async def start(self) -> None:
@@ -98,7 +102,7 @@ class Link(asyncio.Protocol):
                 await self._ask("AUTH", *([unquote(parts.username)] if parts.username else []), unquote(parts.password))
             if database not in ("", "0"):
                 await self._ask("SELECT", database)
-            await self._ask("PING")
+            told = await self._ask("INFO", "server")
         except (Away, hiredis.ReplyError) as error:
             # The first word says it (WRONGPASS, NOAUTH, LOADING); the rest may quote what was sent.
             refusal = str(error).partition(" ")[0]
@@ -106,6 +110,8 @@ class Link(asyncio.Protocol):
                 logger.warning("valkey_refuses", extra={"error": refusal})
             self._refusal = refusal
             raise ConnectionRefusedError(refusal) from None
+        found = _RUN_ID.search(told if isinstance(told, bytes) else b"")
+        self.generation = found[1].decode() if found else ""
         self._is_greeted, self._refusal = True, ""
 
     # --- Use ---
@@ -124,6 +130,15 @@ class Link(asyncio.Protocol):
         if isinstance(reply, hiredis.ReplyError):
             raise reply
         return reply
+
+    def tell(self, *command: str | bytes | int) -> asyncio.Future:
+        """Send a command; the future has its reply (an error that Valkey answers too), or raises ``Away``."""
+        future = asyncio.get_running_loop().create_future()
+        if self._is_greeted:
+            self._send(command, future)
+        else:
+            future.set_exception(Away("Valkey is away"))
+        return future
 
     def hint(self, *command: str | bytes | int) -> None:
         """Send a command whose loss is harmless; its reply is dropped."""

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import orjson
 from django.conf import settings
@@ -24,16 +24,19 @@ from keys.engine import scope
 from keys.engine.grant import Grant
 from keys.engine.token import is_well_formed
 from keys.models import UsageSource
-from orcarouter.gateway import correlate, record, runs
-from orcarouter.gateway.cost import estimate_micro_usd
+from orcarouter.gateway import claims, correlate, record, runs
+from orcarouter.gateway.accounts import Settlement
 from orcarouter.gateway.engine import answer, gate, openai, pricing
 from orcarouter.gateway.engine.calls import AS_IT_CAME, EmittedCall, Ruling, Usage
 from orcarouter.gateway.engine.exchange import Exchange, Refusal, fingerprint, message_digests
+from orcarouter.gateway.money import Claim
+from orcarouter.gateway.refusals import BUDGET_UNKNOWN, KEY_FROZEN, blind_refusal, run_state, said_of, unaffordable
 from orcarouter.gateway.request import Request
 from orcarouter.gateway.state import State
 from orcarouter.gateway.upstream import ProviderAnswer, Upstream, message_of
 from workspaces import errors, vault
 from workspaces.engine import client_address
+from workspaces.ids import moment_of
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +44,6 @@ _PEPPER = settings.KEY_PEPPER.encode()
 #: A body of this size is parsed beside the event loop: the worst of 20 MiB takes a second.
 LARGE_BODY_BYTES = 256 * 1024
 _PARSERS = ThreadPoolExecutor(2, thread_name_prefix="orca-parse")
-COST_STORE_DOWN = Decision(
-    Verdict.DENY, "what the run has spent cannot be told just now, so no capped call is let through", ReasonCode.COST_STORE_DOWN, risk_score=60
-)
-RUNS_UNKNOWN = replace(COST_STORE_DOWN, reason="how many runs the key has begun cannot be told just now, so none is begun")
 TOO_LARGE = Decision(Verdict.DENY, "the tool call is larger than the gateway will hold", ReasonCode.RESPONSE_TOO_LARGE, risk_score=80)
 
 
@@ -101,66 +100,46 @@ def _parse(body: bytes) -> Exchange:
 # --- The whole way ----------------------------------------------------------------------------------------------------
 async def chat_completions(state: State, upstream: Upstream, request: Request) -> None:
     """Serve one ``POST /v1/chat/completions``. Raises ``OrcaError`` while nothing has been answered yet."""
-    started_at, started = datetime.now(UTC), time.monotonic()
+    # The moment that its id says: in the day and month of that, whatever the clock says later, the call counts.
+    started_at, started = moment_of(request.uuid), time.monotonic()
     token_hash, grant = await authenticate(state, request)
     correlation = correlate.read(request.headers)
     body = await request.read_body()
     exchange = _parse(body) if len(body) < LARGE_BODY_BYTES else await asyncio.get_running_loop().run_in_executor(_PARSERS, _parse, body)
     lineage = _lineage(request, grant, exchange, correlation, started_at)
-    current, admission = await state.admit(token_hash, grant, lineage, partial(_claim, request, exchange, started_at))
-    require(request, current, exchange.model)
-    assert current is not None
-    if exchange.model not in current.models:
-        raise errors.ModelNotFound(f"The model {exchange.model!r} does not exist or no provider offers it.", param="model")
+    try:
+        current, admission = await state.admit(token_hash, grant, lineage, partial(_claim, state, request, exchange, started_at))
+        require(request, current, exchange.model)
+        assert current is not None
+        if exchange.model not in current.models:
+            raise errors.ModelNotFound(f"The model {exchange.model!r} does not exist or no provider offers it.", param="model")
+    except BaseException:
+        # Refused, or the client is gone: what it may have held, whether or not Valkey's answer was heard, is given back.
+        state.accounts.settle(Settlement(grant.workspace_id, request.id, 0, ()))
+        raise
     source = "key" if current.one_run_an_hour and correlation.agent_run_id is None else lineage.source
-    call = record.Call(request.id, started_at, started, correlation, current, exchange, admission.run_id, source, lineage.digests[0], lineage.fingerprint)
+    call = record.Call(
+        request.id,
+        started_at,
+        started,
+        correlation,
+        current,
+        exchange,
+        admission.run_id,
+        source,
+        lineage.digests[0],
+        lineage.fingerprint,
+        claim=admission.claim,
+        process_id=state.lease.process_id,
+    )
     await Relay(state, upstream, request, call, admission).run()
 
 
-def _claim(request: Request, exchange: Exchange, at: datetime, grant: Grant) -> runs.Claim | None:
-    """What the call is to hold against the least cap that it meets: what it may cost at most. None where no cap is met."""
-    policy = grant.policy
-    routes = grant.models.get(exchange.model)
-    if policy is None or not policy.has_caps or not routes or _scope_refusal(request, grant, exchange.model) is not None:
+def _claim(state: State, request: Request, exchange: Exchange, at: datetime, grant: Grant) -> Claim | None:
+    """What the call is to hold. None where it will be refused anyway."""
+    if grant.scope.is_frozen or exchange.model not in grant.models or _scope_refusal(request, grant, exchange.model) is not None:
         return None
-    amount = estimate_micro_usd(routes, exchange, at=at)
-    if amount is None:
-        # Without a price there is nothing to hold; under a cap the judgement refuses the call.
-        return None
-    unspent = RunState()
-    decisions = [decide_request(policy, unspent), *advertised.decide_advertised(policy, (*exchange.tools, *exchange.past_tools), unspent)]
-    caps = [cap.cap_micro_usd for decision in decisions if decision for cap in decision.caps]
-    deadline = at.timestamp() + settings.UPSTREAM_TOTAL_SECONDS + 60
-    return runs.Claim(min(caps), amount, request.id, int(deadline * 1000)) if caps else None
-
-
-def _run_state(grant: Grant, exchange: Exchange, admission: runs.Admission, at: datetime) -> RunState:
-    """The run as the judgement sees it; the estimate matters, and is made, only under a cap."""
-    policy = grant.policy
-    is_capped = policy is not None and policy.has_caps
-    estimate = estimate_micro_usd(grant.models[exchange.model], exchange, at=at) if is_capped else 0
-    return replace(run_state(grant, admission, at), estimate_micro_usd=estimate)
-
-
-def run_state(grant: Grant, admission: runs.Admission, at: datetime) -> RunState:
-    """The run as it was admitted."""
-    return RunState(
-        calls=admission.calls,
-        spent_micro_usd=admission.cost_micro_usd,
-        reserved_micro_usd=admission.reserved_micro_usd,
-        is_stopped=admission.run_id in grant.stopped_runs,
-        runs_this_hour=admission.runs_this_hour,
-        at_ms=int(at.timestamp() * 1000),
-    )
-
-
-def blind_refusal(policy: Policy | None, run: RunState, *, meets_caps: bool) -> Decision | None:
-    """Why a call may not go on while Valkey is away: what it would be judged by cannot be told."""
-    if policy is None or policy.shadow_mode:
-        return None
-    begins_one_of_few = policy.max_runs_per_key_per_hour is not None and not run.calls
-    refusal = COST_STORE_DOWN if meets_caps else RUNS_UNKNOWN if begins_one_of_few else None
-    return refusal and replace(refusal, policy_id=policy.id, policy_name=policy.name, policy_version=policy.version)
+    return claims.of_relay(grant, exchange, request_id=request.id, process_id=str(state.lease.process_id), at=at)
 
 
 def _lineage(request: Request, grant: Grant, exchange: Exchange, correlation: correlate.Correlation, at: datetime) -> runs.Lineage:
@@ -184,7 +163,8 @@ class Relay:
 
     def __init__(self, state: State, upstream: Upstream, request: Request, call: record.Call, admission: runs.Admission) -> None:
         self.state, self.upstream, self.request, self.call = state, upstream, request, call
-        self.run_state = _run_state(call.grant, call.exchange, admission, call.started_at)
+        self.run_state = run_state(call.grant, admission, call.started_at)
+        self.refused_by, self.is_held = admission.held.refused_by, admission.held.is_held
         self.is_blind, self.chains = admission.is_blind, admission.chains
         self.policy: Policy | None = call.grant.policy
         self.observes = call.grant.observe_mode
@@ -193,6 +173,7 @@ class Relay:
         self.recording: asyncio.Future | None = None
         self.blocked = 0
         self.is_settled = False
+        self.noted: Usage | None = None
 
     async def run(self) -> None:
         try:
@@ -211,10 +192,10 @@ class Relay:
             raise
 
     async def _run(self) -> None:
+        await self._refuse_unaffordable()
         events = await self._judge_request()
         # --- 5: the record and the provider, at the same time
-        if events:
-            self.recording = self.state.submit(self.call.grant, events, [])
+        self.recording = self.state.submit(self.call.grant, events, [], [record.reserve(self.call)])
         provided: ProviderAnswer | None = None
         try:
             provided = await self.upstream.ask(self.call.grant.models[self.call.exchange.model], self._outbound)
@@ -230,6 +211,17 @@ class Relay:
     async def _inbound_stands(self) -> None:
         if self.recording is not None:
             await self.state.stands(self.recording)
+
+    # --- 4: the ceilings of the key ---------------------------------------------------------------------------------------
+    async def _refuse_unaffordable(self) -> None:
+        """Raise, recorded, if the call does not fit under a ceiling of its key, or nobody can tell whether it does."""
+        claim = self.call.claim
+        if claim is None or not claim.ceilings:
+            return
+        if self.is_blind:
+            await self._refuse(BUDGET_UNKNOWN, record.request(self.call, BUDGET_UNKNOWN, self.run_state, datetime.now(UTC)))
+        if error := unaffordable(claim, self.refused_by, self.call.exchange.model):
+            await self._block(error)
 
     # --- 3, 4: inbound --------------------------------------------------------------------------------------------------
     async def _judge_request(self) -> list[dict]:
@@ -260,15 +252,16 @@ class Relay:
     def _judge_whole(self) -> Decision | None:
         """The decision about the request itself, whatever its tools; None where there is nothing to say."""
         policy = self.policy
-        if self.is_blind and (refusal := blind_refusal(policy, self.run_state, meets_caps=policy is not None and policy.has_caps)):
-            return refusal
+        if self.call.grant.scope.is_frozen:
+            return KEY_FROZEN
+        if self.is_blind and (unknown := blind_refusal(policy, self.run_state, meets_caps=policy is not None and policy.has_caps)):
+            return unknown
         return decide_request(policy, self.run_state)
 
     async def _refuse(self, decision: Decision, events: Sequence[dict], what: str = "request") -> NoReturn:
         message = f"{what} blocked by firewall: {decision.reason}"
-        metadata: dict[str, Any] = {"reason_code": decision.reason_code, "factors": list(decision.factors), "risk_score": decision.risk_score}
         kind = errors.ModelPriceError if decision.reason_code is ReasonCode.PRICE_UNKNOWN else errors.FirewallBlocked
-        await self._block(kind(message, **metadata), events)
+        await self._block(kind(message, **said_of(decision)), events)
 
     @staticmethod
     def _refuses_unknown_fields(policy: Policy) -> bool:
@@ -324,7 +317,7 @@ class Relay:
             raise errors.UpstreamError("The provider answered with a stream that nobody asked for.")
         relayed = gate.Gate(judges=self.judges, withholds_usage=not self.call.exchange.wants_usage, notices=self.notices)
         self.gate = relayed
-        await self._inbound_stands()
+        self.state.lease.watch(self.call.request_id, self._note)
         try:
             async for chunk in provided.chunks():
                 await self._pass_on(relayed, relayed.feed(chunk))
@@ -364,6 +357,8 @@ class Relay:
         if not piece:
             return
         if not self.request.is_answering:
+            # Here and not before the first byte is read: of a stream that breaks off meanwhile, what came is not lost.
+            await self._inbound_stands()
             await self.request.start_stream(self._headers())
         await self.request.write(piece)
 
@@ -389,12 +384,32 @@ class Relay:
         self.is_settled = True
         latency_ms = round((time.monotonic() - self.call.started) * 1000)
         row = record.usage(self.call, outcome=outcome, status=status, used=used, source=source, latency_ms=latency_ms, error_code=error_code)
-        return self.state.submit(self.call.grant, list(events), [row])
+        cost = row["cost_micro_usd"] or 0
+        # What never reached the ledger as held does not leave it as given back.
+        ledger = [] if self.recording is None else [record.settle(self.call, cause=outcome, cost_micro_usd=cost)]
+        self.state.lease.forget(self.call.request_id)
+        return self.state.submit(self.call.grant, list(events), [row], ledger, self._settlement(cost))
+
+    def _settlement(self, cost_micro_usd: int) -> Settlement | None:
+        """What to tell Valkey: nothing of a call that it refused to hold anything for."""
+        if not self.is_held and not self.is_blind:
+            return None
+        # Without an answer of Valkey's, only it knows whether something is held.
+        accounts = self.call.accounts if self.is_held else ()
+        return Settlement(self.call.grant.workspace_id, self.call.request_id, cost_micro_usd, accounts)
+
+    def _note(self) -> dict | None:
+        """What the stream has cost so far, for whoever settles it should this process die; None where that is known."""
+        used, _ = self._used(self.gate.usage, self.gate.text_bytes)
+        if used == self.noted:
+            return None
+        self.noted = used
+        return record.streamed(self.call, used)
 
     def _submit_rest(self, outcome: str, status: int, error_code: str | None = None) -> asyncio.Future:
         """Begin to record a call that ended before its time, with what it used as far as that is known."""
-        relayed = getattr(self, "gate", None)
-        used, source = self._used(relayed and relayed.usage, relayed.text_bytes if relayed else 0)
+        relayed: gate.Gate | None = getattr(self, "gate", None)
+        used, source = self._used(relayed.usage if relayed else None, relayed.text_bytes if relayed else 0)
         return self._submit(outcome, status, used, source, error_code=error_code)
 
     async def _fail(self, error: errors.OrcaError) -> None:

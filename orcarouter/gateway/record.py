@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from uuid import UUID
 
 from firewall.engine.advertised import Row
 from firewall.engine.afterwards import Judged
@@ -10,12 +11,14 @@ from firewall.engine.recorded import judged_on
 from firewall.engine.summary import summarise
 from firewall.engine.types import Decision, Policy, RunState, Surface, ToolCall, Verdict
 from keys.engine.grant import Grant, Route
-from keys.models import UsageSource
+from keys.models import LedgerEntry, UsageSource
+from keys.money_selectors import settle_id
 from orcarouter.gateway import metrics
 from orcarouter.gateway.correlate import Correlation
 from orcarouter.gateway.cost import cost_micro_usd
 from orcarouter.gateway.engine.calls import EmittedCall, Usage
 from orcarouter.gateway.engine.exchange import Exchange, shown
+from orcarouter.gateway.money import Claim, run_account
 from workspaces.ids import uuid7
 
 NOTHING = Usage(input_tokens=0, output_tokens=0)
@@ -35,10 +38,26 @@ class Call:
     run_source: str
     context_digest: str
     fingerprint: str
+    claim: Claim | None = None
+    process_id: UUID | None = None
     route: Route | None = field(default=None)
     first_byte_ms: int | None = None
     #: The columns that events and usage share.
     shared: dict = field(init=False, repr=False)
+
+    @property
+    def uuid(self) -> UUID:
+        return UUID(hex=self.request_id.removeprefix("req_"))
+
+    @property
+    def held_micro_usd(self) -> int:
+        return (self.claim.amount_micro_usd or 0) if self.claim else 0
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The names of all accounts that the call counts in."""
+        known = self.claim.accounts if self.claim else ()
+        return (*known, run_account(self.grant.key_id, self.run_id).name)
 
     def __post_init__(self) -> None:
         self.shared = {
@@ -125,11 +144,50 @@ def _event(shared: Mapping[str, object], decision: Decision, surface: Surface, a
     }
 
 
+# --- Money ------------------------------------------------------------------------------------------------------------
+def _movement(call: Call, entry_id: UUID, kind: LedgerEntry.Kind, cause: str) -> dict:
+    """A row of the ledger that moves nothing yet."""
+    return {
+        "id": entry_id,
+        "workspace_id": call.grant.workspace_id,
+        "occurred_at": call.started_at,
+        "request_id": call.request_id,
+        "kind": kind.value,
+        "cause": cause,
+        "key_id": call.grant.key_id,
+        "member_id": call.grant.limits.member_id,
+        "agent_run_id": call.run_id,
+        "held_micro_usd": 0,
+        "spent_micro_usd": 0,
+    }
+
+
+def reserve(call: Call) -> dict:
+    """Before the provider is asked: what the call holds, and what is to be said of it should its process die."""
+    deadline = call.claim and datetime.fromtimestamp(call.claim.deadline_ms / 1000, UTC)
+    said = {"provider_id": None, "provider_name": None, "streamed": call.exchange.is_stream, "context_digest": call.context_digest}
+    kept = {**call.shared, **said, "fingerprint": call.fingerprint}
+    row = _movement(call, call.uuid, LedgerEntry.Kind.RESERVE, "call")
+    return row | {"held_micro_usd": call.held_micro_usd, "process_id": call.process_id, "deadline_at": deadline, "call": kept}
+
+
+def streamed(call: Call, used: Usage) -> dict:
+    """What a call has cost so far: it moves nothing."""
+    return _movement(call, uuid7(), LedgerEntry.Kind.STREAMED, "call") | {"streamed_micro_usd": _cost(call, used) or 0}
+
+
+def settle(call: Call, *, cause: str, cost_micro_usd: int) -> dict:
+    """At the end: what was held is given back, what was spent is booked."""
+    row = _movement(call, settle_id(call.uuid), LedgerEntry.Kind.SETTLE, cause)
+    return row | {"held_micro_usd": -call.held_micro_usd, "spent_micro_usd": cost_micro_usd}
+
+
 def usage(call: Call, *, outcome: str, status: int, used: Usage, source: UsageSource, latency_ms: int, error_code: str | None = None) -> dict:
     """The one row a finished call leaves; ``cost_micro_usd`` None is an unknown price."""
     return {
         **call.shared,
-        "id": uuid7(),
+        # Its request's own id: whoever writes second, the call or the sweep, writes nothing.
+        "id": call.uuid,
         "occurred_at": call.started_at,
         "provider_id": call.route and call.route.provider_id,
         "provider_name": call.route and call.route.provider_name,

@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -52,6 +53,11 @@ USAGE_COLUMNS = {
     "reasoning_tokens": "integer", "usage_source": "text", "cost_micro_usd": "bigint", "latency_ms": "integer", "first_byte_ms": "integer",
     "context_digest": "text", "fingerprint": "text",
 }  # fmt: skip
+LEDGER_COLUMNS = {
+    "id": "uuid", "workspace_id": "bigint", "occurred_at": "timestamptz", "request_id": "text", "kind": "text", "cause": "text",
+    "key_id": "bigint", "member_id": "bigint", "agent_run_id": "text", "held_micro_usd": "bigint", "spent_micro_usd": "bigint",
+    "streamed_micro_usd": "bigint", "process_id": "uuid", "deadline_at": "timestamptz", "call": "jsonb",
+}  # fmt: skip
 
 
 def _insert(table: str, columns: dict[str, str], parameter: str) -> str:
@@ -61,7 +67,10 @@ def _insert(table: str, columns: dict[str, str], parameter: str) -> str:
     return f"INSERT INTO {table} ({names}) SELECT {names} FROM json_to_recordset({parameter}::json) AS r({types}) ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
 
 
-STATEMENT = f"WITH e AS ({_insert('firewall_event', EVENT_COLUMNS, '$1')}) {_insert('keys_usage', USAGE_COLUMNS, '$2')}".encode()
+STATEMENT = (
+    f"WITH e AS ({_insert('firewall_event', EVENT_COLUMNS, '$1')}), l AS ({_insert('keys_ledgerentry', LEDGER_COLUMNS, '$3')}) "
+    f"{_insert('keys_usage', USAGE_COLUMNS, '$2')}"
+).encode()
 
 
 class NotRecorded(Exception):
@@ -74,17 +83,18 @@ class Entry:
 
     events: bytes
     usage: bytes
+    ledger: bytes
     rows: int
     done: asyncio.Future
     since: float = field(default_factory=time.monotonic)
 
     @property
     def size(self) -> int:
-        return len(self.events) + len(self.usage)
+        return len(self.events) + len(self.usage) + len(self.ledger)
 
 
 class Recorder:
-    """``await submit(events, usage)`` returns when the rows are committed. One instance a process."""
+    """``await submit(events, usage, ledger)`` returns when the rows are committed. One instance a process."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -123,14 +133,15 @@ class Recorder:
         return self._pg is not None or not self._buffer or time.monotonic() - self._buffer[0].since < 1.0
 
     # --- Use ---
-    def submit(self, events: list[dict], usage: list[dict]) -> asyncio.Future:
+    def submit(self, events: list[dict], usage: list[dict], ledger: Sequence[dict] = ()) -> asyncio.Future:
         """Queue rows; the future is done when they stand, or raises ``NotRecorded`` after ``WAIT_SECONDS``.
 
         Whoever gives up waiting changes nothing for the rows: they are tried on, and may still come to stand later.
         """
         done = self._loop.create_future()
         # Encoded at once: a bad value fails its own caller here and never a batch.
-        entry = Entry(orjson.dumps(events)[1:-1], orjson.dumps(usage)[1:-1], len(events) + len(usage), done)
+        rows = len(events) + len(usage) + len(ledger)
+        entry = Entry(orjson.dumps(events)[1:-1], orjson.dumps(usage)[1:-1], orjson.dumps(list(ledger))[1:-1], rows, done)
         if self._buffered_bytes + entry.size > MAX_BUFFER_BYTES:
             done.set_exception(NotRecorded("the buffer is full"))
             return done
@@ -275,10 +286,9 @@ class Recorder:
     async def _execute(self, batch: list[Entry]) -> None:
         pg = self._pg
         assert pg is not None
-        events = b"[" + b",".join(entry.events for entry in batch if entry.events) + b"]"
-        usage = b"[" + b",".join(entry.usage for entry in batch if entry.usage) + b"]"
+        tables = ([entry.events for entry in batch], [entry.usage for entry in batch], [entry.ledger for entry in batch])
         self._answered = self._loop.create_future()
-        pg.send_query_prepared(b"record", [events, usage])
+        pg.send_query_prepared(b"record", [b"[" + b",".join(filter(None, rows)) + b"]" for rows in tables])
         try:
             async with asyncio.timeout(STATEMENT_SECONDS + 1):
                 while pg.flush():  # noqa: ASYNC110 - libpq has no event for it

@@ -24,7 +24,8 @@ class Request:
     """Wraps the three ASGI callables. ``is_answering`` is True once the status has been sent."""
 
     def __init__(self, scope, receive, send) -> None:
-        self.id = f"req_{uuid7().hex}"
+        self.uuid = uuid7()
+        self.id = f"req_{self.uuid.hex}"
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.peer: str | None = scope["client"][0] if scope.get("client") else None

@@ -9,32 +9,35 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from orcarouter.gateway import money
+
 #: Prefixes of the message list that are looked up, longest first: an agent adds a few messages a step.
 MAX_PREFIXES = 32
 #: Seconds Valkey remembers a run after its last call; afterwards the ledger still does.
 RUN_TTL_SECONDS = 24 * 3600
 
 # KEYS[1] version of the workspace. ARGV: the caller's version, whether PostgreSQL has just confirmed it (1), key id,
-# now in ms, gap in ms, ttl in s, run id given ('' to derive), candidate run id, fingerprint, the claim (the least cap of the
-# run in micro-USD or '', its amount, its id, its deadline in ms), runs that the key may begin in an hour or '', whether one more
-# is refused (1), number of digests, digests (longest first; the first is this call's own). Answers {version, dirty, run, state,
-# calls, cost, reserved, held, chains, begun}; state is 'known', 'new', 'cold' (the ledger must be asked first), 'stale' (the
-# configuration must) or 'over' (the run may not begin): these three change nothing, nor does a call without digests.
-# ``reserved`` is what calls in flight hold, this one not among them; ``held`` is 1 when this one's claim fitted and stands;
-# ``begun`` is the number of runs that the key began within the hour if this call begins one, itself among them, else 0; -1 when
-# cold, if these are to be told as well.
-ADMIT = """
+# now in ms, gap in ms, ttl in s, run id given ('' to derive), candidate run id, fingerprint, runs that the key may begin in an hour
+# or '', whether one more is refused (1), number of digests, digests (longest first; the first is this call's own), then what
+# ``money.RESERVE`` reads, if anything. Answers {version, dirty, run, state, calls, chains, begun, money}; state is 'known', 'new',
+# 'cold' (the ledger must be asked first), 'stale' (the configuration must), 'over' (the run may not begin) or 'refused' (a ceiling of
+# the key): these four change nothing, nor does a call without digests. ``begun`` is the number of runs that the key began within
+# the hour if this call begins one, itself among them, else 0; -1 when cold, if these are to be told as well. ``money`` is what
+# ``reserve`` answered.
+ADMIT = (
+    money.RESERVE
+    + """
 local space = string.sub(KEYS[1], 1, -8)
 local version = redis.call('HMGET', KEYS[1], 'v', 'dirty')
 if ARGV[2] ~= '1' then
   if tonumber(version[2] or 0) > 0 or not version[1] or tonumber(version[1]) ~= tonumber(ARGV[1]) then
-    return {version[1], version[2], '', 'stale', 0, 0, 0, 0, '', 0}
+    return {version[1], version[2], '', 'stale', 0, '', 0, {}}
   end
 elseif tonumber(version[1] or 0) < tonumber(ARGV[1]) then
   redis.call('HSET', KEYS[1], 'v', ARGV[1])
 end
 local key, now, gap, ttl = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local given, candidate, fingerprint, count = ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[16])
+local given, candidate, fingerprint, count = ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[12])
 local function run_key(run) return space .. 'run:' .. key .. ':' .. run end
 local function alive(run)
   if not run then return false end
@@ -46,7 +49,7 @@ if given ~= '' then
   if redis.call('HEXISTS', run_key(given), 'last') == 0 then state = 'cold' end
 else
   for i = 1, count do
-    local found = redis.call('GET', space .. 'context:' .. key .. ':' .. ARGV[16 + i])
+    local found = redis.call('GET', space .. 'context:' .. key .. ':' .. ARGV[12 + i])
     if alive(found) then run = found break end
   end
   if run == '' then
@@ -58,61 +61,49 @@ else
     state = redis.call('EXISTS', space .. 'warm:' .. key) == 1 and 'new' or 'cold'
   end
 end
-local counters = redis.call('HMGET', run_key(run), 'calls', 'cost', 'chains')
-local begins, begun, limit = space .. 'begun:' .. key, 0, tonumber(ARGV[14])
-local calls, cost = tonumber(counters[1] or 0), tonumber(counters[2] or 0)
+local counters = redis.call('HMGET', run_key(run), 'calls', 'chains')
+local begins, begun, limit = space .. 'begun:' .. key, 0, tonumber(ARGV[10])
+local calls = tonumber(counters[1] or 0)
 local may_begin = limit and calls == 0
 -- What was begun while no limit, or another one, was in force is in the ledger.
 if may_begin and redis.call('GET', begins .. ':version') ~= ARGV[1] then state, begun = 'cold', -1 end
-if state == 'cold' then return {version[1], version[2], run, state, 0, 0, 0, 0, '', begun} end
+if state == 'cold' then return {version[1], version[2], run, state, 0, '', begun, {}} end
 if may_begin then
   redis.call('ZREMRANGEBYSCORE', begins, '-inf', now - 3600000)
   if not redis.call('ZSCORE', begins, run) then
     begun = redis.call('ZCARD', begins) + 1
-    if begun <= limit then
-      if count > 0 then redis.call('ZADD', begins, now, run) redis.call('EXPIRE', begins, 3600) end
-    elseif ARGV[15] == '1' then return {version[1], version[2], run, 'over', 0, cost, 0, 0, '', begun} end
+    if begun > limit and ARGV[11] == '1' then return {version[1], version[2], run, 'over', 0, '', begun, {}} end
   end
 end
-local reserved, held = 0, 0
-if ARGV[10] ~= '' then
-  local claims = run_key(run) .. ':claims'
-  local open = redis.call('HGETALL', claims)
-  for i = 1, #open, 2 do
-    local deadline, amount = string.match(open[i + 1], '(%d+):(%d+)')
-    if tonumber(deadline) < now then redis.call('HDEL', claims, open[i])
-    elseif open[i] ~= ARGV[12] then reserved = reserved + tonumber(amount) end
-  end
-  if cost + reserved + tonumber(ARGV[11]) <= tonumber(ARGV[10]) then
-    redis.call('HSET', claims, ARGV[12], ARGV[13] .. ':' .. ARGV[11])
-    redis.call('EXPIRE', claims, ttl)
-    held = 1
-  end
-end
-if count == 0 then return {version[1], version[2], run, state, calls, cost, reserved, held, counters[3] or '', begun} end
+local money = ARGV[13 + count] and reserve(space, key, run, state == 'new', 13 + count) or {}
+if money[1] == 'cold' then return {version[1], version[2], run, 'cold', 0, '', 0, money} end
+if money[1] == 'over' and money[5] == 0 then return {version[1], version[2], run, 'refused', 0, '', 0, money} end
+if count == 0 then return {version[1], version[2], run, state, calls, counters[2] or '', begun, money} end
+if begun > 0 and begun <= limit then redis.call('ZADD', begins, now, run) redis.call('EXPIRE', begins, 3600) end
 redis.call('HINCRBY', run_key(run), 'calls', 1)
 redis.call('HSET', run_key(run), 'last', now)
 redis.call('EXPIRE', run_key(run), ttl)
 if given == '' then
-  redis.call('SET', space .. 'context:' .. key .. ':' .. ARGV[17], run, 'PX', gap)
+  redis.call('SET', space .. 'context:' .. key .. ':' .. ARGV[13], run, 'PX', gap)
   redis.call('SET', space .. 'fingerprint:' .. key .. ':' .. fingerprint, run, 'PX', gap)
 end
-return {version[1], version[2], run, state, calls, cost, reserved, held, counters[3] or '', begun}
+return {version[1], version[2], run, state, calls, counters[2] or '', begun, money}
 """
+)
 
 # KEYS[1] as above. ARGV: key id, gap in ms, ttl in s, whether that is all there is of this key's derived runs (1), the caller's
 # version if all runs are told that the key began within the hour ('' if not), number of runs, number of those begun; then of each
-# run: id, calls, cost, last in ms; of each run begun: when in ms, id; then pairs of a context's or fingerprint's name and its run.
+# run: id, calls, last in ms; of each run begun: when in ms, id; then pairs of a context's or fingerprint's name and its run.
 # Seeds what the ledger knows; what a live call has written meanwhile wins.
 SEED = """
 local space = string.sub(KEYS[1], 1, -8)
 local key, gap, ttl = ARGV[1], ARGV[2], ARGV[3]
-local first_begun = 8 + 4 * tonumber(ARGV[6])
+local first_begun = 8 + 3 * tonumber(ARGV[6])
 local first_name = first_begun + 2 * tonumber(ARGV[7])
-for i = 8, first_begun - 1, 4 do
+for i = 8, first_begun - 1, 3 do
   local name = space .. 'run:' .. key .. ':' .. ARGV[i]
-  if redis.call('HSETNX', name, 'last', ARGV[i + 3]) == 1 then
-    redis.call('HSET', name, 'calls', ARGV[i + 1], 'cost', ARGV[i + 2], 'chains', '?')
+  if redis.call('HSETNX', name, 'last', ARGV[i + 2]) == 1 then
+    redis.call('HSET', name, 'calls', ARGV[i + 1], 'chains', '?')
     redis.call('EXPIRE', name, ttl)
   end
 end
@@ -124,14 +115,6 @@ for i = first_name, #ARGV, 2 do redis.call('SET', space .. ARGV[i], ARGV[i + 1],
 if ARGV[4] == '1' then redis.call('SET', space .. 'warm:' .. key, 1, 'EX', ttl) end
 return 1
 """
-
-# KEYS[1] a run's counters. ARGV: the cost of a finished call, the id of its claim, which ends with it. A run that Valkey has
-# lost is counted by the ledger alone.
-SETTLE = """
-redis.call('HDEL', KEYS[1] .. ':claims', ARGV[2])
-if redis.call('HEXISTS', KEYS[1], 'last') == 1 then redis.call('HINCRBY', KEYS[1], 'cost', ARGV[1]) end
-"""
-
 
 # KEYS[1] a run's counters. ARGV: the progress of its sequences as it was read and as it is to be. Answers nothing when it is
 # kept, else what stands by now. A run that Valkey has lost is counted by its events.
@@ -179,29 +162,14 @@ class Lineage:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """What a call may cost at most, to be held against the least cap of its run until it is settled or its deadline passes."""
-
-    cap_micro_usd: int
-    amount_micro_usd: int
-    id: str
-    deadline_ms: int
-
-
-#: Asks what calls in flight hold and holds nothing: nothing fits under this cap.
-NO_CLAIM = Claim(-1, 0, "", 0)
-
-
-@dataclass(frozen=True, slots=True)
 class Admission:
     """What Valkey answered. ``is_stale``: a newer configuration than the caller's stands, or may; nothing else is said then."""
 
     run_id: str
     calls: int
-    cost_micro_usd: int
-    reserved_micro_usd: int = 0
-    #: The claim stands. False without a claim, and where it did not fit.
-    is_held: bool = False
+    #: What the call asked to hold, and what became of it.
+    claim: money.Claim | None = None
+    held: money.Held = money.NOTHING_HELD
     is_cold: bool = False
     is_stale: bool = False
     #: How many runs the key began within the hour, this one among them; 0 where the call begins none, or nobody counts.
@@ -220,8 +188,8 @@ class RunLimit(NamedTuple):
     refuses: bool
 
 
-#: A run's id, calls, cost in micro-USD, and last call in ms.
-Counted = tuple[str, int, int, int]
+#: A run's id, calls, and last call in ms.
+Counted = tuple[str, int, int]
 
 
 def space(workspace_id: int) -> str:
@@ -234,10 +202,17 @@ def run_key(workspace_id: int, key_id: int, run_id: str) -> str:
 
 
 def arguments(
-    version: int, lineage: Lineage, claim: Claim | None, limit: RunLimit | None, *, is_confirmed: bool, key_id: int, now_ms: int, gap_seconds: int
+    version: int,
+    lineage: Lineage,
+    claimed: Sequence[str | int],
+    limit: RunLimit | None,
+    *,
+    is_confirmed: bool,
+    key_id: int,
+    now_ms: int,
+    gap_seconds: int,
 ) -> list[str | int]:
-    """ARGV of ``ADMIT``."""
-    claimed = (claim.cap_micro_usd, claim.amount_micro_usd, claim.id, claim.deadline_ms) if claim else ("", "", "", "")
+    """ARGV of ``ADMIT``; ``claimed`` comes from ``money.arguments``."""
     fixed: list[str | int] = [
         version,
         int(is_confirmed),
@@ -248,10 +223,9 @@ def arguments(
         lineage.run_id or "",
         lineage.candidate,
         lineage.fingerprint,
-        *claimed,
         *((limit.runs, int(limit.refuses)) if limit else ("", 0)),
     ]
-    return [*fixed, len(lineage.digests), *lineage.digests]
+    return [*fixed, len(lineage.digests), *lineage.digests, *claimed]
 
 
 def seeds(
@@ -272,7 +246,7 @@ def seeds(
     began = [value for run_id, at_ms in begun.items() for value in (at_ms, run_id)]
     whole = (int(is_all), "" if begun_by is None else begun_by)
     named = [value for pair in names.items() for value in pair]
-    return [key_id, gap_seconds * 1000, RUN_TTL_SECONDS, *whole, len(told) // 4, len(began) // 2, *told, *began, *named]
+    return [key_id, gap_seconds * 1000, RUN_TTL_SECONDS, *whole, len(told) // 3, len(began) // 2, *told, *began, *named]
 
 
 def context_name(key_id: int, digest: str) -> str:
@@ -288,15 +262,14 @@ def hook_fingerprint(key_id: int, conversation_id: str | None, *, secret: bytes)
     return hashlib.blake2b(f"evaluate\0{key_id}\0{conversation_id or ''}".encode(), digest_size=16, key=secret[:64]).hexdigest()
 
 
-def read(reply: Sequence) -> Admission:
+def read(reply: Sequence, claim: money.Claim | None) -> Admission:
     """The reply of ``ADMIT`` as values."""
-    version, dirty, run_id, state, calls, cost, reserved, held, chains, begun = reply
+    version, dirty, run_id, state, calls, chains, begun, held = reply
     return Admission(
         run_id.decode(),
         int(calls),
-        int(cost),
-        reserved_micro_usd=int(reserved),
-        is_held=bool(held),
+        claim,
+        money.read(claim, held) if claim and held else money.NOTHING_HELD,
         chains=chains,
         is_cold=state == b"cold",
         is_stale=state == b"stale",
@@ -318,8 +291,3 @@ def advanced(key: str, told: bytes, kept: bytes) -> tuple:
 def distrusted(key: str) -> tuple:
     """The command after which a run's sequences are counted by its events."""
     return ("EVAL", DISTRUST, 1, key, LOST)
-
-
-def settled(workspace_id: int, key_id: int, run_id: str, cost_micro_usd: int, claim_id: str) -> tuple:
-    """The command that adds a finished call's cost to its run's counter and ends its claim."""
-    return ("EVAL", SETTLE, 1, run_key(workspace_id, key_id, run_id), cost_micro_usd, claim_id)

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,8 +20,11 @@ from django.db import DatabaseError, close_old_connections
 
 from keys import selectors
 from keys.engine.grant import Grant
-from orcarouter.gateway import metrics, runs
+from orcarouter.gateway import metrics, money, runs
+from orcarouter.gateway.accounts import Accounts, Settlement
+from orcarouter.gateway.lease import Lease
 from orcarouter.gateway.link import Away, Link
+from orcarouter.gateway.money import Claim
 from orcarouter.gateway.recorder import NotRecorded, Recorder
 from orcarouter.gateway.sequences import Sequences
 from workspaces import valkey
@@ -41,6 +44,8 @@ MAX_BEGUN = 20_000
 VERSION_SECONDS = 1.0
 #: A read of the configuration that takes longer means that PostgreSQL is away.
 LOAD_SECONDS = 5.0
+#: Times that one call asks Valkey, rebuilding in between what it has lost.
+MAX_ASKS = 6
 
 
 class State:
@@ -49,6 +54,8 @@ class State:
     def __init__(self) -> None:
         self.link = Link(settings.REDIS_URL)
         self.recorder = Recorder(settings.DATABASE_RECORDER_URL)
+        self.accounts = Accounts(self.link, self._script, self._read_ledger)
+        self.lease = Lease(self.recorder, self._in_thread)
         self.sequences = Sequences(self.link, self._read_ledger)
         self._grants: OrderedDict[str, Grant] = OrderedDict()
         self._unknown: OrderedDict[str, float] = OrderedDict()
@@ -62,10 +69,13 @@ class State:
     async def start(self) -> None:
         await self.link.start()
         await self.recorder.start()
+        await self.lease.start()
 
     async def stop(self) -> None:
+        await self.lease.stop()
         await self.recorder.stop()
         await self.sequences.stop()
+        self.accounts.stop()
         await self.link.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -141,12 +151,12 @@ class State:
 
     # --- Admission ----------------------------------------------------------------------------------------------------
     async def admit(
-        self, token_hash: str, grant: Grant, lineage: runs.Lineage, claim_of: Callable[[Grant], runs.Claim | None] = lambda _: None
+        self, token_hash: str, grant: Grant, lineage: runs.Lineage, claim_of: Callable[[Grant], Claim | None] = lambda _: None
     ) -> tuple[Grant | None, runs.Admission]:
         """The current grant (the one given, or a newer one; None: the key is gone) and the run's counters.
 
-        ``claim_of(grant)`` is what the call is to hold against its run's caps. One round trip to Valkey when the grant is
-        current. Valkey away: version and run come from PostgreSQL, and the call goes on unless it is capped (``is_blind``).
+        ``claim_of(grant)`` is what the call is to hold under its ceilings. One round trip to Valkey when the grant is current.
+        Valkey away: version and run come from PostgreSQL, and the call goes on unless it is capped (``is_blind``).
         PostgreSQL's recorder away: ``StoreUnavailable`` (503), nothing may go unrecorded.
         """
         if not self.recorder.accepts:
@@ -161,7 +171,7 @@ class State:
             metrics.VALKEY_AWAY.inc()
             logger.debug("admit_without_valkey", extra={"error": str(error)})
             current = await self._newest(token_hash, grant, None)
-            return current, await self._ask_ledger(current or grant, lineage)
+            return current, await self._ask_ledger(current or grant, lineage, claim_of(current or grant))
 
     async def fresh(self, token_hash: str, grant: Grant) -> Grant | None:
         """The current grant for a call that enters no run (a listing, a refusal); fails as ``admit`` does."""
@@ -180,27 +190,28 @@ class State:
             return grant
         return await self.reload(token_hash, at_least=version)
 
-    async def _ask_valkey(self, grant: Grant, lineage: runs.Lineage, claim: runs.Claim | None, *, is_confirmed: bool) -> runs.Admission:
+    async def _ask_valkey(self, grant: Grant, lineage: runs.Lineage, claim: Claim | None, *, is_confirmed: bool) -> runs.Admission:
         grant = _owner(grant, lineage)
         version_key = valkey.version_key(grant.workspace_id)
-        now_ms = time.time_ns() // 1_000_000
-        arguments = runs.arguments(
-            grant.config_version,
-            lineage,
-            claim,
-            _run_limit(grant),
-            is_confirmed=is_confirmed,
-            key_id=grant.key_id,
-            now_ms=now_ms,
-            gap_seconds=grant.run_gap_seconds,
-        )
-        admission = runs.read(await self._script(runs.ADMIT, version_key, *arguments))
-        if admission.is_cold:
-            await self._warm(grant, lineage, version_key, counts_begun=admission.runs_this_hour < 0)
-            admission = runs.read(await self._script(runs.ADMIT, version_key, *arguments))
-        if admission.is_cold:
-            raise Away("what was told was lost at once")
-        return admission
+        for _ in range(MAX_ASKS):
+            arguments = runs.arguments(
+                grant.config_version,
+                lineage,
+                money.arguments(claim, self.link.generation) if claim else (),
+                _run_limit(grant),
+                is_confirmed=is_confirmed,
+                key_id=grant.key_id,
+                now_ms=time.time_ns() // 1_000_000,
+                gap_seconds=grant.run_gap_seconds,
+            )
+            admission = runs.read(await self._script(runs.ADMIT, version_key, *arguments), claim)
+            if admission.held.cold:
+                await self.accounts.rebuild(grant.workspace_id, admission.held.cold)
+            elif admission.is_cold:
+                await self._warm(grant, lineage, version_key, counts_begun=admission.runs_this_hour < 0)
+            else:
+                return admission
+        raise Away("what was told was lost at once")
 
     async def _warm(self, grant: Grant, lineage: runs.Lineage, version_key: str, *, counts_begun: bool) -> None:
         """Rebuild from the ledger what Valkey does not know of this key (it lost it, or the key is new)."""
@@ -208,7 +219,7 @@ class State:
         if lineage.run_id is not None:
             found = await self._named_run(grant, lineage.run_id)
             # A run nobody has heard of begins at zero.
-            counted = [_counted(found) if found else (lineage.run_id, 0, 0, 0)]
+            counted = [_counted(found) if found else (lineage.run_id, 0, 0)]
         else:
             key, trail = grant.key_id, await self._trail(grant)
             names |= {runs.context_name(key, digest): run_id for digest, run_id in trail.contexts.items()}
@@ -236,7 +247,7 @@ class State:
         found = await self._read_ledger(selectors.runs_begun, grant.workspace_id, grant.key_id, datetime.now(UTC) - timedelta(hours=1), at_most)
         return {run_id: int(at.timestamp() * 1000) for run_id, at in found.items()}
 
-    async def _ask_ledger(self, grant: Grant, lineage: runs.Lineage) -> runs.Admission:
+    async def _ask_ledger(self, grant: Grant, lineage: runs.Lineage, claim: Claim | None) -> runs.Admission:
         """What Valkey would have said, from PostgreSQL: the same rule over the same rows."""
         grant = _owner(grant, lineage)
         if lineage.run_id is not None:
@@ -251,8 +262,8 @@ class State:
             )
             chosen = trail.runs.get(run_id) if run_id else None
         if chosen is None:
-            return runs.Admission(lineage.run_id or lineage.candidate, 0, 0, chains=None, is_blind=True)
-        return runs.Admission(chosen.run_id, chosen.calls, chosen.cost_micro_usd, chains=None, is_blind=True)
+            return runs.Admission(lineage.run_id or lineage.candidate, 0, claim, chains=None, is_blind=True)
+        return runs.Admission(chosen.run_id, chosen.calls, claim, chains=None, is_blind=True)
 
     async def _named_run(self, grant: Grant, run_id: str) -> selectors.RunTrace | None:
         return await self._read_ledger(selectors.named_run, grant.workspace_id, grant.key_id, run_id)
@@ -281,10 +292,13 @@ class State:
             return await self.link.call("EVAL", source, 1, *keys_and_arguments)
 
     # --- The record ---------------------------------------------------------------------------------------------------
-    def submit(self, grant: Grant, events: list[dict], usage: list[dict]) -> asyncio.Future:
-        """Begin to record rows; they come to stand whether or not anybody waits for it. See ``stands``."""
-        recording = self.recorder.submit(events, usage)
-        recording.add_done_callback(partial(self._tell, grant, bool(events), usage))
+    def submit(self, grant: Grant, events: list[dict], usage: list[dict], ledger: Sequence[dict] = (), settlement: Settlement | None = None) -> asyncio.Future:
+        """Begin to record rows; they come to stand whether or not anybody waits for it. See ``stands``.
+
+        ``settlement`` is booked in Valkey as well, once the rows stand.
+        """
+        recording = self.recorder.submit(events, usage, ledger)
+        recording.add_done_callback(partial(self._tell, grant, bool(events), settlement))
         return recording
 
     async def stands(self, recording: asyncio.Future) -> None:
@@ -300,15 +314,14 @@ class State:
         """Record rows and return when they stand; fails as ``stands`` does."""
         await self.stands(self.submit(grant, events, usage))
 
-    def _tell(self, grant: Grant, has_events: bool, usage: list[dict], recording: asyncio.Future) -> None:
+    def _tell(self, grant: Grant, has_events: bool, settlement: Settlement | None, recording: asyncio.Future) -> None:
         if recording.cancelled() or recording.exception() is not None:
             return
         if has_events:
             # Observation: the feed polls as well, so a lost hint costs it a second.
             self.link.hint("PUBLISH", valkey.feed_channel(grant.workspace_id), 1)
-        for row in usage:
-            if row["agent_run_id"] and (row["cost_micro_usd"] or (grant.policy and grant.policy.has_caps)):
-                self.link.hint(*runs.settled(grant.workspace_id, grant.key_id, row["agent_run_id"], row["cost_micro_usd"] or 0, row["request_id"]))
+        if settlement is not None:
+            self.accounts.settle(settlement)
 
 
 def _owner(grant: Grant, lineage: runs.Lineage) -> Grant:
@@ -324,7 +337,7 @@ def _run_limit(grant: Grant) -> runs.RunLimit | None:
 
 
 def _counted(run: selectors.RunTrace) -> runs.Counted:
-    return run.run_id, run.calls, run.cost_micro_usd, int(run.last_at.timestamp() * 1000)
+    return run.run_id, run.calls, int(run.last_at.timestamp() * 1000)
 
 
 def _remember(kept: OrderedDict, name: Hashable, value: object, limit: int) -> None:

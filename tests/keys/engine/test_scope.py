@@ -30,7 +30,7 @@ def test_a_key_without_limits_admits_every_call():
 
 @pytest.mark.parametrize(
     ("fields", "reason"),
-    [({"is_disabled": True}, Reason.DISABLED), ({"is_frozen": True}, Reason.FROZEN), ({"expires_at": NOW}, Reason.EXPIRED)],
+    [({"is_disabled": True}, Reason.DISABLED), ({"expires_at": NOW}, Reason.EXPIRED)],
 )
 def test_invalid_keys_are_refused_in_one_wording_before_anything_else(fields, reason):
     found = refusal(scope(networks=["10.0.0.0/8"], models=[], **fields))
@@ -122,7 +122,7 @@ def _v6(base: IPv6Address, length: int):
 @given(st.builds(Scope, is_disabled=st.booleans(), is_frozen=st.booleans(), expires_at=st.none() | st.sampled_from([NOW, NOW + timedelta(days=1)])))
 def test_what_is_not_enabled_is_not_admitted(judged):
     admitted = admits(judged, model="m", address=HERE, at=NOW) is None
-    assert admitted is (status(judged, NOW) is Status.ENABLED and not judged.is_frozen)
+    assert admitted is (status(judged, NOW) is Status.ENABLED)
 
 
 def test_parse_network_never_widens():

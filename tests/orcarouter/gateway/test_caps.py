@@ -8,7 +8,7 @@ import pytest
 import redis
 from django.conf import settings
 
-from orcarouter.gateway import runs
+from orcarouter.gateway import money, runs
 from tests.orcarouter.gateway.conftest import Agent
 
 CAP_MICRO_USD = 10_000
@@ -26,8 +26,11 @@ def spent(agent: Agent, run: str) -> int:
     return sum(row.cost_micro_usd for row in agent.usage(agent_run_id=run))
 
 
-def claims_of(agent: Agent, run: str) -> dict:
-    return redis.Redis.from_url(settings.REDIS_URL).hgetall(f"{runs.run_key(agent.workspace.pk, agent.key_id, run)}:claims")
+def claims_of(agent: Agent, run: str) -> list:
+    """What is held in the run's account, and the account itself should its sum say otherwise."""
+    account = f"{runs.space(agent.workspace.pk)}account:{money.run_account(agent.key_id, run).name}"
+    found = redis.Redis.from_url(settings.REDIS_URL).hgetall(account)
+    return [name for name in found if name.startswith(b"c:")] or ([found] if int(found.get(b"held", 0)) else [])
 
 
 def nothing_is_held(agent: Agent, run: str) -> bool:

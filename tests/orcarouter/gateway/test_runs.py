@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 
 import hypothesis.strategies as st
@@ -11,9 +13,12 @@ import pytest
 import redis
 from hypothesis import given, settings
 
+from keys import money_selectors
 from keys.engine.grant import Grant
 from keys.engine.scope import Scope
-from orcarouter.gateway import runs
+from orcarouter.gateway import money, runs
+from orcarouter.gateway.accounts import Settlement
+from orcarouter.gateway.money import Claim
 from orcarouter.gateway.recorder import USAGE_COLUMNS
 from orcarouter.gateway.state import State
 from tests.factories.workspaces import make_tenant
@@ -86,15 +91,27 @@ def forget(workspace_id: int) -> None:
 
 async def call(state: State, grant: Grant, lineage: runs.Lineage, *, cost: int | None = 7) -> runs.Admission:
     """One call from its admission to its settlement, with Valkey and the ledger asked for the same."""
-    from_ledger = await state._ask_ledger(grant, lineage)
-    from_valkey = await state._ask_valkey(grant, lineage, None, is_confirmed=True)
-    assert told(from_valkey) == told(from_ledger)
-    await state.record(grant, [], [row_of(grant, lineage, from_valkey.run_id, cost)])
+    claim = Claim(uuid7().hex, 3, tracks_run=True)
+    from_ledger = await state._ask_ledger(grant, lineage, claim)
+    from_valkey = await state._ask_valkey(grant, lineage, claim, is_confirmed=True)
+    account = money.run_account(grant.key_id, from_ledger.run_id)
+    spent = (await state._read_ledger(partial(money_selectors.statement, at=datetime.now(UTC)), grant.workspace_id, account)).spent_micro_usd
+    assert told(from_valkey) == (from_ledger.run_id, from_ledger.calls, spent)
+    await settle(state, grant, lineage, from_valkey.run_id, cost, claim.id)
     return from_valkey
 
 
+async def settle(state: State, grant: Grant, lineage: runs.Lineage, run_id: str, cost: int | None, request_id: str) -> None:
+    entry = {"id": uuid7(), "workspace_id": grant.workspace_id, "occurred_at": datetime.now(UTC), "request_id": request_id, "kind": "settle"}
+    entry |= {"cause": "completed", "key_id": grant.key_id, "agent_run_id": run_id, "held_micro_usd": 0, "spent_micro_usd": cost or 0}
+    accounts = (money.run_account(grant.key_id, run_id).name,)
+    await state.stands(
+        state.submit(grant, [], [row_of(grant, lineage, run_id, cost)], [entry], Settlement(grant.workspace_id, request_id, cost or 0, accounts))
+    )
+
+
 def told(admission: runs.Admission) -> tuple:
-    return admission.run_id, admission.calls, admission.cost_micro_usd
+    return admission.run_id, admission.calls, admission.held.run_spent_micro_usd
 
 
 MESSAGES = st.text("abAB", min_size=1, max_size=5)
@@ -168,7 +185,7 @@ def test_a_call_that_settles_after_valkey_lost_its_run_makes_no_run_of_cost_alon
         grant, lineage = grant_of(workspace_id), lineage_of("A", run_id="mine")
         await call(state, grant, lineage)
         forget(workspace_id)
-        await state.record(grant, [], [row_of(grant, lineage, "mine", 5)])
+        await settle(state, grant, lineage, "mine", 5, "another")
         await state.link.call("PING")
         assert valkey.client().exists(runs.run_key(workspace_id, grant.key_id, "mine")) == 0
         assert told(await call(state, grant, lineage))[1:] == (2, 12)
@@ -221,7 +238,7 @@ def test_seeding_does_not_undo_what_a_live_call_has_written(runner, state, works
         grant = grant_of(workspace_id)
         now = time.time_ns() // 1_000_000
         await call(state, grant, lineage_of("A", run_id="mine"))
-        seeds = runs.seeds(grant.key_id, 1800, [("mine", 90, 90, now)])
+        seeds = runs.seeds(grant.key_id, 1800, [("mine", 90, now)])
         await state._script(runs.SEED, valkey.version_key(workspace_id), *seeds)
         assert told(await call(state, grant, lineage_of("A", run_id="mine")))[1:] == (1, 7)
 

@@ -31,7 +31,6 @@ def change(agent: Agent, **changes: object) -> None:
     ("off", "on"),
     [
         ({"is_disabled": True}, {"is_disabled": False}),
-        ({"is_frozen": True}, {"is_frozen": False}),
         ({"expires_at": timezone.now() - timedelta(days=1)}, {"expires_at": timezone.now() + timedelta(days=1)}),
     ],
 )

@@ -240,7 +240,10 @@ def test_the_hooks_runs_are_found_in_the_events_when_valkey_does_not_know_them(s
         await keep(states[0], run, **asked, conversation_id="talk")
         await keep(states[0], run._replace(run_id="run_quiet"), **asked)
         for which, expected in (("talk", (run.run_id, 1)), (None, ("run_quiet", 1)), ("other", ("run_new", 0))):
-            for answer in (await states[0]._ask_ledger(grant, lineage(which)), await states[0]._ask_valkey(grant, lineage(which), None, is_confirmed=True)):
+            for answer in (
+                await states[0]._ask_ledger(grant, lineage(which), None),
+                await states[0]._ask_valkey(grant, lineage(which), None, is_confirmed=True),
+            ):
                 assert (answer.run_id, answer.calls) == expected
 
     valkey.client().delete(runs.run_key(*run))

@@ -1,0 +1,45 @@
+"""What a call asks to hold before it is made: its worst cost, under every ceiling that it meets."""
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+
+from firewall.engine import advertised
+from firewall.engine.decide import decide_request
+from firewall.engine.types import Policy, RunState
+from keys.engine.ceilings import ceilings
+from keys.engine.grant import Grant
+from orcarouter.gateway.cost import estimate_micro_usd
+from orcarouter.gateway.engine.exchange import Exchange
+from orcarouter.gateway.money import Claim, accounts_of
+
+#: No call lasts longer, its answer read by the client included; afterwards its claim is the sweep's.
+CALL_SECONDS = settings.UPSTREAM_FIRST_BYTE_SECONDS + settings.UPSTREAM_TOTAL_SECONDS + 120
+
+
+def of_relay(grant: Grant, exchange: Exchange, *, request_id: str, process_id: str, at: datetime) -> Claim:
+    """The claim of a relay call. Without a ceiling nothing is held; without a price nothing can be, and the caller refuses."""
+    policy = grant.policy
+    met = ceilings(grant.limits, grant.key_id, at)
+    tracks_run = policy is not None and policy.has_caps
+    amount = estimate_micro_usd(grant.models[exchange.model], exchange, at=at) if met or tracks_run else 0
+    return Claim(
+        request_id,
+        amount,
+        met,
+        tracks_run=tracks_run,
+        run_cap_micro_usd=_least_cap(policy, exchange) if policy is not None and tracks_run and amount is not None else None,
+        accounts=accounts_of(grant.key_id, grant.limits.member_id, at),
+        process_id=process_id,
+        deadline_ms=int((at + timedelta(seconds=CALL_SECONDS)).timestamp() * 1000),
+        key_id=grant.key_id,
+    )
+
+
+def _least_cap(policy: Policy, exchange: Exchange) -> int | None:
+    """The least cap of its run that the call meets; in shadow mode a cap holds nothing up."""
+    if policy.shadow_mode:
+        return None
+    unspent = RunState()
+    decisions = [decide_request(policy, unspent), *advertised.decide_advertised(policy, (*exchange.tools, *exchange.past_tools), unspent)]
+    return min((cap.cap_micro_usd for decision in decisions if decision for cap in decision.caps), default=None)
