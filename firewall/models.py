@@ -214,3 +214,72 @@ class ToolTally(models.Model):
 
     workspace = models.OneToOneField(Workspace, models.CASCADE, related_name="tool_tally", primary_key=True)
     through = models.UUIDField()
+
+
+class Backtest(models.Model):
+    """A policy judged over what was recorded: what was asked for, how far it is, and what came of it."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="backtests")
+    state = models.CharField(max_length=9, choices=State.choices, default=State.QUEUED)
+    #: The policy that was saved, or that the draft is one of; null: a draft of none.
+    policy_id = models.BigIntegerField(null=True)
+    policy_version = models.PositiveIntegerField(null=True)
+    is_draft = models.BooleanField(default=False)
+    #: As ``firewall.services.snapshot`` writes it: what is judged by, whatever becomes of the policy.
+    snapshot = models.JSONField()
+    start = models.DateTimeField()
+    end = models.DateTimeField()
+    #: The keys whose runs are judged; null: all but ``but_key_ids``.
+    key_ids = ArrayField(models.BigIntegerField(), null=True)
+    but_key_ids = ArrayField(models.BigIntegerField(), default=list)
+    #: Runs that a key would have begun beyond the policy's limit: key, run, number in the hour.
+    over_limit = models.JSONField(default=list)
+    #: Null until they are counted.
+    events = models.BigIntegerField(null=True)
+    result = models.JSONField(null=True)
+    #: Why it failed.
+    error = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField()
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    @property
+    def is_over(self) -> bool:
+        return self.state not in (self.State.QUEUED, self.State.RUNNING)
+
+
+class BacktestPart(models.Model):
+    """Some runs of a backtest: those with ids from ``first_run`` to ``last_run``; null: the events without a run. Gone when all are done."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        RUNNING = "running"
+        DONE = "done"
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="+")
+    backtest = models.ForeignKey(Backtest, models.CASCADE, related_name="parts")
+    first_run = models.TextField(null=True)
+    last_run = models.TextField(null=True)
+    events = models.BigIntegerField()
+    replayed = models.BigIntegerField(default=0)
+    state = models.CharField(max_length=7, choices=State.choices, default=State.PENDING)
+    #: Whoever works at it has this; a part that was given to another is not written any more.
+    claim = models.UUIDField(null=True)
+    #: When its worker was last heard of.
+    touched_at = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    result = models.JSONField(null=True)
+
+    class Meta:
+        ordering = ["id"]

@@ -150,7 +150,14 @@ def saved_policy(workspace: Workspace, policy_id: int | None) -> engine.Policy |
 
 
 def draft_policy(fields: Mapping[str, object]) -> engine.Policy:
-    """A policy that nobody saved, under the rules for saving one. Raises ``ValidationFailed``.
+    """A policy that nobody saved, under the rules for saving one. Raises ``ValidationFailed``."""
+    drafted = draft_snapshot(fields)
+    rules = [Rule(pk=rule.pop("id"), **rule) for rule in drafted.pop("rules")]
+    return selectors.compiled(Policy(pk=0, version=0, **drafted), rules)
+
+
+def draft_snapshot(fields: Mapping[str, object]) -> dict:
+    """What a saved policy's snapshot would be. Raises ``ValidationFailed``.
 
     Its rules have the ids they are given, if all of them are and differ, else their places from 1.
     """
@@ -165,5 +172,4 @@ def draft_policy(fields: Mapping[str, object]) -> engine.Policy:
         ids = list(range(1, len(rules) + 1))
     kept = [rule_json.stored(rule) for rule in rules]
     known = {field.attname for field in Rule._meta.concrete_fields} - {"id", "policy_id", "workspace_id"}
-    drafted = [Rule(pk=pk, **{name: value for name, value in rule.items() if name in known}) for pk, rule in zip(ids, kept, strict=True)]
-    return selectors.compiled(Policy(pk=0, version=0, **fields), drafted)
+    return fields | {"rules": [{name: value for name, value in rule.items() if name in known} | {"id": pk} for pk, rule in zip(ids, kept, strict=True)]}

@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from firewall import tool_services
+from firewall import backtests, tool_services
 from workspaces import tenancy
 from workspaces.selectors import workspace, workspace_ids
 
@@ -31,3 +31,22 @@ def sum_tools_again(**_: object) -> None:
         if found:
             tool_services.sum_again(found, day=today - timedelta(days=1))
             tool_services.forget_tools(found, before=today - timedelta(days=settings.EVENT_RETENTION_DAYS))
+
+
+@shared_task
+def work_at_backtest(*, workspace_id: int, backtest_id: int, **_: object) -> None:
+    """Do one piece of a backtest's work; there may be none left."""
+    with tenancy.scope(workspace_id):
+        found = workspace(workspace_id)
+    if found:
+        backtests.work(found, backtest_id, clock=timezone.now)
+
+
+@shared_task
+def sweep_backtests(**_: object) -> None:
+    """Go on with backtests whose worker was killed, or whose message was lost."""
+    for workspace_id in workspace_ids():
+        with tenancy.scope(workspace_id):
+            found = workspace(workspace_id)
+        if found:
+            backtests.sweep(found, at=timezone.now())

@@ -237,6 +237,9 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_TASK_TIME_LIMIT = 300  # seconds
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+#: Events of one part of a backtest, about: a second or less of work, so that a worker comes by its other tasks; and those read at
+#: once, after which the worker is heard of again.
+BACKTEST_PART_EVENTS, BACKTEST_PAGE_EVENTS = 10_000, 2_500
 CELERY_BEAT_SCHEDULE = {
     "heartbeat": {"task": "orcarouter.tasks.heartbeat", "schedule": 5.0},
     "partitions": {"task": "orcarouter.tasks.make_partitions", "schedule": 3600.0},
@@ -249,6 +252,7 @@ CELERY_BEAT_SCHEDULE = {
     "expired-approvals": {"task": "approvals.tasks.expire", "schedule": 5.0},
     "deliveries": {"task": "approvals.tasks.send_due", "schedule": 10.0, "options": {"expires": 10}},
     "old-deliveries": {"task": "approvals.tasks.forget_deliveries", "schedule": 6 * 3600.0},
+    "backtests": {"task": "firewall.tasks.sweep_backtests", "schedule": 10.0},
     "idempotency": {"task": "orcarouter.tasks.forget_idempotency_records", "schedule": 3600.0},
 }
 

@@ -79,8 +79,8 @@ def event_filter(params: Mapping[str, str]) -> EventFilter:
         request_id=given.get("request_id", ""),
         key_id=_number(given["key_id"]) if "key_id" in given else None,
         environment=given.get("environment"),
-        since=_moment(given["from"], "from") if "from" in given else None,
-        until=_moment(given["to"], "to") if "to" in given else None,
+        since=moment_asked(given["from"], "from") if "from" in given else None,
+        until=moment_asked(given["to"], "to") if "to" in given else None,
     )
 
 
@@ -152,7 +152,7 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _moment(text: str, param: str) -> datetime:
+def moment_asked(text: str, param: str) -> datetime:
     """RFC 3339, or Unix seconds. A space is a plus sign that nobody escaped."""
     try:
         seconds = text.isascii() and text.replace(".", "", 1).isdigit()

@@ -62,11 +62,11 @@ def versions(workspace: Workspace, policy_id: int) -> QuerySet[PolicyVersion]:
     return found
 
 
-def version_of(policy: Policy, version: int) -> PolicyVersion:
+def version_of(policy: Policy, version: int, *, param: str = "version_to_restore") -> PolicyVersion:
     """Raises ``NotFound`` for a version that the policy never had."""
     found = policy.workspace.policy_versions.filter(policy_id=policy.pk, version=version).first()
     if found is None:
-        raise NotFound(f"This policy has no version {version}.", param="version_to_restore")
+        raise NotFound(f"This policy has no version {version}.", param=param)
     return found
 
 
