@@ -11,7 +11,7 @@ from workspaces import rls
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('firewall', '0008_judged_on'),
+        ('firewall', "0009_rule_days"),
         ('workspaces', '0004_audit_checkpoint'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
