@@ -17,6 +17,10 @@ def apply_template(workspace: Workspace, *, template: object, name: object = Non
     chosen = TEMPLATES.get(template) if isinstance(template, str) else None
     if chosen is None:
         raise ValidationFailed(f"One of {', '.join(TEMPLATES)}.", param="template")
-    fields = {"name": chosen.name if name is None else name, "default_verdict": chosen.default_verdict}
+    fields = {
+        "name": chosen.name if name is None else name,
+        "default_verdict": chosen.default_verdict,
+        "max_runs_per_key_per_hour": chosen.max_runs_per_key_per_hour,
+    }
     rules = [dict(rule) for rule in chosen.rules]
     return services.create_policy(workspace, fields=fields, rules=rules, actor=actor, at=at, words=f"Made from the template {chosen.name}.")

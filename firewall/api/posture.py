@@ -23,7 +23,9 @@ class SeedRule(serializers.Serializer):
     stage = serializers.ChoiceField(Stage.choices, allow_blank=True)
     priority = serializers.IntegerField(required=False, help_text="Of a template's rule; a preset's rules go where you put them, in this order.")
     args_match = serializers.JSONField(required=False)
+    egress = serializers.JSONField(required=False)
     sanitize = serializers.JSONField(required=False)
+    sequence = serializers.JSONField(required=False)
     cap_cost_cents = serializers.IntegerField(required=False)
 
 
@@ -37,6 +39,7 @@ class PresetOut(serializers.Serializer):
 class TemplateOut(PresetOut):
     id = serializers.ChoiceField(list(TEMPLATES))
     default_verdict = serializers.ChoiceField(DefaultVerdict.choices)
+    max_runs_per_key_per_hour = serializers.IntegerField()
 
 
 class ApplyTemplate(Named):
@@ -64,10 +67,8 @@ class TemplateViewSet(WorkspaceViewSet):
     @extend_schema(responses=inline_serializer("TemplateList", {"results": TemplateOut(many=True)}))
     def list(self, request: ApiRequest) -> Response:
         """Whole policies to begin with, each rule explained."""
-        shown = [
-            {"id": each.id, "name": each.name, "description": each.description, "default_verdict": each.default_verdict, "rules": _rules(each.rules)}
-            for each in TEMPLATES.values()
-        ]
+        named = ("id", "name", "description", "default_verdict", "max_runs_per_key_per_hour")
+        shown = [{name: getattr(each, name) for name in named} | {"rules": _rules(each.rules)} for each in TEMPLATES.values()]
         return Response({"results": shown})
 
     @extend_schema(request=ApplyTemplate, responses={201: PolicyWithRules})

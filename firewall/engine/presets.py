@@ -133,6 +133,16 @@ NO_METADATA = rule(
     egress={"allow": [], "deny": [*METADATA]},
 )
 
+SECRETS_THEN_OUT = tuple(
+    rule(
+        "deny",
+        f"No way out after a secret ({tool})",
+        "Stops a call that goes to some address within ten minutes after the run has read a secret by this tool. Let the tool that needs the secret read it.",
+        sequence={"window_seconds": 600, "steps": [{"match": tool}, {"match": "*", "egress": True}], "enforce": "inline"},
+    )
+    for tool in ("secrets.*", "vault.*")
+)
+
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         each.id: each

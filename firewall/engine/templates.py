@@ -16,7 +16,9 @@ from firewall.engine.presets import (
     DESTRUCTIVE_COMMANDS,
     INSIDE_ADDRESSES,
     KEYS,
+    NO_METADATA,
     SECRETS_IN_ARGUMENTS,
+    SECRETS_THEN_OUT,
     SHELL_BY_NAME,
     Fields,
     at_each,
@@ -29,23 +31,24 @@ PRIORITY_STEP = 10
 
 # A word followed by space or a comment: 'delete' in a compared text, and names such as updated_at, are no statement.
 _WRITING_SQL = r"(?i)\b(?:insert|update|delete|merge|drop|truncate|alter|grant|revoke|copy)(?:\s|/\*|--)"
-_PUBLISHING = r"(?i)\b(?:git\s+push|gh\s+(?:pr\s+merge|release)|(?:npm|yarn|pnpm|cargo|poetry)\s+publish|twine\s+upload|docker\s+push)\b"
-_ROLLING_OUT = (
-    r"(?i)\b(?:(?:terraform|tofu|pulumi)\s+(?:apply|up|import)|kubectl\s+(?:apply|create|exec|scale|rollout|patch|edit)|helm\s+(?:install|upgrade)"
-    r"|systemctl\s+(?:re)?(?:start|load)|ansible-playbook)\b"
-)
+_PUBLISHING = r"(?i)\b(?:gh\s+(?:pr\s+merge|release\s+create)|(?:npm|yarn|pnpm|cargo|poetry|uv|gem)\s+(?:publish|push)|twine\s+upload|docker\s+push)\b"
+_PUSHING = r"(?i)\bgit\s+push\b"
+_ROLLING_OUT = r"(?i)\b(?:(?:terraform|tofu|pulumi)\s+(?:apply|up|import)|kubectl\s+(?:apply|replace)|helm\s+(?:install|upgrade)|ansible-playbook)\b"
+_TOUCHING = r"(?i)\b(?:kubectl\s+(?:create|exec|scale|rollout|patch|edit|cordon)|systemctl\s+(?:re)?(?:start|load)|service\s+\S+\s+restart)\b"
 _PERSONAL = {"presets": ["ssn_us", "credit_card"], "custom": []}
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A policy that is not made yet. ``rules`` have their priorities."""
+    """A policy that is not made yet. ``rules`` have their priorities. A run's cap means little to a loop that begins a new run each
+    time, so there is a limit to those as well."""
 
     id: str
     name: str
     description: str
     default_verdict: str
     rules: tuple[Fields, ...]
+    max_runs_per_key_per_hour: int = 60
 
 
 def _template(template_id: str, name: str, description: str, default_verdict: str, *rules: Fields) -> Template:
@@ -70,32 +73,49 @@ _CLEANED_NOTES = "Card and social security numbers are taken out of what is sent
 CODING = _template(
     "coding",
     "Coding",
-    "For an agent that edits code and runs commands. Ordinary work goes on; destruction, credentials and inside addresses are stopped, publishing is marked.",
+    "For an agent that edits code and runs commands. Ordinary work goes on; destruction, credentials and inside addresses are stopped, "
+    "publishing waits for a person.",
     "audit",
     cap(500, "A coding task rarely needs more; raise it for long ones."),
     *DESTRUCTIVE_COMMANDS,
     *SECRETS_IN_ARGUMENTS,
     *CREDENTIAL_FILES,
     *INSIDE_ADDRESSES,
-    *at_each(COMMAND_PATHS, "audit", "Mark publishing", "Pushes, releases and published packages go on and stand out in the events.", "regex", _PUBLISHING),
+    *SECRETS_THEN_OUT,
+    *at_each(
+        COMMAND_PATHS,
+        "pending_approval",
+        "A person publishes",
+        "Packages, images, releases and merges reach other people and are hard to take back: the command waits until somebody has read it.",
+        "regex",
+        _PUBLISHING,
+    ),
+    *at_each(COMMAND_PATHS, "audit", "Mark pushes", "A push goes on and stands out in the events; a forced one is stopped above.", "regex", _PUSHING),
 )
 SUPPORT = _template(
     "support",
     "Support",
-    "For an agent that answers customers. Only the tools it names may be used, refunds only up to 50, and messages leave without card or social "
-    "security numbers. Put your tools' names in.",
+    "For an agent that answers customers. Only the tools it names may be used, a refund above 50 waits for a person, and messages leave without card "
+    "or social security numbers. Put your tools' names in.",
     "deny",
     cap(100, "An answer to a customer costs cents."),
     *SECRETS_IN_ARGUMENTS,
+    rule(
+        "deny",
+        "No harvest of customers",
+        "Twenty customers looked up within ten minutes is no conversation: the twentieth is stopped, and so is each after it.",
+        tool="customers.get",
+        sequence={"window_seconds": 600, "steps": [{"match": "customers.get", "min_count": 20}], "enforce": "inline"},
+    ),
     *_tools("allow", "Read the knowledge base", "Reading what is written for customers harms nobody.", "kb.*", "faq.*"),
     *_tools("allow", "Work on tickets", "Its own work: reading, answering and closing tickets.", "tickets.*"),
     *_tools(
         "allow", "Look up a customer", "Reading only: there is no rule for changing an account, and what has no rule is denied.", "customers.get", "orders.get"
     ),
     rule(
-        "deny",
-        "No refund above 50",
-        "A larger refund is for a person. The amount is in the unit of your tool.",
+        "pending_approval",
+        "A person decides above 50",
+        "A larger refund waits until somebody has looked at it. The amount is in the unit of your tool.",
         tool="refunds.create",
         where=[("$.amount", "gt", 50)],
     ),
@@ -130,6 +150,12 @@ RAG = _template(
         "Reading documents is its whole work. What has no rule, such as sending or writing, is denied.",
         *("kb.search", "kb.read", "kb.get", "docs.search", "docs.read", "retrieval.*", "vector.search", "file_search"),
     ),
+    rule(
+        "audit",
+        "Documents, then a web search",
+        "Watched afterwards: what was read in documents can leave in the words of a search. The search goes on, and the pair stands out in the events.",
+        sequence={"window_seconds": 900, "steps": [{"match": "kb.*"}, {"match": "web_search"}]},
+    ),
     *_tools("audit", "Web search, marked", "A question to a web search leaves the house: it goes on and stands out in the events.", "web_search", "web.search"),
 )
 DATA = _template(
@@ -152,12 +178,19 @@ DATA = _template(
     *SECRETS_IN_ARGUMENTS,
     *CREDENTIAL_FILES,
     *INSIDE_ADDRESSES,
+    *SECRETS_THEN_OUT,
+    rule(
+        "audit",
+        "Data, then out",
+        "Watched afterwards: a query, then a call that goes to some address. It goes on, and the pair stands out in the events.",
+        sequence={"window_seconds": 900, "steps": [{"match": "db.*"}, {"match": "*", "egress": True}]},
+    ),
     *_cleaned("Clean messages", _CLEANED_NOTES, *_MAIL),
 )
 DEVOPS = _template(
     "devops",
     "DevOps",
-    "For an agent that looks after systems. Looking goes on, rolling out is marked; destruction, credentials and metadata addresses are stopped.",
+    "For an agent that looks after systems. Looking goes on, rolling out waits for a person; destruction, credentials and metadata services are stopped.",
     "audit",
     cap(500, "An incident takes many turns; raise it for long ones."),
     *DESTRUCTIVE_COMMANDS,
@@ -172,13 +205,22 @@ DEVOPS = _template(
     ),
     *SECRETS_IN_ARGUMENTS,
     *CREDENTIAL_FILES,
-    *INSIDE_ADDRESSES,
-    *at_each(COMMAND_PATHS, "audit", "Mark roll-outs", "Changes of running systems go on and stand out in the events.", "regex", _ROLLING_OUT),
+    NO_METADATA,
+    *SECRETS_THEN_OUT,
+    *at_each(
+        COMMAND_PATHS,
+        "pending_approval",
+        "A person rolls out",
+        "What is applied to running systems waits until somebody has read the command. Plans, diffs and dry runs have other words and go on.",
+        "regex",
+        _ROLLING_OUT,
+    ),
+    *at_each(COMMAND_PATHS, "audit", "Mark restarts and the like", "Smaller changes of running systems go on and stand out in the events.", "regex", _TOUCHING),
 )
 BROWSER = _template(
     "browser",
     "Browser",
-    "For an agent that uses web pages. The public web is open; inside addresses, uploads, shells and typed credentials are stopped.",
+    "For an agent that uses web pages. The public web is open; inside addresses, shells and typed credentials are stopped, uploads wait for a person.",
     "audit",
     cap(200, "Pages are long, and an agent may go round in circles on them."),
     *INSIDE_ADDRESSES,
@@ -192,9 +234,9 @@ BROWSER = _template(
         KEYS,
     ),
     *_tools(
-        "deny",
-        "No upload",
-        "A file that is uploaded has left the house, and a page may ask for it.",
+        "pending_approval",
+        "A person uploads",
+        "A file that is uploaded has left the house, and a page may ask for it: the call waits until somebody has seen which file it is.",
         "browser_file_upload",
         "browser.upload",
         "browser.file_upload",
@@ -218,6 +260,7 @@ BASELINE = _template(
     *SECRETS_IN_ARGUMENTS,
     *CREDENTIAL_FILES,
     *INSIDE_ADDRESSES,
+    *SECRETS_THEN_OUT,
 )
 
 TEMPLATES: Mapping[str, Template] = MappingProxyType({each.id: each for each in (CODING, SUPPORT, RAG, DATA, DEVOPS, BROWSER, BASELINE)})

