@@ -49,27 +49,26 @@ def in_order(
 
 def concerns(policy: Policy | None, calls: Iterable[ToolCall]) -> bool:
     """Whether one of the calls may be a step of a sequence: else the run's progress need not be known."""
-    rules = policy.sequences if policy else ()
-    return any(rule.sequence.has_step(call.name) for call in calls if call.surface is not Surface.INBOUND for rule in rules if rule.sequence)
+    return policy is not None and any(policy.sequences_for(call.name) for call in calls if call.surface is not Surface.INBOUND)
 
 
 def advance(policy: Policy | None, call: ToolCall, run: RunState) -> RunState:
     """The run after a call that went on: only ``chains`` change. Call it for each such call, in order, with ``run.at_ms`` its time."""
-    if policy is None or not policy.sequences or call.surface is Surface.INBOUND:
+    if policy is None or call.surface is Surface.INBOUND or not (rules := policy.sequences_for(call.name)):
         return run
-    return replace(run, chains=_advanced(policy.sequences, run.chains, Past(call.name, Seen(call, run).is_egress, run.at_ms)))
+    return replace(run, chains={**run.chains, **_advanced(rules, run.chains, Past(call.name, Seen(call, run).is_egress, run.at_ms))})
 
 
-def replayed(policy: Policy, calls: Iterable[Past]) -> Mapping[str, Progress]:
+def replayed(policy: Policy, calls: Iterable[Past]) -> dict[str, Progress]:
     """How far a run has come that made these calls, oldest first: ``RunState.chains``."""
-    chains: Mapping[str, Progress] = {}
+    chains: dict[str, Progress] = {}
     for past in calls:
-        chains = _advanced(policy.sequences, chains, past)
+        chains.update(_advanced(policy.sequences_for(past.name), chains, past))
     return chains
 
 
-def _advanced(rules: Sequence[Rule], known: Mapping[str, Progress], past: Past) -> Mapping[str, Progress]:
-    # Chains that the policy no longer has are forgotten: what a run keeps is bounded by the policy.
+def _advanced(rules: Sequence[Rule], known: Mapping[str, Progress], past: Past) -> dict[str, Progress]:
+    """The progress of the chains that a call is or may be a step of."""
     chains = {rule.sequence.key: rule.sequence for rule in rules if rule.sequence}
     return {key: chain.advance(known.get(key, ()), past.name, is_egress=past.is_egress, at_ms=past.at_ms)[0] for key, chain in chains.items()}
 
@@ -79,11 +78,11 @@ def completed(policy: Policy | None, call: ToolCall, run: RunState) -> tuple[Dec
 
     Findings are ``audit`` with code ``sequence``, to be recorded beside the call's own decision: they stop nothing.
     """
-    if policy is None or not policy.sequences or call.surface is Surface.INBOUND:
+    if policy is None or call.surface is Surface.INBOUND or not (rules := policy.sequences_for(call.name)):
         return ()
     seen = Seen(call, run)
     found = []
-    for rule in policy.sequences:
+    for rule in rules:
         chain = rule.sequence
         if chain is None or chain.is_inline or rule.stage not in (None, call.surface):
             continue

@@ -16,7 +16,7 @@ from firewall.engine.arguments import Arguments
 from firewall.engine.conditions import Check, compile_clauses
 from firewall.engine.destinations import Destination, destinations
 from firewall.engine.egress import Scope
-from firewall.engine.glob import Form, parse, underscored
+from firewall.engine.glob import TOOL_NAME, Form, parse, underscored
 from firewall.engine.sanitize import Sanitizer
 from firewall.engine.words import ReasonCode, Surface, Verdict
 
@@ -94,6 +94,8 @@ class Line:
             return "its sequence is matched afterwards"
         if rule.sequence and surface is Surface.INBOUND:
             return "an offered tool is no call of a sequence"
+        if rule.sequence and not rule.sequence.ends_with(name):
+            return "the name is not the last step of its sequence"
         return None if self.glob.matches(name, wide=not rule.verdict.permits) else f"the name does not match {rule.tool_name_glob}"
 
     def meets(self, seen: Seen) -> Hit | str:
@@ -192,3 +194,17 @@ def compile_rules(lines: Iterable[Line]) -> Callable[[str, Surface], tuple[Line,
         return tuple(found)
 
     return rules_for
+
+
+def sequences_by_name(rules: tuple[Rule, ...]) -> Callable[[str], tuple[Rule, ...]]:
+    """A function from a tool's name as sent to the rules whose sequences have a step for it, in the order given."""
+
+    @lru_cache(maxsize=MEMO_NAMES)
+    def known(name: str) -> tuple[Rule, ...]:
+        return tuple(rule for rule in rules if rule.sequence and rule.sequence.has_step(name))
+
+    def found(name: str) -> tuple[Rule, ...]:
+        # In shadow a call goes on whatever its name: the memo keeps none that no tool may have.
+        return () if not rules else known(name) if TOOL_NAME.fullmatch(name) else known.__wrapped__(name)
+
+    return found

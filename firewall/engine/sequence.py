@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
-from firewall.engine.glob import MAX_GLOB_CHARS, TOOL_NAME, parse
+from firewall.engine.glob import MAX_GLOB_CHARS, TOOL_NAME, Glob, parse
 
 MAX_STEPS = 10
 #: Of all steps together.
 MAX_COUNT = 100
 MAX_WINDOW_SECONDS = 30 * 86_400
+#: Names remembered per chain.
+MEMO_NAMES = 64
 
 Progress = tuple[int | None, ...]
 """For each counted call of the chain in turn: when (ms) the latest chain that got so far began; None if none did."""
@@ -59,23 +61,37 @@ class Chain:
         return tuple(step for step in self.steps for _ in range(step.min_count))
 
     @cached_property
-    def _globs(self) -> dict:
+    def _globs(self) -> dict[str, Glob]:
         return {step.match: parse(step.match) for step in self.steps}
+
+    @cached_property
+    def _fitting(self) -> Callable[[str], frozenset[str]]:
+        # The same few tools are called again and again. No name is kept that no tool may have, as those have any length.
+        known = lru_cache(maxsize=MEMO_NAMES)(self._matches)
+        return lambda name: known(name) if len(name) <= MAX_GLOB_CHARS else self._matches(name)
+
+    def _matches(self, name: str) -> frozenset[str]:
+        """The globs of the steps that a call of this name may be."""
+        return frozenset(text for text, glob in self._globs.items() if glob.matches(name, wide=True))
 
     def has_step(self, name: str) -> bool:
         """Whether a call of this name may be a step of the chain."""
-        return any(glob.matches(name, wide=True) for glob in self._globs.values())
+        return bool(self._fitting(name))
+
+    def ends_with(self, name: str) -> bool:
+        """Whether a call of this name may complete the chain."""
+        return self.steps[-1].match in self._fitting(name)
 
     def advance(self, progress: Progress, name: str, *, is_egress: bool, at_ms: int) -> tuple[Progress, bool]:
         """The progress after a call, and whether that call completes the chain."""
         began: list[int | None] = list(progress) if len(progress) == len(self._units) else [None] * len(self._units)
-        fits = {text: glob.matches(name, wide=True) for text, glob in self._globs.items()}
+        fits = self._fitting(name)
         oldest = at_ms - self.window_seconds * 1000 if self.window_seconds else None
         completes = False
         # From the last to the first, so that one call is one step of a chain.
         for place in range(len(began) - 1, -1, -1):
             step = self._units[place]
-            if not fits[step.match] or (step.egress and not is_egress):
+            if step.match not in fits or (step.egress and not is_egress):
                 continue
             start = at_ms if place == 0 else began[place - 1]
             if start is None or (oldest is not None and start < oldest):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from firewall.engine.compile import Line, compile_rules
+from firewall.engine.compile import Line, compile_rules, sequences_by_name
 from firewall.engine.conditions import Clause
 from firewall.engine.destinations import Destination
 from firewall.engine.egress import EgressLists
@@ -158,6 +158,8 @@ class Policy:
     request_caps: tuple[Line, ...] = field(init=False, repr=False, compare=False)
     #: The enabled rules about calls that follow one another: only then is the progress of a run kept.
     sequences: tuple[Rule, ...] = field(init=False, repr=False, compare=False)
+    #: Those of them with a step that a call of this name may be.
+    sequences_for: Callable[[str], tuple[Rule, ...]] = field(init=False, repr=False, compare=False)
     #: Whether any rule is about addresses: only then are names resolved, where they are.
     looks_at_addresses: bool = field(init=False, repr=False, compare=False)
     lines: tuple[Line, ...] = field(init=False, repr=False, compare=False)
@@ -178,6 +180,7 @@ class Policy:
         object.__setattr__(self, "request_caps", tuple(line for line in caps if line.is_of_every_request))
         object.__setattr__(self, "sequences", tuple(rule for rule in ordered if rule.enabled and rule.sequence))
         object.__setattr__(self, "looks_at_addresses", any(line.reads_addresses for line in lines if line.rule.enabled))
+        object.__setattr__(self, "sequences_for", sequences_by_name(self.sequences))
         object.__setattr__(self, "rules_for", compile_rules(line for line in lines if line.rule.enabled))
         object.__setattr__(self, "opinions", {})
         object.__setattr__(self, "offers", {})

@@ -5,11 +5,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 from firewall.engine.advertised import decide_advertised
-from firewall.engine.types import Policy, Rule, RunState, Verdict
+from firewall.engine.afterwards import in_order
+from firewall.engine.conditions import Clause
+from firewall.engine.decide import decide
+from firewall.engine.sequence import Chain, Step
+from firewall.engine.types import Policy, Rule, RunState, Surface, ToolCall, Verdict
 from orcarouter.bench.load import percentile
 from orcarouter.bench.provider import CHUNKS, PACE_SECONDS
 from orcarouter.bench.site import Cost, Site
@@ -182,24 +187,49 @@ def growth_of_memory(site: Site, plan: Plan) -> Iterator[Figure]:
 # --- The firewall alone ---------------------------------------------------------------------------------------------------
 def cost_of_rules(site: Site, plan: Plan) -> Iterator[Figure]:
     names = tuple(f"tool{number}__run" for number in range(20))
-    took = {count: _decide_us(_policy(count), names) for count in (5, 500)}
+    took = {count: _took_us(partial(decide_advertised, _policy(count), names, RunState())) for count in (5, 500)}
     detail = f"{took[5]:.1f} us with 5 rules, {took[500]:.1f} us with 500"
     yield Figure("a policy of 500 rules over one of 5, 20 tools, warm", 2, took[500] / took[5], "x", detail)
     yield Figure("20 tools against 500 rules, warm", 50, took[500], "us", detail)
+    calls = [ToolCall(Surface.RESPONSE, name, ARGUMENTS) for name in names]
+    took = {count: _took_us(partial(_judge, _policy_of_calls(count), calls)) for count in (5, 500)}
+    detail = f"{took[5]:.1f} us with 5 rules, {took[500]:.1f} us with 500; arguments in each, every fifth an inline sequence"
+    yield Figure("500 rules over 5, 20 calls with arguments and sequences", 2, took[500] / took[5], "x", detail)
+    yield Figure("a call with arguments against 500 rules and sequences", 50, took[500] / len(calls), "us", "no target in the design; watched")
+
+
+FORMS = ("tool{}.run", "tool{}.*", "*.run{}", "*.part{}.*", "other{}.tool")
+ARGUMENTS = '{"command": "ls -la /srv/app", "timeout": 30, "tags": ["a", "b"], "note": "' + "what it is for " * 10 + '"}'
+ABOUT = (("$.command", "regex", r"\brm\s+-rf\b"), ("$.timeout", "gt", 600), ("$.tags[0]", "in", ["x", "y"]), ("$.note", "contains", "secret"))
 
 
 def _policy(count: int) -> Policy:
-    forms = ("tool{}.run", "tool{}.*", "*.run{}", "*.part{}.*", "other{}.tool")
-    rules = tuple(Rule(number, number, "", None, forms[number % 5].format(number), Verdict.ALLOW) for number in range(count))
+    rules = tuple(Rule(number, number, "", None, FORMS[number % 5].format(number), Verdict.ALLOW) for number in range(count))
     return Policy(id=1, name="bench", version=1, default_verdict=Verdict.DENY, shadow_mode=False, rules=rules)
 
 
-def _decide_us(policy: Policy, names: tuple[str, ...]) -> float:
+def _policy_of_calls(count: int) -> Policy:
+    """Rules that stop calls by what is in them, and none of these: so every rule about a tool is looked at."""
+    rules = []
+    for number in range(count):
+        clause = Clause(*ABOUT[number % len(ABOUT)])
+        glob = FORMS[number % 5].format(number)
+        steps = (Step(f"tool{number}.*", 3), Step("mail.*"))
+        chain = Chain(300, steps, is_inline=True) if number % 5 == 4 else None
+        rules.append(Rule(number, number, "", None, "" if chain else glob, Verdict.DENY, args_match=() if chain else (clause,), sequence=chain))
+    return Policy(id=2, name="bench", version=1, default_verdict=Verdict.ALLOW, shadow_mode=False, rules=tuple(rules))
+
+
+def _judge(policy: Policy, calls: list[ToolCall]) -> None:
+    in_order(policy, calls, RunState(calls=1), partial(decide, policy))
+
+
+def _took_us(work: Callable[[], object]) -> float:
     took = []
     for _ in range(60):
         started = time.process_time_ns()
         for _ in range(50):
-            decide_advertised(policy, names, RunState())
+            work()
         took.append((time.process_time_ns() - started) / 50 / 1000)
     return median(took)
 

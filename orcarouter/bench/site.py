@@ -46,16 +46,22 @@ http {{
 }}
 """
 
-#: Six tools under three of the twenty rules, as an agent of one team may have them.
+#: Six tools under three of the twenty rules, as an agent of one team may have them: a cap, names, arguments, a sequence.
 TOOLS = ("kb__read", "kb__search", "web__search", "web__fetch", "crm__lookup", "calendar__list")
-DENIED = ("shell.*", "*.exec", "*.delete", "mail.send", "*.admin.*")
+DENIED = ("*.exec", "*.delete", "mail.send", "*.admin.*")
+DESTRUCTIVE = {"clauses": [{"path": "$.command", "op": "shell_destructive", "value": True}]}
+LEAK = {"window_seconds": 300, "steps": [{"match": "kb.*", "min_count": 20}, {"match": "*", "egress": True}], "enforce": "inline"}
 RULES: list[dict] = [
-    *({"priority": number, "tool_name_glob": glob, "verdict": "deny"} for number, glob in enumerate(DENIED)),
+    {"priority": 0, "verdict": "cap_cost", "cap_cost_cents": 10_000_000},
+    *({"priority": 1 + number, "tool_name_glob": glob, "verdict": "deny"} for number, glob in enumerate(DENIED)),
+    {"priority": 8, "tool_name_glob": "shell.*", "verdict": "deny", "args_match": DESTRUCTIVE},
+    {"priority": 9, "verdict": "deny", "sequence": LEAK},
     {"priority": 10, "tool_name_glob": "kb.*", "verdict": "allow"},
     {"priority": 11, "tool_name_glob": "web.*", "verdict": "audit"},
-    *({"priority": 20 + number, "tool_name_glob": f"team{number}.*", "verdict": "allow"} for number in range(12)),
+    *({"priority": 20 + number, "tool_name_glob": f"team{number}.*", "verdict": "allow"} for number in range(10)),
     {"priority": 90, "tool_name_glob": "*", "verdict": "allow"},
 ]
+POLICY = {"name": "bench", "default_verdict": "deny", "max_runs_per_key_per_hour": 60}
 
 
 @dataclass(frozen=True)
@@ -136,7 +142,7 @@ class Site:
                 models = [ModelSpec(kind, input_per_million_micro_usd=150_000, output_per_million_micro_usd=600_000)]
                 secret = f"sk-{kind}"
                 provider_services.create_provider(workspace, name=kind, base_url=address, secret=secret, models=models, actor=owner, at=at)
-            policy = firewall.services.create_policy(workspace, fields={"name": "bench", "default_verdict": "deny"}, rules=RULES, actor=owner, at=at)
+            policy = firewall.services.create_policy(workspace, fields=POLICY, rules=RULES, actor=owner, at=at)
             fields: dict[str, object] = {"name": "governed", "firewall_policy": policy}
             self.governed = keys.services.create_key(workspace, fields=fields, actor=owner, at=at)[1]
             self.bare = keys.services.create_key(workspace, fields={"name": "bare"}, actor=owner, at=at)[1]

@@ -147,15 +147,19 @@ class _Hook:
     async def judge(self, calls: Sequence[ToolCall], admission: runs.Admission) -> list[Judged]:
         """What becomes of each call, in order; the run has made those that go on."""
         policy, run = self.grant.policy, run_state(self.grant, admission, datetime.now(UTC))
-        if policy is None or not afterwards.concerns(policy, calls):
-            return (await self._in_order(calls, admission, run))[0]
-        return await self.state.sequences.judge(policy, self._run, admission.chains, run, partial(self._in_order, calls, admission))
+        if policy is not None and afterwards.concerns(policy, calls):
+            judge = partial(self._in_order, calls, admission)
+            return await self.state.sequences.judge(self.grant, policy, self._run, admission.chains, run, judge)
+        if self.key[0] != self.grant.key_id:
+            # Nothing to this policy, but perhaps a step to that key's own.
+            self.state.sequences.distrust(self._run)
+        return (await self._in_order(calls, admission, run))[0]
 
     async def foresee(self, calls: Sequence[ToolCall], admission: runs.Admission) -> list[Judged]:
         """The same of calls that are not made."""
         policy, run = self.grant.policy, run_state(self.grant, admission, datetime.now(UTC))
         if policy is not None and afterwards.concerns(policy, calls):
-            run = replace(run, chains=await self.state.sequences.progress(policy, self._run, admission.chains, run))
+            run = replace(run, chains=await self.state.sequences.progress(self.grant, policy, self._run, admission.chains, run))
         return (await self._in_order(calls, admission, run))[0]
 
     @property

@@ -286,7 +286,7 @@ class Relay:
 
         if self.policy is not None and afterwards.concerns(self.policy, made):
             run = runs.Owned(self.call.grant.workspace_id, self.call.grant.key_id, self.call.run_id)
-            judged = await self.state.sequences.judge(self.policy, run, self.chains, self.run_state, judge)
+            judged = await self.state.sequences.judge(self.call.grant, self.policy, run, self.chains, self.run_state, judge)
         else:
             judged, _ = await judge(self.run_state)
         rulings = [_ruling(each.decision) for each in judged]

@@ -19,6 +19,7 @@ from firewall.engine import afterwards
 from firewall.engine.sequence import Progress
 from firewall.engine.types import Policy, RunState
 from firewall.selectors.runs import calls_of_run
+from keys.engine.grant import Grant
 from orcarouter.gateway import runs
 from orcarouter.gateway.link import RETRY_SECONDS, Away, Link
 from workspaces.errors import StoreUnavailable
@@ -31,15 +32,13 @@ Judge = Callable[[RunState], Awaitable[tuple[T, RunState]]]
 
 #: The calls of a run take turns within a process, so only other processes can come between.
 MAX_TRIES = 100
-#: Chains that are kept of a run: keys with other policies may call in it.
-MAX_CHAINS = 1_000
 
 
 class Sequences:
     """One instance a process. ``read(function, *arguments)`` asks PostgreSQL, or raises ``StoreUnavailable``."""
 
     def __init__(self, link: Link, read: Callable[..., Awaitable[Any]]) -> None:
-        self._link, self._read = link, read
+        self._link, self._ask = link, read
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         #: Runs whose progress could not be kept: what Valkey says of them is old.
         self._unkept: set[str] = set()
@@ -50,25 +49,26 @@ class Sequences:
             self._telling.cancel()
             await asyncio.gather(self._telling, return_exceptions=True)
 
-    async def judge(self, policy: Policy, run: runs.Owned, told: bytes | None, state: RunState, judge: Judge[T]) -> T:
+    async def judge(self, grant: Grant, policy: Policy, run: runs.Owned, told: bytes | None, state: RunState, judge: Judge[T]) -> T:
         """Judge calls by the progress as it stands when they are judged, and keep what they add to it.
 
         ``told`` is what admission heard, see ``runs.Admission.chains``. Two calls at once never see the same progress, so that
         several cannot pass where each alone would have been the last. Without Valkey the events alone decide. PostgreSQL away
         as well: ``StoreUnavailable``.
         """
-        key = runs.run_key(run.workspace_id, run.key_id, run.run_id)
+        key, counted_by = runs.run_key(*run), _counted_by(grant, policy)
         turn = self._turns.get(key) or self._turns.setdefault(key, asyncio.Lock())
         async with turn:
             for _ in range(MAX_TRIES):
-                chains = await self.progress(policy, run, told, state)
+                chains = await self.progress(grant, policy, run, told, state)
                 found, after = await judge(replace(state, at_ms=time.time_ns() // 1_000_000, chains=chains))
                 if told is None:
                     return found
                 try:
-                    stands = await self._link.call(*runs.advanced(key, told, _kept(policy, told, after.chains)))
+                    stands = await self._link.call(*runs.advanced(key, told, _written(after.chains, counted_by)))
                 except (Away, hiredis.ReplyError) as error:
-                    self._distrust(key, error)
+                    logger.warning("sequences_not_kept", extra={"error": str(error)[:200]})
+                    self.distrust(run)
                     told = None
                     continue
                 if stands is None:
@@ -76,23 +76,22 @@ class Sequences:
                 told = stands
         raise StoreUnavailable("The run makes too many calls at once.")
 
-    async def progress(self, policy: Policy, run: runs.Owned, told: bytes | None, state: RunState) -> Mapping[str, Progress]:
+    async def progress(self, grant: Grant, policy: Policy, run: runs.Owned, told: bytes | None, state: RunState) -> Mapping[str, Progress]:
         """How far the run has come, by what Valkey ``told``, or by its events.
 
-        A chain that Valkey does not have was written or changed while the run went on, and what came before counts.
+        Rules that were written while the run went on know what came before.
         """
-        if told is not None and told != runs.LOST and runs.run_key(run.workspace_id, run.key_id, run.run_id) not in self._unkept:
-            known = _chains(told)
-            if all(rule.sequence.key in known for rule in policy.sequences if rule.sequence) or not (told or state.calls):
+        if told is not None and (told or not state.calls) and runs.run_key(*run) not in self._unkept:
+            known = _read(told, _counted_by(grant, policy))
+            if known is not None:
                 return known
         windows = [rule.sequence.window_seconds for rule in policy.sequences if rule.sequence]
         since = datetime.now(UTC) - timedelta(seconds=max(windows)) if windows and all(windows) else None
-        return afterwards.replayed(policy, await self._read(calls_of_run, run.workspace_id, run.key_id, run.run_id, since))
+        return afterwards.replayed(policy, await self._ask(calls_of_run, *run, since))
 
-    # --- What could not be kept ---
-    def _distrust(self, key: str, error: Exception) -> None:
-        logger.warning("sequences_not_kept", extra={"error": str(error)[:200]})
-        self._unkept.add(key)
+    def distrust(self, run: runs.Owned) -> None:
+        """Have the run's progress counted by its events from now on: it made a call that Valkey does not know of."""
+        self._unkept.add(runs.run_key(*run))
         if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._tell())
 
@@ -107,12 +106,19 @@ class Sequences:
                 await asyncio.sleep(RETRY_SECONDS)
 
 
-def _chains(told: bytes) -> dict[str, Progress]:
-    return {name: tuple(began or None for began in progress) for name, progress in orjson.loads(told).items()} if told else {}
+def _counted_by(grant: Grant, policy: Policy) -> str:
+    return f"{grant.config_version}.{policy.id}"
 
 
-def _kept(policy: Policy, told: bytes, after: Mapping[str, Progress]) -> bytes:
-    """What to keep: the policy's chains beside those of other policies that this run was judged by."""
-    others = _chains(told) if told != runs.LOST else {}
-    kept = {**others, **after} if len(others) < MAX_CHAINS else after
-    return orjson.dumps({name: [began or 0 for began in progress] for name, progress in kept.items()}, option=orjson.OPT_SORT_KEYS)
+def _read(told: bytes, counted_by: str) -> dict[str, Progress] | None:
+    """The progress that Valkey has; None where it was counted by other rules, or calls may have come in between that were."""
+    if told == runs.LOST:
+        return None
+    if not told:
+        return {}
+    found = orjson.loads(told)
+    return {name: tuple(began or None for began in progress) for name, progress in found["chains"].items()} if found["by"] == counted_by else None
+
+
+def _written(chains: Mapping[str, Progress], counted_by: str) -> bytes:
+    return orjson.dumps({"by": counted_by, "chains": {name: [began or 0 for began in progress] for name, progress in chains.items()}})

@@ -8,7 +8,10 @@ import httpx2 as httpx
 import pytest
 import redis
 from django.conf import settings
+from django.utils import timezone
 
+import firewall.services
+import keys.services
 from firewall.engine import afterwards
 from firewall.engine.decide import decide
 from firewall.engine.sequence import Chain, Step
@@ -22,8 +25,9 @@ from tests.factories.workspaces import make_tenant
 from tests.orcarouter.gateway.conftest import Agent, make_agent
 from tests.orcarouter.gateway.test_relay import say, tool
 from tests.orcarouter.gateway.test_runs import grant_of
-from workspaces import valkey
+from workspaces import tenancy, valkey
 from workspaces.ids import moment_of, uuid7
+from workspaces.permissions import Role
 
 _numbers = count()
 
@@ -133,6 +137,21 @@ def test_the_relay_and_the_hook_follow_one_run(stack, committed):
     assert ask("mail.send") == "deny"
 
 
+def test_a_key_is_followed_through_calls_that_another_asked_about(stack, committed):
+    hook = make_agent(stack, is_firewall_gateway=True)
+    with tenancy.scope(hook.workspace.pk):
+        at, owner = timezone.now(), hook.tenant.person(Role.OWNER)
+        key, token = keys.services.create_key(hook.workspace, fields={"name": "worker"}, actor=owner, at=at)
+        worker = Agent(stack, hook.tenant, key.pk, token)
+        leak = firewall.services.create_policy(hook.workspace, fields={"name": "leak", "default_verdict": "allow"}, rules=[LEAK], actor=owner, at=at)
+        keys.services.change_key(worker.key(), changes={"firewall_policy": leak}, actor=owner, at=at)
+    hook.policy(default_verdict="allow")
+    assert call(worker, "db.read") == ["db.read"]
+    body = {"tool_name": "db.read", "agent_run_id": "r", "key_id": worker.key_id}
+    httpx.post(f"{stack.url}/api/v1/firewall/evaluate", json=body, headers={"Authorization": f"Bearer {hook.token}"}, timeout=30)
+    assert call(worker, "mail.send") == []
+
+
 # --- The state itself -------------------------------------------------------------------------------------------------
 CHAIN = Chain(300, (Step("db.*", 3),), is_inline=True)
 POLICY = Policy(1, "p", 1, Verdict.ALLOW, False, (Rule(1, 1, "", None, "", Verdict.DENY, sequence=CHAIN),))
@@ -180,7 +199,7 @@ async def make(state: State, run: runs.Owned, told: bytes | None, name: str = "d
         (judged,), after = afterwards.in_order(POLICY, [called], before, lambda call, run: decide(POLICY, call, run))
         return not judged.decision.blocks, after
 
-    goes_on = await state.sequences.judge(POLICY, run, told, RunState(calls=1), judge)
+    goes_on = await state.sequences.judge(grant_of(run.workspace_id, run.key_id), POLICY, run, told, RunState(calls=1), judge)
     if goes_on:
         await keep(state, run, surface="response", tool_name=name, args_summary="{}")
     return goes_on
