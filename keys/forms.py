@@ -10,6 +10,7 @@ from firewall.models import Policy
 from keys import provider_services
 from keys.engine import limits, model_lines
 from keys.models import ApiKey, ProviderCredential
+from keys.money_forms import dollars, written
 from keys.provider_services import ModelSpec
 from workspaces import money
 
@@ -32,18 +33,6 @@ _MODELS_HINT = (
 
 def _lines(rows: int) -> forms.Textarea:
     return forms.Textarea(attrs={"rows": rows, "spellcheck": "false", "autocomplete": "off"})
-
-
-def _dollars(label: str, help_text: str) -> forms.DecimalField:
-    return forms.DecimalField(
-        label=label,
-        help_text=help_text,
-        required=False,
-        min_value=0,
-        max_value=money.MAX_USD,
-        decimal_places=6,
-        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
-    )
 
 
 class KeyForm(forms.Form):
@@ -71,8 +60,8 @@ class KeyForm(forms.Form):
     expires_on = forms.DateTimeField(
         label="Date (UTC)", required=False, input_formats=[_MINUTES], widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format=_MINUTES)
     )
-    credit_limit = _dollars("In all, US dollars", "Over its whole life. Empty: no such limit.")
-    cycle_limit = _dollars("Each cycle, US dollars", "Starts anew with each cycle, at 00:00 UTC. Empty: no such limit.")
+    credit_limit = dollars("In all, US dollars", "Over its whole life. Empty: no such limit.")
+    cycle_limit = dollars("Each cycle, US dollars", "Starts anew with each cycle, at 00:00 UTC. Empty: no such limit.")
     cycle = forms.ChoiceField(label="Cycle", choices=[("day", "A day"), ("week", "A week, from Monday"), ("month", "A month")], initial="month")
     run_scope = forms.ChoiceField(
         label="Runs",
@@ -147,8 +136,8 @@ class KeyForm(forms.Form):
             "expires": "at" if key.expires_at else "never",
             "expires_on": key.expires_at,
             "expires_at": key.expires_at,
-            "credit_limit": _written(key.credit_limit_micro_usd),
-            "cycle_limit": _written(key.cycle_limit_micro_usd),
+            "credit_limit": written(key.credit_limit_micro_usd or None),
+            "cycle_limit": written(key.cycle_limit_micro_usd or None),
             "cycle": key.cycle,
             "run_scope": key.run_scope,
             "is_firewall_gateway": key.is_firewall_gateway,
@@ -198,11 +187,6 @@ class ProviderForm(forms.Form):
             for model in provider.models.all()
         ]
         return {"name": provider.name, "base_url": provider.base_url, "models": model_lines.write(lines), "order": provider.order, "enabled": provider.enabled}
-
-
-def _written(micro_usd: int) -> str:
-    """A limit as a person types it: empty for none."""
-    return f"{money.to_usd(micro_usd).normalize():f}" if micro_usd else ""
 
 
 def _cleaned(read, text: str) -> list:

@@ -172,6 +172,22 @@ class Budget(models.Model):
         ordering = ["id"]
 
 
+class BudgetNotice(models.Model):
+    """A part of a budget that a month came to. Noted once; ``told_at`` is when its Admins were written to."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="budget_notices")
+    budget = models.ForeignKey(Budget, models.CASCADE, related_name="notices")
+    #: The first day of the month.
+    month = models.DateField()
+    percent = models.PositiveSmallIntegerField()
+    noted_at = models.DateTimeField()
+    told_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["budget", "month", "percent"], name="budget_noted_once_a_month")]
+        ordering = ["-id"]
+
+
 class PriceOverride(models.Model):
     """A workspace's own price of a model, whichever provider answers: it goes before the provider's model and the list price.
 

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.mail import send_mail
 from django.utils import timezone
 
-from keys import selectors, services
+from keys import budget_selectors, budget_services, selectors, services
 from keys.engine import token
 from workspaces import tenancy
 from workspaces.models import Workspace
@@ -29,6 +29,25 @@ def tell_of_reveal(*, workspace_id: int, key_id: int, revealed_by: str, at: str,
         "If this was not expected, disable the key in the console and make a new one."
     )
     send_mail(f"The key {name} was revealed", text, settings.DEFAULT_FROM_EMAIL, [key.created_by.email])
+
+
+@shared_task
+def watch_budgets(**_: object) -> None:
+    """Tell Admins of budgets that came to 50, 80 or 100 percent: each once a month, however often this runs."""
+    for workspace_id in workspace_ids():
+        at = timezone.now()
+        with tenancy.scope(workspace_id):
+            workspace = Workspace.objects.get(pk=workspace_id)
+            budget_services.note_thresholds(workspace, at=at)
+        with tenancy.scope(workspace_id):
+            claimed = budget_services.claim(workspace, at=at)
+            states = {state.budget.pk: state for state in budget_selectors.states(workspace, at=at)} if claimed else {}
+            addresses = [person.email for person in budget_selectors.admins(workspace)] if claimed else []
+        for notice in claimed:
+            # Outside any transaction: a mail server may be slow.
+            if notice.budget_id in states and not budget_services.tell(workspace.name, states[notice.budget_id], notice, addresses):
+                with tenancy.scope(workspace_id):
+                    budget_services.unclaim(workspace, notice)
 
 
 @shared_task

@@ -242,6 +242,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 BACKTEST_PART_EVENTS, BACKTEST_PAGE_EVENTS = 10_000, 2_500
 CELERY_BEAT_SCHEDULE = {
     "heartbeat": {"task": "orcarouter.tasks.heartbeat", "schedule": 5.0},
+    "budgets": {"task": "keys.tasks.watch_budgets", "schedule": 30.0},
     "partitions": {"task": "orcarouter.tasks.make_partitions", "schedule": 3600.0},
     "retention": {"task": "orcarouter.tasks.drop_old_partitions", "schedule": 6 * 3600.0},
     "config-versions": {"task": "orcarouter.tasks.correct_config_versions", "schedule": 10.0},

@@ -16,6 +16,8 @@ ROLES = {
     "/access-tokens/<pk>/revoke/": M,
     "/access-tokens/new/": M,
     "/audit/": D,
+    "/budgets/": A,
+    "/budgets/<pk>/delete/": A,
     "/events/": D,
     "/events/<pk>/": D,
     "/events/<pk>/<place>/": D,
@@ -56,6 +58,10 @@ ROLES = {
     "/policies/import/": D,
     "/policies/new/": D,
     "/profile/": M,
+    "/prices/": A,
+    "/prices/<pk>/": A,
+    "/prices/<pk>/delete/": A,
+    "/prices/new/": A,
     "/providers/": A,
     "/providers/<pk>/": A,
     "/providers/<pk>/delete/": A,
@@ -138,6 +144,8 @@ WITH_ROW = {
     "/keys/<pk>": "/api/token/",
     "/members/<pk>": "/api/workspace/members/",
     "/policies/<pk>": "/api/workspace/firewall/policies",
+    "/budgets/<pk>": "/api/workspace/budgets/",
+    "/prices/<pk>": "/api/workspace/prices/",
     "/providers/<pk>": "/api/workspace/providers/",
 }
 

@@ -96,6 +96,18 @@ ROLES = {
     "PATCH /api/token/{}/": D,
     "DELETE /api/token/{}/": D,
     "POST /api/token/{}/reveal/": D,
+    "GET /api/workspace/budgets/": A,
+    "POST /api/workspace/budgets/": A,
+    "GET /api/workspace/budgets/{}/": A,
+    "PUT /api/workspace/budgets/{}/": A,
+    "PATCH /api/workspace/budgets/{}/": A,
+    "DELETE /api/workspace/budgets/{}/": A,
+    "GET /api/workspace/prices/": A,
+    "POST /api/workspace/prices/": A,
+    "GET /api/workspace/prices/{}/": A,
+    "PUT /api/workspace/prices/{}/": A,
+    "PATCH /api/workspace/prices/{}/": A,
+    "DELETE /api/workspace/prices/{}/": A,
     "GET /api/workspace/providers/": A,
     "POST /api/workspace/providers/": A,
     "GET /api/workspace/providers/{}/": A,
@@ -205,6 +217,8 @@ def make_rows(tenant: Tenant) -> dict[str, object]:
             "/api/workspace/firewall/events/by-request/": "req_theirs",
             "/api/token/": key.pk,
             "/api/workspace/providers/": provider.pk,
+            "/api/workspace/budgets/": workspace.budgets.create(limit_micro_usd=1).pk,
+            "/api/workspace/prices/": workspace.price_overrides.create(model="theirs").pk,
         }
 
 

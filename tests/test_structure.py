@@ -15,7 +15,7 @@ TENANT_MODELS = {
     "Membership", "Invitation", "AccessToken", "AuditEntry", "IdempotencyRecord",
     "Policy", "PolicyVersion", "Rule", "Event", "Settings", "ToolDay", "ToolTally", "ApiKey", "ProviderCredential", "ProviderModel", "Usage",
     "ReviewPlan", "WebhookEndpoint", "Delivery", "Attempt", "Approval", "Vote", "KeptAnswer",
-    "Budget", "PriceOverride", "StoppedRun", "LedgerEntry", "LedgerDay",
+    "Budget", "BudgetNotice", "PriceOverride", "StoppedRun", "LedgerEntry", "LedgerDay",
 }  # fmt: skip
 
 

@@ -58,6 +58,10 @@ PERMISSIONS = {
     "keys.change_gateway_key": at_least(Role.ADMIN),
     "keys.reveal_key": at_least(Role.DEVELOPER),
     "keys.reveal_gateway_key": at_least(Role.ADMIN),
+    "keys.view_budget": at_least(Role.ADMIN),
+    "keys.change_budget": at_least(Role.ADMIN),
+    "keys.view_price": at_least(Role.ADMIN),
+    "keys.change_price": at_least(Role.ADMIN),
     "keys.view_provider": at_least(Role.ADMIN),
     "keys.change_provider": at_least(Role.ADMIN),
     # Approvals

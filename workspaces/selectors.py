@@ -13,7 +13,7 @@ from workspaces.permissions import Role, allowed
 
 #: The kinds of change that a Developer may read; the rest of the audit log is for Admins.
 DEVELOPER_AUDIT_APPS = ("firewall", "guardrails", "approvals", "anomalies")
-DEVELOPER_AUDIT_KINDS = ("keys.apikey",)
+DEVELOPER_AUDIT_KINDS = ("keys.apikey", "keys.stoppedrun")
 
 
 # --- Before a workspace is known ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from keys.api.keys import Keys
+from keys.api.money import Budgets, Prices
 from keys.api.providers import Providers, ProviderTest
 
 ITEM = {"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"}
@@ -13,6 +14,10 @@ urlpatterns = [
     path("token/batch/", Keys.as_view({"post": "batch"})),
     path("token/<str:pk>/", Keys.as_view(ITEM)),
     path("token/<str:pk>/reveal/", Keys.as_view({"post": "reveal"})),
+    path("workspace/budgets/", Budgets.as_view({"get": "list", "post": "create"})),
+    path("workspace/budgets/<str:pk>/", Budgets.as_view(ITEM)),
+    path("workspace/prices/", Prices.as_view({"get": "list", "post": "create"})),
+    path("workspace/prices/<str:pk>/", Prices.as_view(ITEM)),
     path("workspace/providers/", Providers.as_view({"get": "list", "post": "create"})),
     path("workspace/providers/<str:pk>/", Providers.as_view(ITEM)),
     path("workspace/providers/<str:pk>/test/", ProviderTest.as_view({"post": "create"})),

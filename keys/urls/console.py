@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from keys.console import keys, providers
+from keys.console import keys, money, providers
 
 urlpatterns = [
     path("keys/", keys.keys, name="keys"),
@@ -14,6 +14,12 @@ urlpatterns = [
     path("keys/<str:pk>/switch/", keys.key_switch, name="key_switch"),
     path("keys/<str:pk>/delete/", keys.key_delete, name="key_delete"),
     path("keys/<str:pk>/reveal/", keys.key_reveal, name="key_reveal"),
+    path("budgets/", money.budgets, name="budgets"),
+    path("budgets/<str:pk>/delete/", money.budget_delete, name="budget_delete"),
+    path("prices/", money.prices, name="prices"),
+    path("prices/new/", money.price_new, name="price_new"),
+    path("prices/<str:pk>/", money.price_edit, name="price"),
+    path("prices/<str:pk>/delete/", money.price_delete, name="price_delete"),
     path("providers/", providers.providers, name="providers"),
     path("providers/new/", providers.provider_new, name="provider_new"),
     path("providers/<str:pk>/", providers.provider_edit, name="provider"),

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 from firewall import selectors as firewall
 from firewall.models import Event
 from firewall.selectors import event_place
+from keys import budget_selectors
 from keys.models import Usage
 from keys.money_services import stop_run
 from orcarouter.activity.api import rank_of, write_rank
@@ -64,7 +65,9 @@ def overview(request: ConsoleRequest) -> HttpResponse:
     stretch = totals.Stretch.ending(timezone.now(), *totals.RANGES[chosen])
     found = totals.totals(request.workspace, stretch, environment)
     before = totals.verdicts_in(request.workspace, stretch.before(), environment) if chosen != "30d" else {}
+    is_told = allowed(request.membership, "keys.view_budget")
     context = {
+        "notices": budget_selectors.notices(request.workspace, at=timezone.now()) if is_told else [],
         "chosen": chosen,
         "ranges": list(WORDS.items()),
         "stretch": WORDS[chosen],

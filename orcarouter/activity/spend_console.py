@@ -8,6 +8,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from keys import budget_selectors
 from orcarouter.activity.selectors import spend
 from orcarouter.activity.spend_api import by_of, export_of, read_after, wanted_of
 from workspaces.api_base import PAGE_SIZE, write_cursor
@@ -31,7 +32,9 @@ def usage(request: ConsoleRequest) -> HttpResponse:
         raise PermissionRefused("Usage of single keys needs the role Developer or above.")
     days = spend.by_day(request.workspace, wanted)
     groups, later = spend.page(request.workspace, wanted, by, limit=PAGE_SIZE, after=read_after(request.GET.get("cursor")))
+    is_told = allowed(request.membership, "keys.view_budget")
     context: dict[str, Any] = {
+        "notices": budget_selectors.notices(request.workspace, at=timezone.now()) if is_told else [],
         "by": by,
         "tabs": [(name, words) for name, words in TABS.items() if sees_keys or name in spend.BY_TOTAL],
         "ranges": list(WORDS.items()),

@@ -164,6 +164,9 @@ def _places(agent: Agent, policy) -> dict[str, tuple]:
     offered = next(event for event in agent.events(surface="inbound") if event.tools)
     with tenancy.scope(agent.workspace.pk):
         provider = agent.workspace.providers.get(name="OpenAI").pk
+        price = agent.workspace.price_overrides.create(model="demo-small", input_per_million_micro_usd=1_000_000, tools={"web_search": 10_000}).pk
+        agent.workspace.budgets.create(limit_micro_usd=25_000_000)
+        agent.workspace.budgets.create(limit_micro_usd=0, member=agent.tenant.person(Role.MEMBER))
         shadow = agent.workspace.policies.get(name="everything-else").pk
         _, link = services.invite(agent.workspace, email="guest@example.com", role=Role.MEMBER, actor=agent.tenant.person(Role.OWNER), at=timezone.now())
     return {
@@ -175,5 +178,6 @@ def _places(agent: Agent, policy) -> dict[str, tuple]:
         "key": (agent.key_id,),
         "key_edit": (agent.key_id,),
         "provider": (provider,),
+        "price": (price,),
         "invitation": (link,),
     }

@@ -106,7 +106,14 @@ def share_of(part: float | None, whole: float | None) -> str:
 
 
 #: What the console calls what an audit entry is about, where a model's own name is another.
-KINDS = {"keys.apikey": "key", "keys.providercredential": "provider", "workspaces.membership": "member", "firewall.settings": "firewall settings"}
+KINDS = {
+    "keys.apikey": "key",
+    "keys.providercredential": "provider",
+    "keys.priceoverride": "price",
+    "keys.stoppedrun": "run",
+    "workspaces.membership": "member",
+    "firewall.settings": "firewall settings",
+}
 #: How the last word of an audit entry's action reads.
 DONE = {
     "accept": "accepted",

@@ -1,0 +1,153 @@
+"""The console's forms over budgets and prices. They read what was typed; what is allowed, the services say."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from django import forms
+
+from keys.models import PriceOverride
+from workspaces import money
+from workspaces.models import User, Workspace
+
+SIDES = ("input", "output", "cached_input", "cache_write", "reasoning", "input_audio", "output_audio")
+
+
+def dollars(label: str, help_text: str = "", *, required: bool = False) -> forms.DecimalField:
+    """An amount in US dollars; empty is none."""
+    return forms.DecimalField(
+        label=label,
+        help_text=help_text,
+        required=required,
+        min_value=0,
+        max_value=money.MAX_USD,
+        decimal_places=6,
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+    )
+
+
+def written(micro_usd: int | None) -> str:
+    """An amount as a person types it: empty for none."""
+    return "" if micro_usd is None else f"{money.to_usd(micro_usd).normalize():f}"
+
+
+class BudgetForm(forms.Form):
+    """Whose budget, and how much. ``member`` None is the whole workspace."""
+
+    limit = dollars("US dollars a month", "Calendar months of UTC. 0 lets nothing through.", required=True)
+
+    def __init__(self, *args: Any, workspace: Workspace, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._people: dict[str, User] = {
+            str(membership.user_id): membership.user for membership in workspace.memberships.select_related("user").order_by("user__email")[:1000]
+        }
+        choices = [("", "The whole workspace"), *((key, person.email) for key, person in self._people.items())]
+        self.fields["whose"] = forms.ChoiceField(
+            label="Whose", required=False, choices=choices, help_text="A person's budget counts what the keys that they made spend."
+        )
+        self.order_fields(["whose", "limit"])
+
+    @property
+    def member(self) -> User | None:
+        return self._people.get(self.cleaned_data["whose"])
+
+    @property
+    def limit_micro_usd(self) -> int:
+        return money.from_usd(self.cleaned_data["limit"])
+
+
+class PriceForm(forms.Form):
+    """A model's own price. ``stored`` is what the services take, once the form is valid."""
+
+    model = forms.CharField(label="Model", max_length=128, help_text="The name that agents ask for.")
+    input = dollars("Input")
+    output = dollars("Output")
+    cached_input = dollars("Cached input")
+    cache_write = dollars("Cache writes")
+    reasoning = dollars("Reasoning")
+    input_audio = dollars("Audio in")
+    output_audio = dollars("Audio out")
+    per_request = dollars("Each request, US dollars")
+    default_output_tokens = forms.IntegerField(
+        label="Default answer, tokens", required=False, min_value=1, max_value=10_000_000, help_text="Reserved when a call sets no limit. Empty: 4,096."
+    )
+    tools = forms.CharField(
+        label="Hosted tools",
+        required=False,
+        max_length=20_000,
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+        help_text="One a line: web_search = 0.01, in US dollars a use.",
+    )
+    tiers = forms.CharField(
+        label="Tiers",
+        required=False,
+        max_length=20_000,
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+        help_text="One a line, for calls with more input tokens: 200000 = 6 / 22.50 / 0.60 is input, output and cached input.",
+    )
+
+    def __init__(self, *args: Any, model: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if model:
+            del self.fields["model"]
+
+    def clean_tools(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for number, name, rest in _pairs(self.cleaned_data["tools"]):
+            found[name] = _amount(rest, number)
+        return found
+
+    def clean_tiers(self) -> list[dict[str, int]]:
+        found = []
+        for number, name, rest in _pairs(self.cleaned_data["tiers"]):
+            prices = rest.split("/")
+            if not (name.isascii() and name.isdigit() and 0 < int(name) < 10**12) or len(prices) > 3:
+                raise forms.ValidationError(f"Line {number}: tokens = input / output / cached input.")
+            columns = ("input_per_million_micro_usd", "output_per_million_micro_usd", "cached_input_per_million_micro_usd")
+            given = {column: _amount(price, number) for column, price in zip(columns, prices, strict=False) if price.strip()}
+            found.append({"above_input_tokens": int(name), **given})
+        return found
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        typed = self.cleaned_data
+        fields: dict[str, Any] = {f"{side}_per_million_micro_usd": None if typed[side] is None else money.from_usd(typed[side]) for side in SIDES}
+        rest = {name: typed[name] for name in ("tools", "tiers", "default_output_tokens")}
+        return fields | rest | {"per_request_micro_usd": money.from_usd(typed["per_request"] or 0)}
+
+    @staticmethod
+    def initial_of(price: PriceOverride) -> dict[str, object]:
+        """What the form shows of a price that exists."""
+        shown: dict[str, object] = {side: written(getattr(price, f"{side}_per_million_micro_usd")) for side in SIDES}
+        tiers = [f"{tier['above_input_tokens']} = {_tier(tier)}" for tier in price.tiers]
+        return shown | {
+            "model": price.model,
+            "per_request": written(price.per_request_micro_usd or None),
+            "default_output_tokens": price.default_output_tokens,
+            "tools": "\n".join(f"{name} = {written(each)}" for name, each in price.tools.items()),
+            "tiers": "\n".join(tiers),
+        }
+
+
+def _tier(tier: dict[str, int]) -> str:
+    return " / ".join(written(tier.get(f"{side}_per_million_micro_usd")) for side in ("input", "output", "cached_input")).rstrip(" /")
+
+
+def _pairs(text: str) -> list[tuple[int, str, str]]:
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            name, sign, rest = line.partition("=")
+            if not sign or not name.strip() or not rest.strip():
+                raise forms.ValidationError(f"Line {number}: a name, =, and a price.")
+            found.append((number, name.strip(), rest.strip()))
+    return found
+
+
+def _amount(text: str, number: int) -> int:
+    try:
+        amount = Decimal(text.strip())
+    except InvalidOperation as error:
+        raise forms.ValidationError(f"Line {number}: {text.strip()[:40]!r} is not an amount.") from error
+    if not amount.is_finite() or not 0 <= amount <= money.MAX_USD:
+        raise forms.ValidationError(f"Line {number}: an amount from 0 to {money.MAX_USD:,}.")
+    return money.from_usd(amount)
