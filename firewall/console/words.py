@@ -104,8 +104,8 @@ def _chain(chain: Mapping[str, Any]) -> SafeString:
     steps = []
     for step in chain.get("steps", []):
         name = _value(step["match"]) if step["match"] not in ("", "*") else format_html("any tool")
-        times = format_html(" ×{}", step["min_count"]) if step["min_count"] != 1 else ""
-        steps.append(format_html("{}{}{}", name, times, " reaching out" if step["egress"] else ""))
+        times = format_html(" ×{}", step["min_count"]) if step.get("min_count", 1) != 1 else ""
+        steps.append(format_html("{}{}{}", name, times, " reaching out" if step.get("egress") else ""))
     window = chain.get("window_seconds")
     within = format_html(", all within {}", spelt_window(window)) if isinstance(window, int) and window else ""
     return format_html("{}{}", format_html_join(", then ", "{}", ((step,) for step in steps)), within)
