@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
+from django.urls import reverse
 
 from workspaces.models import Workspace
 
@@ -47,7 +48,7 @@ def of_holds(workspace: Workspace, holds: Sequence[tuple[str, dict]], *, at: dat
 
 def of_pause(workspace: Workspace, why: str) -> Notice:
     """That a webhook is paused."""
-    link = f"{settings.PUBLIC_URL}/settings/"
+    link = f"{settings.PUBLIC_URL}{reverse('console:settings')}"
     text = (
         f"The approval webhook of the workspace {_plain(workspace.name)} is paused. {why}\n\n"
         f"Holds go on as before and can be decided in the console. Mend the receiver, then resume the webhook here:\n{link}\n"

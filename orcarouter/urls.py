@@ -25,6 +25,7 @@ _console: tuple[list[Any], str] = (
         path("", include("orcarouter.activity.urls.console")),
         path("", include("firewall.urls.console")),
         path("", include("keys.urls.console")),
+        path("", include("approvals.urls.console")),
         path("", include("workspaces.urls.console")),
     ],
     "console",

@@ -72,6 +72,11 @@ ROLES = {
     "/runs/<key_id>/<run_id>/": D,
     "/runs/<key_id>/<run_id>/stop/": D,
     "/search/": M,
+    "/settings/": M,
+    "/settings/deliveries/": D,
+    "/settings/deliveries/<pk>/": D,
+    "/settings/plan/remove/": A,
+    "/settings/webhook/": A,
     "/templates/": M,
     "/templates/<template>/apply/": D,
     "/test/": D,
@@ -147,6 +152,7 @@ WITH_ROW = {
     "/budgets/<pk>": "/api/workspace/budgets/",
     "/prices/<pk>": "/api/workspace/prices/",
     "/providers/<pk>": "/api/workspace/providers/",
+    "/settings/deliveries/<pk>": "/api/workspace/firewall/approval-webhook/deliveries/",
 }
 
 

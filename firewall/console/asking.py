@@ -78,7 +78,7 @@ def _compare(judging: Policy, before, after) -> list[Opening]:
 
 
 def ask_first(
-    request: ConsoleRequest, policy: Policy, *, title: str, verb: str, found: Sequence[Opening], words: str = "", also: Mapping[str, str] = {}
+    request: ConsoleRequest, policy: Policy | None, *, title: str, verb: str, found: Sequence[Opening], words: str = "", also: Mapping[str, str] = {}
 ) -> TemplateResponse | None:
     """The question, or None when there is nothing to ask or it was answered. The form in it sends all fields again, and ``also`` these.
 

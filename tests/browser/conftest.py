@@ -11,6 +11,7 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from approvals.models import Delivery
 from tests.browser.pages import Watch
 from tests.factories.keys import make_key, make_provider
 from tests.orcarouter.gateway.conftest import Agent, make_agent
@@ -158,6 +159,34 @@ def _busy_week(agent: Agent):
     return policy
 
 
+def _told(workspace, policy) -> Delivery:
+    """A message that did not arrive, and who decides about held calls."""
+    told = workspace.deliveries.create(
+        channel="webhook",
+        message_id=f"msg_{agent.key_id}",
+        event="firewall.approval.approved",
+        approval_id="0123456789abcdef01234567",
+        body='{"event":"firewall.approval.approved"}',
+        state="failed",
+        attempts_made=1,
+        attempts_left=0,
+        due_at=timezone.now(),
+    )
+    told.attempts.create(
+        workspace=workspace,
+        number=1,
+        started_at=timezone.now(),
+        finished_at=timezone.now(),
+        status=503,
+        latency_ms=48,
+        error="The receiver answered 503.",
+        excerpt="busy",
+    )
+    for policy_id in (policy.pk, None):
+        workspace.review_plans.create(policy_id=policy_id, quorum=2)
+    return told
+
+
 def _places(agent: Agent, policy) -> dict[str, tuple]:
     print([(e.verdict, e.surface, e.tool_name, e.tools) for e in agent.events()])
     denied = next(event for event in agent.events(verdict="deny") if event.tool_name)
@@ -168,6 +197,7 @@ def _places(agent: Agent, policy) -> dict[str, tuple]:
         agent.workspace.budgets.create(limit_micro_usd=25_000_000)
         agent.workspace.budgets.create(limit_micro_usd=0, member=agent.tenant.person(Role.MEMBER))
         shadow = agent.workspace.policies.get(name="everything-else").pk
+        told = _told(agent.workspace, policy)
         _, link = services.invite(agent.workspace, email="guest@example.com", role=Role.MEMBER, actor=agent.tenant.person(Role.OWNER), at=timezone.now())
     return {
         "event": (denied.pk,),
@@ -179,5 +209,6 @@ def _places(agent: Agent, policy) -> dict[str, tuple]:
         "key_edit": (agent.key_id,),
         "provider": (provider,),
         "price": (price,),
+        "delivery": (told.pk,),
         "invitation": (link,),
     }

@@ -1,0 +1,1 @@
+"""The pages of holds: their review, their settings, and what was sent."""
