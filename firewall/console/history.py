@@ -1,5 +1,8 @@
 """What a policy was, and policies made of policies: restored, copied, written to a file and read from one."""
 
+from dataclasses import dataclass
+from typing import cast
+
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
@@ -22,6 +25,34 @@ from workspaces.errors import OrcaError, VersionConflict
 PAGE_SIZE = 50
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One difference, in words: of what, in which field, and its values. ``rule`` and ``field`` are "" where there is none."""
+
+    kind: str
+    rule: str
+    field: str
+    before: str
+    after: str
+
+
+def _told(before: history.Version, after: history.Version) -> list[Told]:
+    rules = {rule["id"]: history.rule_name(rule) for version in (before, after) for rule in cast(list, version["rules"])}
+    found = []
+    for change in history.changes(before, after):
+        words = [_value(change, each) for each in (change.before, change.after)]
+        found.append(Told(change.kind, rules.get(change.rule_id, ""), history.called(change.field) if change.field else "", *words))
+    return found
+
+
+def _value(change: history.Change, value: object) -> str:
+    if change.field:
+        return history.shown(change.field, value)
+    if value is None:
+        return ""
+    return f"place {value}" if change.kind == "moved" else history.sentence(cast(dict, value))
+
+
 @require_GET
 @page("firewall.view_policy")
 def policy_history(request: ConsoleRequest, pk: str) -> HttpResponse:
@@ -39,7 +70,7 @@ def policy_history(request: ConsoleRequest, pk: str) -> HttpResponse:
         "older_page": write_cursor(found[PAGE_SIZE - 1].pk, backwards=False) if len(found) > PAGE_SIZE else "",
         "from": older,
         "to": newer,
-        "changes": history.changes(older.snapshot, newer.snapshot),
+        "changes": _told(older.snapshot, newer.snapshot),
     }
     return TemplateResponse(request, "firewall/history.html", context)
 

@@ -49,11 +49,12 @@ MOST_WARNED = 20
 
 @dataclass(frozen=True, slots=True)
 class PolicyLine:
-    """A policy in the list. ``denied_per_day`` is empty where it denied nothing."""
+    """A policy in the list. ``denied_per_day`` is empty where it denied nothing; ``would_block`` counts a week of a policy in shadow."""
 
     policy: Policy
     warnings: list[tuple[Rule, Warning]]
     denied_per_day: list[int]
+    would_block: int
 
     @property
     def denied(self) -> int:
@@ -75,7 +76,8 @@ class RuleLine:
 def policies(request: ConsoleRequest) -> HttpResponse:
     found = list(selectors.policies(request.workspace).prefetch_related("rules")[:500])
     denied = selectors.denied_per_day(request.workspace, at=timezone.now())
-    lines = [PolicyLine(each, warnings_of(each), denied.get(each.pk, [])) for each in found]
+    blocked = {each.pk: selectors.would_have_blocked(each, at=timezone.now()) for each in found if each.shadow_mode and each.enabled}
+    lines = [PolicyLine(each, warnings_of(each), denied.get(each.pk, []), blocked.get(each.pk, 0)) for each in found]
     warned = [(line.policy, rule, warning) for line in lines if line.policy.enabled for rule, warning in line.warnings]
     context = {"lines": lines, "days": selectors.DAYS_SHOWN, "warned": warned[:MOST_WARNED], "warned_more": max(len(warned) - MOST_WARNED, 0)}
     return TemplateResponse(request, "firewall/policies.html", context)

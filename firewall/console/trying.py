@@ -1,13 +1,15 @@
 """Firewall > Test, and the test box beside a policy: judge a call by a policy as it is saved, or as it is being typed."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, fields
+from decimal import Decimal
 from uuid import UUID
 
 from django.http import HttpResponse
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods
 
-from firewall import sandbox, selectors
+from firewall import policy_file, sandbox, selectors
 from firewall.console.typed import UNNAMED, with_typed
 from firewall.engine import types as engine
 from firewall.engine.explain import Step
@@ -19,17 +21,25 @@ from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, OrcaError, ValidationFailed
 
 MAX_CALL_CHARS = 64 * 1024
+#: Chosen instead of a policy's number.
+DRAFT = "draft"
 
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """A call as it was typed. ``policy`` "": the workspace default."""
+    """A call as it was typed. ``policy`` "": the workspace default; ``DRAFT``: the one that ``draft`` is the file of.
+
+    ``spent`` and ``earlier`` are about its run: dollars, and its calls, one a line.
+    """
 
     surface: str = Surface.RESPONSE.value
     tool: str = ""
     arguments: str = ""
     destination: str = ""
     policy: str = ""
+    draft: str = ""
+    spent: str = ""
+    earlier: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +88,10 @@ def firewall_test(request: ConsoleRequest) -> HttpResponse:
 
 
 def _posted(request: ConsoleRequest) -> Typed:
-    sent = {name: request.POST.get(f"try_{name}", "") for name in ("surface", "tool", "arguments", "destination", "policy")}
-    if any(len(text) > MAX_CALL_CHARS for text in sent.values()):
+    sent = {each.name: request.POST.get(f"try_{each.name}", "") for each in fields(Typed)}
+    if any(len(text) > MAX_CALL_CHARS for name, text in sent.items() if name != "draft"):
         raise ValidationFailed(f"At most {MAX_CALL_CHARS} characters can be tried here.")
-    return Typed(sent["surface"], sent["tool"].strip(), sent["arguments"], sent["destination"].strip(), sent["policy"])
+    return Typed(**sent | {name: sent[name].strip() for name in ("tool", "destination", "spent")})
 
 
 def _prefilled(request: ConsoleRequest) -> Typed:
@@ -98,15 +108,19 @@ def _prefilled(request: ConsoleRequest) -> Typed:
         raise NotFound("There is no such event.")
     tool = event.tool_name or next((each for each in event.tools if each == request.GET.get("tool")), "")
     judged = request.workspace.policies.filter(pk=event.policy_id).exists() if event.policy_id else False
-    return Typed(event.surface, tool, event.args_summary or "", "", str(event.policy_id) if judged else policy)
+    return Typed(event.surface, tool, event.args_summary or "", policy=str(event.policy_id) if judged else policy)
 
 
 def _judge(request: ConsoleRequest, typed: Typed) -> Shown:
     call = sandbox.tool_call(typed.surface, typed.tool, typed.arguments.strip() or None, typed.destination or None)
-    policy_id = row_id(typed.policy, param="policy") if typed.policy else None
+    policy_id = row_id(typed.policy, param="policy") if typed.policy not in ("", DRAFT) else None
     is_unsaved = policy_id is not None and "editing" in request.POST
-    policy = _as_typed(request, policy_id) if is_unsaved and policy_id is not None else sandbox.saved_policy(request.workspace, policy_id)
-    trial = sandbox.try_call(policy, call, observe_mode=selectors.settings_of(request.workspace).observe_mode)
+    policy: engine.Policy | None
+    if typed.policy == DRAFT:
+        policy = _drafted(typed.draft)
+    else:
+        policy = _as_typed(request, policy_id) if is_unsaved and policy_id is not None else sandbox.saved_policy(request.workspace, policy_id)
+    trial = sandbox.try_call(policy, call, _past(typed), observe_mode=selectors.settings_of(request.workspace).observe_mode)
     rules = {rule.id: rule for rule in policy.rules} if policy else {}
     lines = [WalkLine(step, rules[step.rule_id], step.matched and step.rule_id == trial.decision.rule_id) for step in trial.walk]
     end = next((place for place, line in enumerate(lines, start=1) if line.is_last), len(lines))
@@ -114,6 +128,34 @@ def _judge(request: ConsoleRequest, typed: Typed) -> Shown:
     if decided := rules.get(trial.decision.rule_id or 0):
         by = decided.label or decided.tool_name_glob or "every tool"
     return Shown(trial, by, lines[:end], lines[end:], is_unsaved)
+
+
+def _drafted(text: str) -> engine.Policy:
+    """The policy that a file is, not saved."""
+    try:
+        found, rules = policy_file.read(text.encode())
+        return sandbox.draft_policy({**found, "rules": rules})
+    except OrcaError as error:
+        where = f"{error.param}: " if error.param else ""
+        raise ValidationFailed(f"The policy: {where}{error.message}", param="draft") from error
+
+
+def _past(typed: Typed) -> sandbox.Past:
+    """The run before the call: each earlier call is a line with its tool and, if it reached out, where."""
+    lines = [line.split(maxsplit=1) for line in typed.earlier.splitlines() if line.strip()]
+    if len(lines) > sandbox.MAX_BEFORE:
+        raise ValidationFailed(f"At most {sandbox.MAX_BEFORE} earlier calls.", param="earlier")
+    calls = [sandbox.tool_call(Surface.RESPONSE, name, None, *to) for name, *to in lines]
+    return sandbox.Past(engine.RunState(spent_micro_usd=_micro_usd(typed.spent)), tuple((call, 0) for call in calls))
+
+
+def _micro_usd(text: str) -> int:
+    if not text:
+        return 0
+    dollars = re.fullmatch(r"\$?([0-9]{1,9}(?:\.[0-9]{1,6})?)", text.replace(",", ""))
+    if dollars is None:
+        raise ValidationFailed("What the run has cost is dollars, such as 2.50.", param="spent")
+    return int(Decimal(dollars[1]) * 1_000_000)
 
 
 def _as_typed(request: ConsoleRequest, policy_id: int) -> engine.Policy:

@@ -131,10 +131,10 @@ def _fields_of(before: Mapping[str, object], after: Mapping[str, object]) -> Ite
 def _rule_changes(before: dict[int, Mapping[str, object]], after: dict[int, Mapping[str, object]]) -> Iterator[Change]:
     for rule_id, rule in before.items():
         if rule_id not in after:
-            yield Change("removed", f"Removed {rule_name(rule)}: {_sentence(rule)}.", rule_id, None, rule, None)
+            yield Change("removed", f"Removed {rule_name(rule)}: {sentence(rule)}.", rule_id, None, rule, None)
     for rule_id, rule in after.items():
         if rule_id not in before:
-            yield Change("added", f"Added {rule_name(rule)}: {_sentence(rule)}.", rule_id, None, None, rule)
+            yield Change("added", f"Added {rule_name(rule)}: {sentence(rule)}.", rule_id, None, None, rule)
     old_places = {rule_id: place for place, rule_id in enumerate(before, start=1)}
     new_places = {rule_id: place for place, rule_id in enumerate(after, start=1)}
     stayed = _longest_rising([old_places[rule_id] for rule_id in after if rule_id in before])
@@ -170,7 +170,8 @@ def _longest_rising(numbers: Sequence[int]) -> set[int]:
 
 
 # --- Words ------------------------------------------------------------------------------------------------------------
-def _sentence(rule: Mapping[str, object]) -> str:
+def sentence(rule: Mapping[str, object]) -> str:
+    """A whole rule, in short."""
     on = f" on {rule['stage']}" if rule.get("stage") else ""
     off = "" if rule.get("enabled", True) else ", disabled"
     return f"{rule.get('verdict')} {rule.get('tool_name_glob') or 'every tool'}{on}, priority {rule.get('priority')}{off}"

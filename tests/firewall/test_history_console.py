@@ -32,8 +32,9 @@ def test_history_tells_what_each_version_changed_and_compares_two(browser, polic
     assert "Version 2 to 3" in newest
     assert "Version 1 to 3" in all_of_it
     changes = all_of_it[: all_of_it.index("Versions</h2>")]
-    assert "Shadow mode: off, now on." in changes
-    assert "Added the rule for kb.*: allow kb.*, priority 10." in changes
+    assert "Shadow mode</td>" in changes
+    assert '<del>off</del></td><td class="full"><ins>on</ins>' in changes
+    assert "<ins>allow kb.*, priority 10</ins>" in changes
     assert browser.get(f"/policies/{policy.pk}/history/?from=9").status_code == 404
 
 

@@ -45,6 +45,51 @@ def test_a_call_is_tried_with_and_without_scripts(browser, policy):
     assert "the name does not match kb.*" in denied
 
 
+DRAFT = """name: draft
+default_verdict: deny
+rules:
+- {verdict: cap_cost, cap_cost_cents: 500, priority: 1}
+- verdict: deny
+  priority: 2
+  label: Out after reading
+  sequence: {window_seconds: 60, enforce: inline, steps: [{match: db.*, min_count: 2}, {match: "*", egress: true}]}
+- {verdict: allow, tool_name_glob: "kb.*"}
+"""
+
+
+def test_a_policy_that_nobody_saved_is_tried(acme, browser):
+    call = CALL | {"try_policy": "draft", "try_draft": DRAFT}
+
+    allowed = page(browser.post("/test/", call, headers=HTMX))
+    wrong = page(browser.post("/test/", call | {"try_draft": "name: x\nrules: [{verdict: explode}]"}, headers=HTMX))
+    broken = page(browser.post("/test/", call | {"try_draft": "a: [1"}))
+
+    assert "<b>kb.*</b>" in allowed
+    assert "policy.rules.0.verdict: One of" in wrong
+    assert "This is not the YAML of a policy" in broken
+    assert "a: [1</textarea>" in broken
+    with tenancy.scope(acme.workspace.pk):
+        assert not acme.workspace.policies.exists()
+        assert not acme.workspace.events.exists()
+
+
+def test_a_call_is_tried_as_the_next_of_a_run(browser):
+    call = CALL | {"try_policy": "draft", "try_draft": DRAFT}
+
+    dear = page(browser.post("/test/", call | {"try_surface": "mcp", "try_spent": "5.01"}, headers=HTMX))
+    last = call | {"try_arguments": '{"url": "https://api.example.com"}', "try_earlier": "db.query\ndb.query"}
+    chained = page(browser.post("/test/", last, headers=HTMX))
+    early = page(browser.post("/test/", last | {"try_earlier": "db.query"}, headers=HTMX))
+    after = page(browser.post("/test/", last | {"try_draft": DRAFT.replace(", enforce: inline", "")}, headers=HTMX))
+    words = page(browser.post("/test/", call | {"try_spent": "much"}, headers=HTMX))
+
+    assert "cost_cap" in dear
+    assert "Out after reading</b>" in chained
+    assert "Out after reading</b>" not in early
+    assert "Reported beside it: completed the sequence" in after
+    assert "dollars, such as 2.50" in words
+
+
 def test_the_rule_that_is_typed_is_judged_unsaved(browser, policy):
     call = CALL | {"try_policy": policy.pk}
     with tenancy.scope(policy.workspace_id):
