@@ -1,16 +1,21 @@
 """Reads of holds and who may decide about them, of their settings, of the webhook and of what was sent."""
 
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from approvals.engine.args_hash import rule_hash
 from approvals.engine.binding import Bound, State
-from approvals.models import Approval, ReviewPlan, Settings, WebhookEndpoint
+from approvals.models import Approval, KeptAnswer, ReviewPlan, Settings, WebhookEndpoint
 from firewall.engine import rule_json
 from firewall.engine import types as firewall
-from firewall.models import Rule
+from firewall.models import EventSource, Rule
+from workspaces import tenancy, vault
 from workspaces.models import User, Workspace
 from workspaces.permissions import Role
 
@@ -118,3 +123,105 @@ def last_editor(workspace: Workspace, policy_id: int, rule_id: int) -> int | Non
             break
         as_it_is, author = rule, author_id if rule is not None else author
     return author
+
+
+# --- For the gateway ------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Presentable:
+    """An approval as a request may present it. ``bound.rule_hash`` is the rule's that the reviewer saw; empty before that."""
+
+    id: str
+    state: State
+    is_past: bool
+    bound: Bound
+    rule_id: int
+    resolved_by: str
+    reason: str
+    #: It is a call of a kept answer.
+    has_answer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A sealed answer and all its holds, by id."""
+
+    workspace_id: int
+    request_id: str
+    sealed: bytes = field(repr=False)
+    approvals: Mapping[str, Presentable]
+
+
+def presentable(workspace_id: int, key_id: int, ids: Collection[str]) -> list[Presentable]:
+    """Those of these approvals that are of this key, inside its workspace's scope."""
+    rows = Approval.objects.filter(workspace_id=workspace_id, key_id=key_id, pk__in=ids)
+    return [_presentable(row) for row in rows.annotate(is_over=Q(expires_at__lte=Now()))]
+
+
+def _presentable(row: Approval) -> Presentable:
+    return Presentable(
+        id=row.pk,
+        state=State(row.state),
+        is_past=row.is_over,  # type: ignore[attr-defined]  # annotated
+        bound=replace(bound_of(row), rule_hash=row.bound_rule_hash),
+        rule_id=row.rule_id,
+        resolved_by=row.resolved_by_label,
+        reason=row.reason,
+        has_answer=row.surface == firewall.Surface.RESPONSE and row.source == EventSource.RELAY,
+    )
+
+
+def kept_answers(workspace_id: int, key_id: int, ids: Collection[str]) -> list[Kept]:
+    """The answers in which one of these holds waits, the newest first."""
+    found = KeptAnswer.objects.filter(workspace_id=workspace_id, key_id=key_id, approval_ids__overlap=list(ids))
+    return [
+        Kept(workspace_id, row.request_id, bytes(row.sealed), {each.id: each for each in presentable(workspace_id, key_id, row.approval_ids)}) for row in found
+    ]
+
+
+def opened_answer(kept: Kept) -> str:
+    """The answer in clear. Raises ``vault.SealBroken``."""
+    return vault.unseal(kept.sealed, workspace_id=kept.workspace_id, purpose=answer_seal(kept.request_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """A hold as whoever waits for it is told of it; ``key_id`` is whose it is."""
+
+    key_id: int
+    body: Mapping[str, Any]
+
+
+def polled(workspace_id: int, approval_id: str) -> Polled | None:
+    """A hold of this workspace; None where there is none."""
+    with tenancy.scope(workspace_id):
+        row = Approval.objects.filter(workspace_id=workspace_id, pk=approval_id).first()
+        if row is None:
+            return None
+        return Polled(
+            row.key_id,
+            {
+                "id": row.pk,
+                "state": state_now(row),
+                "tool_name": row.tool_name,
+                "surface": row.surface,
+                "args_hash": row.args_hash,
+                "created_at": row.created_at,
+                "expires_at": row.expires_at,
+                "resolved_at": row.resolved_at,
+                "resolved_by": row.resolved_by_label or None,
+                "reason": row.reason or None,
+                "rule_changed": rule_hash_now(row) != row.rule_hash,
+            },
+        )
+
+
+def state_now(approval: Approval) -> State:
+    """Its state, whether or not a sweep has been there."""
+    return State.EXPIRED if is_past(approval) else State(approval.state)
+
+
+def settled_of(ids: Collection[str]) -> set[str]:
+    """Those of these holds, of any workspace, about which there is nothing more to wait for."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT orca_settled_approvals(%s)", [list(ids)])
+        return {row[0] for row in cursor.fetchall()}

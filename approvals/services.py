@@ -184,10 +184,11 @@ def _vote(approval: Approval, decision: State, by: User | None, label: str, reas
 
 
 # --- Redeem ---------------------------------------------------------------------------------------------------------
-def redeem(workspace: Workspace, *, calls: Mapping[str, Bound], request_id: str) -> list[Approval]:
+def redeem(workspace: Workspace, *, calls: Mapping[str, Bound], request_id: str, events: Mapping[str, Mapping[str, Any]] = {}) -> list[Approval]:
     """Spend these approvals, by id, on the calls that they are presented for: all of them or none.
 
-    Each is bound to its call to the byte; ``rule_hash`` is that of the rule which holds the call now. Raises ``ApprovalInvalid``.
+    Each is bound to its call to the byte; ``rule_hash`` is that of the rule which holds the call now. ``events`` are the rows of the calls
+    that go on, where those are known: else each approval leaves one of its own. Raises ``ApprovalInvalid``.
     """
     with transaction.atomic():
         hold(workspace.pk)
@@ -197,7 +198,7 @@ def redeem(workspace: Workspace, *, calls: Mapping[str, Bound], request_id: str)
         mine = workspace.approvals.filter(fits, state=State.APPROVED, expires_at__gt=Now())
         if mine.update(state=State.CONSUMED, consumed_at=Now(), consumed_request_id=request_id) == len(calls):
             spent = list(workspace.approvals.filter(pk__in=calls))
-            _changed(spent, "the approved call goes on, once", None, request_id=request_id)
+            _changed(spent, "the approved call goes on, once", None, request_id=request_id, events=events)
             return spent
         # One of several does not fit: the others stay unspent.
         transaction.set_rollback(True)
@@ -256,9 +257,11 @@ def _expire(workspace: Workspace, among: QuerySet[Approval]) -> int:
 
 
 # --- What every change leaves behind --------------------------------------------------------------------------------
-def _changed(approvals: Sequence[Approval], reason: str, actor: User | None, *, request_id: str | None = None) -> None:
+def _changed(
+    approvals: Sequence[Approval], reason: str, actor: User | None, *, request_id: str | None = None, events: Mapping[str, Mapping[str, Any]] = {}
+) -> None:
     """The events, audit entries and messages of approvals that have just entered the state they are in."""
-    _record([_event(approval, reason or _expired_because(approval), request_id) for approval in approvals])
+    _record([events.get(approval.pk) or _event(approval, reason or _expired_because(approval), request_id) for approval in approvals])
     for approval in approvals:
         _audit(approval, _SHOWN_AS[State(approval.state)][2], actor, reason=approval.reason)
         if event := _TOLD_AS.get(State(approval.state)):

@@ -66,6 +66,8 @@ _JUDGED = {
             "reason_code": {"type": ["string", "null"]},
             "factors": {"type": "array", "items": {"type": "string"}},
             "risk_score": {"type": "integer", "minimum": 0, "maximum": 100},
+            "expires_at": {"type": "string", "format": "date-time", "description": "Of a hold"},
+            "poll_url": {"type": "string", "description": "Of a hold: where its state is told"},
         },
     },
 }
@@ -76,12 +78,35 @@ def _object(properties: dict, required: list[str], *, is_closed: bool = False) -
     return {"type": "object", "required": required, "properties": properties} | ({"additionalProperties": False} if is_closed else {})
 
 
-def _hook(operation: str, summary: str, body: dict, answer: dict) -> dict:
+_MOMENT: dict[str, Any] = {"type": ["string", "null"], "format": "date-time"}
+_POLLED = {
+    "id": {"type": "string"},
+    "state": {"type": "string", "enum": ["pending", "approved", "rejected", "expired", "consumed"]},
+    "tool_name": {"type": "string"},
+    "surface": {"type": "string", "enum": ["inbound", "response", "mcp"]},
+    "args_hash": {"type": "string", "description": "SHA-256 over the canonical arguments, hex"},
+    "created_at": {"type": "string", "format": "date-time"},
+    "expires_at": {"type": "string", "format": "date-time", "description": "Of the hold while it is pending, then of the approval"},
+    "resolved_at": _MOMENT,
+    "resolved_by": {"type": ["string", "null"]},
+    "reason": {"type": ["string", "null"], "description": "The reviewer's"},
+    "rule_changed": {"type": "boolean", "description": "The rule is another one than when it held the call"},
+}
+_APPROVALS = {
+    "name": "X-OrcaRouter-Firewall-Approval",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "Ids of approvals, at most 20, comma-separated: the held call they were given for goes on, once",
+}
+
+
+def _hook(operation: str, summary: str, body: dict, answer: dict, *more: dict) -> dict:
     """One route of the evaluate hook."""
     return {
         "operationId": operation,
         "summary": summary,
-        "parameters": _CORRELATION,
+        "parameters": [*_CORRELATION, *more],
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
         "responses": _answers(
             {"application/json": {"schema": answer}},
@@ -105,7 +130,11 @@ ROUTES = {
             "evaluate",
             "Judge a tool call before it is made",
             _object(_STEP | _ABOUT, ["tool_name"], is_closed=True),
-            _object({"request_id": {"type": "string"}, **_JUDGED}, ["request_id", *_ALWAYS_SAID]),
+            _object(
+                {"request_id": {"type": "string"}, **_JUDGED, "approval_id": {"type": "string", "description": "Of a held call, or of the approval spent"}},
+                ["request_id", *_ALWAYS_SAID],
+            ),
+            _APPROVALS,
         )
     },
     "/api/v1/firewall/evaluate_plan": {
@@ -126,6 +155,26 @@ ROUTES = {
                 ["request_id", "verdict", "steps"],
             ),
         )
+    },
+    "/api/v1/firewall/approvals/{id}": {
+        "get": {
+            "operationId": "poll_approval",
+            "summary": "What has become of a held call",
+            "parameters": [
+                {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[0-9a-f]{24}$"}},
+                {
+                    "name": "wait",
+                    "in": "query",
+                    "required": False,
+                    "schema": {"type": "integer", "minimum": 0, "maximum": 30, "default": 0},
+                    "description": "Seconds to wait while the hold is pending; ten requests of a key wait at once",
+                },
+            ],
+            "responses": _answers(
+                {"application/json": {"schema": _object(_POLLED, list(_POLLED))}},
+                _KEY_ERRORS | {400: "The query is wrong", 404: "No such approval, or another key's", 429: "Too many requests of this key wait"},
+            ),
+        }
     },
     "/api/v1/firewall/approvals/{id}/callback": {
         "post": {
@@ -193,7 +242,7 @@ ROUTES = {
         "post": {
             "operationId": "chat_completions",
             "summary": "A chat completion, governed",
-            "parameters": _CORRELATION,
+            "parameters": [*_CORRELATION, _APPROVALS],
             "requestBody": {
                 "required": True,
                 "content": {
@@ -211,7 +260,7 @@ ROUTES = {
                 {"application/json": {"schema": _JSON_OBJECT}, "text/event-stream": {"schema": {"type": "string"}}},
                 _KEY_ERRORS
                 | {
-                    400: "The body is wrong, or the firewall refused",
+                    400: "The body is wrong, the firewall refused, or a call waits for approval",
                     404: "The model is unknown",
                     413: "The body is too large",
                     415: "Not application/json",

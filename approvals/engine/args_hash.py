@@ -89,3 +89,7 @@ def _numbers(value: Any) -> Any:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+#: Of a tool that its request does not define.
+NO_DEFINITION = _digest("[]")

@@ -81,7 +81,7 @@ def rows(names: Sequence[str], decisions: Sequence[Decision]) -> list[Row]:
     for name, decision in zip(names, decisions, strict=True):
         if not decision.is_recorded:
             continue
-        if decision.blocks or decision.shadow:
+        if decision.blocks or decision.shadow or decision.approval_id:
             alone.append(Row(decision, (name,)))
         else:
             shared.setdefault((decision.verdict, decision.rule_id), (decision, []))[1].append(name)

@@ -106,6 +106,8 @@ class Decision:
     arguments: str | None = None
     redactions: tuple[tuple[str, int], ...] = ()
     caps: tuple[Cap, ...] = ()
+    #: The hold that the call waits in, or the approval that let it go on.
+    approval_id: str | None = None
 
     @property
     def blocks(self) -> bool:
@@ -116,13 +118,6 @@ class Decision:
     def is_recorded(self) -> bool:
         """False only where no policy applies and nobody asked to observe: such a call leaves no trace."""
         return self.policy_id is not None or self.gap or self.blocks
-
-    def unheld(self) -> Decision:
-        """The same decision where nobody can be asked: a hold is a denial that says so."""
-        if self.verdict is not Verdict.PENDING_APPROVAL:
-            return self
-        reason = f"{self.reason}: it would be held for approval, and approvals are not available in this version"
-        return replace(self, verdict=Verdict.DENY, reason=reason, reason_code=ReasonCode.HOLD_UNAVAILABLE, caps=())
 
     def shadowed(self) -> Decision:
         """The same decision without its effect: ``audit``, and a reason that says what would have happened."""
@@ -156,6 +151,8 @@ class Policy:
     #: The enabled rules that cap what a run may cost, and those of them that a request meets whatever tools it offers.
     caps: tuple[Line, ...] = field(init=False, repr=False, compare=False)
     request_caps: tuple[Line, ...] = field(init=False, repr=False, compare=False)
+    #: Whether any rule holds calls for a person: only then is an answer kept until its calls are judged.
+    has_holds: bool = field(init=False, repr=False, compare=False)
     #: The enabled rules about calls that follow one another: only then is the progress of a run kept.
     sequences: tuple[Rule, ...] = field(init=False, repr=False, compare=False)
     #: Those of them with a step that a call of this name may be.
@@ -181,6 +178,8 @@ class Policy:
         object.__setattr__(self, "sequences", tuple(rule for rule in ordered if rule.enabled and rule.sequence))
         object.__setattr__(self, "looks_at_addresses", any(line.reads_addresses for line in lines if line.rule.enabled))
         object.__setattr__(self, "sequences_for", sequences_by_name(self.sequences))
+        holds = any(rule.enabled and rule.verdict is Verdict.PENDING_APPROVAL for rule in ordered)
+        object.__setattr__(self, "has_holds", holds and not self.shadow_mode)
         object.__setattr__(self, "rules_for", compile_rules(line for line in lines if line.rule.enabled))
         object.__setattr__(self, "opinions", {})
         object.__setattr__(self, "offers", {})

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import re
 import time
 from urllib.parse import unquote
 
 import orjson
 
-from orcarouter.gateway import callback, evaluate, metrics, pipeline
+from orcarouter.gateway import callback, evaluate, metrics, pipeline, poll
 from orcarouter.gateway.engine import pricing
 from orcarouter.gateway.refusals import refuse_frozen
 from orcarouter.gateway.request import Request
@@ -28,6 +29,7 @@ class Gateway:
         self.state = State()
         self.upstream = Upstream()
         self.resolver = Resolver()
+        self.waiters = poll.Waiters(self.state)
         self._open = 0
 
     async def start(self) -> None:
@@ -36,6 +38,7 @@ class Gateway:
         await self.state.start()
 
     async def stop(self) -> None:
+        await self.waiters.stop()
         await self.state.stop()
         await self.upstream.stop()
         self.resolver.stop()
@@ -94,6 +97,10 @@ async def approval_callback(gateway: Gateway, request: Request, approval_id: str
     await callback.receive(gateway.state, request, approval_id)
 
 
+async def poll_approval(gateway: Gateway, request: Request, approval_id: str) -> None:
+    await poll.poll(gateway.state, gateway.waiters, request, approval_id)
+
+
 async def list_models(gateway: Gateway, request: Request, _: str) -> None:
     found = await _models(gateway, request)
     await request.answer(200, orjson.dumps({"object": "list", "data": [_model(name, is_demo) for name, is_demo in found.items()]}))
@@ -138,12 +145,17 @@ ROUTES = {
     ("POST", "/api/v1/firewall/evaluate"): evaluate_call,
     ("POST", "/api/v1/firewall/evaluate_plan"): evaluate_plan,
     ("POST", "/api/v1/firewall/approvals/{id}/callback"): approval_callback,
+    ("GET", "/api/v1/firewall/approvals/{id}"): poll_approval,
     ("GET", "/v1/models"): list_models,
     ("GET", "/v1/models/{id}"): retrieve_model,
 }
 _EXACT = {path: (method, handler) for (method, path), handler in ROUTES.items() if "{" not in path}
-_MODEL_PREFIX = "/v1/models/"
-_APPROVAL_PREFIX, _CALLBACK = "/api/v1/firewall/approvals/", "/callback"
+#: A model's name may have slashes; another id has none.
+_WITH_ID = [
+    (re.compile(path.replace("{id}", "(.+)" if path.startswith("/v1/models/") else "([^/]+)")), path, method, handler)
+    for (method, path), handler in ROUTES.items()
+    if "{" in path
+]
 
 
 def _route(request: Request) -> tuple[str, object, str]:
@@ -151,12 +163,8 @@ def _route(request: Request) -> tuple[str, object, str]:
     path = request.path.rstrip("/") if request.path != "/" else request.path
     if path in _EXACT:
         method, handler = _EXACT[path]
-        argument = ""
-    elif path.startswith(_MODEL_PREFIX):
-        method, handler, argument, path = "GET", retrieve_model, unquote(path[len(_MODEL_PREFIX) :]), "/v1/models/{id}"
-    elif path.startswith(_APPROVAL_PREFIX) and path.endswith(_CALLBACK):
-        argument, path = path[len(_APPROVAL_PREFIX) : -len(_CALLBACK)], f"{_APPROVAL_PREFIX}{{id}}{_CALLBACK}"
-        method, handler = "POST", approval_callback
-    else:
-        return "other", not_implemented, ""
-    return (path, handler, argument) if request.method == method else (path, method_not_allowed, method)
+        return (path, handler, "") if request.method == method else (path, method_not_allowed, method)
+    for pattern, template, method, handler in _WITH_ID:
+        if found := pattern.fullmatch(path):
+            return (template, handler, unquote(found[1])) if request.method == method else (template, method_not_allowed, method)
+    return "other", not_implemented, ""

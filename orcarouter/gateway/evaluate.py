@@ -5,7 +5,7 @@ a question: nothing is recorded, counted, held or spent by it.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -20,7 +20,7 @@ from firewall.engine.decide import decide
 from firewall.engine.destinations import Destination, of_call
 from firewall.engine.types import Decision, Policy, RunState, ToolCall, Verdict
 from keys.engine.grant import Grant
-from orcarouter.gateway import correlate, record, runs
+from orcarouter.gateway import correlate, holds, record, runs
 from orcarouter.gateway.engine import evaluation
 from orcarouter.gateway.engine.evaluation import Asked, Evaluation
 from orcarouter.gateway.engine.exchange import Refusal, shown
@@ -43,13 +43,15 @@ WORST_FIRST = (Verdict.DENY, Verdict.PENDING_APPROVAL, Verdict.SANITIZE, Verdict
 async def evaluate(state: State, resolver: Resolver, request: Request) -> None:
     """Judge one call that is about to be made, and answer once the decision stands. Raises ``OrcaError``."""
     hook = await _Hook.open(state, request, evaluation.parse)
+    hook.presented = await holds.presented(state, request, hook.grant.workspace_id, hook.key[0]) if holds.HEADER in request.headers else None
     admission = await hook.admit()
     step = hook.asked.steps[0]
-    calls = [await _call(step, hook.grant.policy, resolver)]
-    judged = await hook.judge(calls, admission)
-    if events := hook.events(step, calls[0], judged[0], datetime.now(UTC)):
+    call = await _call(step, hook.grant.policy, resolver)
+    [judged] = await hook.judge([call], admission)
+    decision, events, more = await hook.settled(step, call, judged)
+    if events:
         await state.record(hook.grant, events, [])
-    await request.answer(200, orjson.dumps({"request_id": request.id, **_said(step, judged[0].decision)}))
+    await request.answer(200, orjson.dumps({"request_id": request.id, **_said(step, decision, more=more)}))
 
 
 async def evaluate_plan(state: State, resolver: Resolver, request: Request) -> None:
@@ -76,6 +78,8 @@ class _Hook:
         self.key: tuple[int, str, str] = (grant.key_id, grant.key_name, grant.environment)
         self.lineage: runs.Lineage
         self.run_id = ""
+        #: Approvals that the call brings.
+        self.presented: holds.Presented | None = None
         #: What its calls were judged with.
 
     @classmethod
@@ -167,9 +171,32 @@ class _Hook:
         return runs.Owned(self.grant.workspace_id, self.key[0], self.run_id)
 
     async def _in_order(self, calls: Sequence[ToolCall], admission: runs.Admission, run: RunState) -> tuple[list[Judged], RunState]:
-        judge = _Judge(self.grant.policy, self.grant.observe_mode, admission.is_blind)
+        judge = _Judge(self.grant.policy, self.grant.observe_mode, admission.is_blind, self._place, self.presented)
         judged = partial(afterwards.in_order, self.grant.policy, calls, run, judge)
         return await asyncio.to_thread(judged) if self.is_large else judged()
+
+    async def settled(self, step: Asked, call: ToolCall, judged: Judged) -> tuple[Decision, list[dict], dict[str, Any]]:
+        """The decision once a call that is to be held is held, or its approval is spent; its events, and what its caller is told beside it."""
+        decision, events, more = judged.decision, self.events(step, call, judged, datetime.now(UTC)), dict[str, Any]()
+        place = self._place
+        if place is not None and self.presented is not None and self.presented.used:
+            await holds.redeem(self.state, place, self.presented.used, events, self.request.id)
+        elif place is not None and decision.verdict is Verdict.PENDING_APPROVAL:
+            if self.presented is not None:
+                raise self.presented.mismatching(place, call, decision)
+            candidate = holds.Candidate(call, decision, events[0])
+            [held], code = await holds.hold(self.state, place, [candidate])
+            if held is None:
+                decision = holds.unheld(decision, code)
+                events = self.events(step, call, replace(judged, decision=decision), datetime.now(UTC))
+            else:
+                decision = replace(decision, approval_id=held.id)
+                more = holds.where_to_wait(self.request, [held])
+        return decision, events, more
+
+    @property
+    def _place(self) -> holds.Place | None:
+        return holds.Place(self.grant.workspace_id, self.key[0], self.grant.policy) if self.grant.policy else None
 
     # --- The record ---
     def events(self, step: Asked, call: ToolCall, judged: Judged, at: datetime) -> list[dict]:
@@ -225,17 +252,19 @@ async def _resolved(to: Destination, resolver: Resolver) -> Destination:
 # --- The judgement ----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class _Judge:
-    """By what a call is judged. ``is_blind``: what the run has spent cannot be told."""
+    """By what a call is judged. ``is_blind``: what the run has spent cannot be told; ``presented`` are the approvals it brings."""
 
     policy: Policy | None
     observes: bool
     is_blind: bool
+    place: holds.Place | None
+    presented: holds.Presented | None
 
     def __call__(self, call: ToolCall, run: RunState) -> Decision:
         decision = decide(self.policy, call, run, observe_mode=self.observes)
         if self.is_blind and (refusal := blind_refusal(self.policy, run, meets_caps=bool(decision.caps))):
             return refusal
-        return decision.unheld()
+        return self.presented.ruled(self.place, call, decision) if self.presented and self.place else decision
 
 
 def _claim(grant: Grant) -> Claim | None:
@@ -243,7 +272,7 @@ def _claim(grant: Grant) -> Claim | None:
     return Claim("", 0, tracks_run=True, looks_only=True) if grant.policy is not None and grant.policy.has_caps else None
 
 
-def _said(asked: Asked, decision: Decision, findings: Sequence[Decision] = ()) -> dict[str, Any]:
+def _said(asked: Asked, decision: Decision, findings: Sequence[Decision] = (), more: Mapping[str, Any] = {}) -> dict[str, Any]:
     """What the caller is told of a decision."""
     cleaned = decision.arguments if decision.verdict is Verdict.SANITIZE and asked.arguments is not None else None
     return {
@@ -254,9 +283,11 @@ def _said(asked: Asked, decision: Decision, findings: Sequence[Decision] = ()) -
         "rule_id": decision.rule_id,
         "rule_label": decision.rule_label or None,
         **({} if cleaned is None else {"arguments": orjson.Fragment(cleaned) if asked.as_object else cleaned}),
+        **({} if decision.approval_id is None else {"approval_id": decision.approval_id}),
         "metadata": {
             "reason_code": decision.reason_code,
             "factors": [*decision.factors, *(finding.reason for finding in findings)],
             "risk_score": decision.risk_score,
+            **more,
         },
     }

@@ -24,13 +24,14 @@ from keys.engine import scope
 from keys.engine.grant import Grant
 from keys.engine.token import is_well_formed
 from keys.models import UsageSource
-from orcarouter.gateway import claims, correlate, record, runs
+from orcarouter.gateway import claims, correlate, holds, record, runs
 from orcarouter.gateway.accounts import Settlement
 from orcarouter.gateway.engine import answer, gate, openai, pricing
 from orcarouter.gateway.engine.calls import AS_IT_CAME, EmittedCall, Ruling, Usage
 from orcarouter.gateway.engine.exchange import Exchange, Refusal, fingerprint, message_digests
 from orcarouter.gateway.money import Claim
 from orcarouter.gateway.refusals import BUDGET_UNKNOWN, KEY_FROZEN, blind_refusal, run_state, said_of, unaffordable
+from orcarouter.gateway.relay_holds import RelayHolds, ruling_of, waits
 from orcarouter.gateway.request import Request
 from orcarouter.gateway.state import State
 from orcarouter.gateway.upstream import ProviderAnswer, Upstream, message_of
@@ -107,8 +108,11 @@ async def chat_completions(state: State, upstream: Upstream, request: Request) -
     body = await request.read_body()
     exchange = _parse(body) if len(body) < LARGE_BODY_BYTES else await asyncio.get_running_loop().run_in_executor(_PARSERS, _parse, body)
     lineage = _lineage(request, grant, exchange, correlation, started_at)
+    presented = await holds.presented(state, request, grant.workspace_id, grant.key_id, body) if holds.HEADER in request.headers else None
+    # A kept answer is paid for.
+    claim_of = holds.no_claim if presented and presented.is_replay else partial(_claim, state, request, exchange, started_at)
     try:
-        current, admission = await state.admit(token_hash, grant, lineage, partial(_claim, state, request, exchange, started_at))
+        current, admission = await state.admit(token_hash, grant, lineage, claim_of)
         require(request, current, exchange.model)
         assert current is not None
         if exchange.model not in current.models:
@@ -132,7 +136,7 @@ async def chat_completions(state: State, upstream: Upstream, request: Request) -
         claim=admission.claim,
         process_id=state.lease.process_id,
     )
-    await Relay(state, upstream, request, call, admission).run()
+    await Relay(state, upstream, request, call, admission, presented).run()
 
 
 def _claim(state: State, request: Request, exchange: Exchange, at: datetime, grant: Grant) -> Claim | None:
@@ -152,17 +156,14 @@ def _lineage(request: Request, grant: Grant, exchange: Exchange, correlation: co
     return runs.Lineage(run_id, candidate, fingerprint(grant.key_id, exchange, secret=_PEPPER).hex(), digests)
 
 
-def _ruling(decision: Decision) -> Ruling:
-    if decision.verdict is Verdict.SANITIZE:
-        return Ruling(arguments=decision.arguments)
-    return Ruling(refusal=decision.reason) if decision.blocks else AS_IT_CAME
-
-
 class Relay:
     """An admitted call: judged, sent, judged again on its way back, recorded at each step."""
 
-    def __init__(self, state: State, upstream: Upstream, request: Request, call: record.Call, admission: runs.Admission) -> None:
+    def __init__(
+        self, state: State, upstream: Upstream, request: Request, call: record.Call, admission: runs.Admission, presented: holds.Presented | None
+    ) -> None:
         self.state, self.upstream, self.request, self.call = state, upstream, request, call
+        self.holds = RelayHolds(self, presented)
         self.run_state = run_state(call.grant, admission, call.started_at)
         self.refused_by, self.is_held = admission.held.refused_by, admission.held.is_held
         self.is_blind, self.chains = admission.is_blind, admission.chains
@@ -193,7 +194,15 @@ class Relay:
 
     async def _run(self) -> None:
         await self._refuse_unaffordable()
-        events = await self._judge_request()
+        try:
+            await self.holds.prepare()
+            events = await self._judge_request()
+            if self.holds.is_replay:
+                await self.holds.replay(events)
+                return
+            await self.holds.redeem(events)
+        except errors.ApprovalInvalid as error:
+            await self.block(error)
         # --- 5: the record and the provider, at the same time
         self.recording = self.state.submit(self.call.grant, events, [], [record.reserve(self.call)])
         provided: ProviderAnswer | None = None
@@ -219,9 +228,9 @@ class Relay:
         if claim is None or not claim.ceilings:
             return
         if self.is_blind:
-            await self._refuse(BUDGET_UNKNOWN, record.request(self.call, BUDGET_UNKNOWN, self.run_state, datetime.now(UTC)))
+            await self.refuse(BUDGET_UNKNOWN, record.request(self.call, BUDGET_UNKNOWN, self.run_state, datetime.now(UTC)))
         if error := unaffordable(claim, self.refused_by, self.call.exchange.model):
-            await self._block(error)
+            await self.block(error)
 
     # --- 3, 4: inbound --------------------------------------------------------------------------------------------------
     async def _judge_request(self) -> list[dict]:
@@ -232,14 +241,16 @@ class Relay:
         if whole and whole.blocks:
             if not self.run_state.calls and whole.reason_code in (ReasonCode.RUN_LIMIT, ReasonCode.COST_STORE_DOWN):
                 self.call.leave_run()
-            await self._refuse(whole, events)
+            await self.refuse(whole, events)
         # From here on the run has begun: its calls are not judged for that again.
         self.run_state = replace(self.run_state, runs_this_hour=0)
         if policy and self._refuses_unknown_fields(policy) and (unknown := openai.unknown_fields(exchange)):
-            await self._block(errors.UnknownField(f"The policy {policy.name!r} lets no unknown field through: {unknown[0]}", param=unknown[0]))
+            await self.block(errors.UnknownField(f"The policy {policy.name!r} lets no unknown field through: {unknown[0]}", param=unknown[0]))
         decisions = advertised.decide_advertised(policy, exchange.tools, self.run_state, observe_mode=self.observes)
         past = advertised.decide_past(policy, exchange.past_tools, self.run_state, observe_mode=self.observes)
-        decisions, past = [each.unheld() for each in decisions], [each.unheld() for each in past]
+        if policy and policy.has_holds:
+            past = self.holds.past(past)
+            decisions = await self.holds.offered(decisions, past)
         rows = [*advertised.rows(exchange.tools, decisions), *advertised.rows(exchange.past_tools, past)]
         events += record.advertised(self.call, rows, self.run_state, datetime.now(UTC))
         refused = advertised.named_refusal(policy, (*exchange.tools, *exchange.past_tools), [*decisions, *past])
@@ -247,7 +258,7 @@ class Relay:
             return events
         name, decision = refused
         where = f", {advertised.PAST}," if name in exchange.past_tools else ""
-        await self._refuse(decision, events, f'tool "{advertised.escaped(name)}"{where}')
+        await self.refuse(decision, events, f'tool "{advertised.escaped(name)}"{where}')
 
     def _judge_whole(self) -> Decision | None:
         """The decision about the request itself, whatever its tools; None where there is nothing to say."""
@@ -258,17 +269,17 @@ class Relay:
             return unknown
         return decide_request(policy, self.run_state)
 
-    async def _refuse(self, decision: Decision, events: Sequence[dict], what: str = "request") -> NoReturn:
+    async def refuse(self, decision: Decision, events: Sequence[dict], what: str = "request") -> NoReturn:
         message = f"{what} blocked by firewall: {decision.reason}"
         kind = errors.ModelPriceError if decision.reason_code is ReasonCode.PRICE_UNKNOWN else errors.FirewallBlocked
-        await self._block(kind(message, **said_of(decision)), events)
+        await self.block(kind(message, **said_of(decision)), events)
 
     @staticmethod
     def _refuses_unknown_fields(policy: Policy) -> bool:
         return policy.refuse_unknown_fields and policy.default_verdict is Verdict.DENY and not policy.shadow_mode
 
-    async def _block(self, error: errors.OrcaError, events: Sequence[dict] = ()) -> NoReturn:
-        await self._settle("blocked", error.status, record.NOTHING, UsageSource.NONE, error_code=error.code, events=events)
+    async def block(self, error: errors.OrcaError, events: Sequence[dict] = ()) -> NoReturn:
+        await self.settle("blocked", error.status, record.NOTHING, UsageSource.NONE, error_code=error.code, events=events)
         raise error
 
     def _outbound(self, route) -> bytes:
@@ -276,8 +287,8 @@ class Relay:
         return openai.outbound(self.call.exchange, route.upstream_model)
 
     # --- 6, 7: the way back -----------------------------------------------------------------------------------------------
-    async def _judge(self, calls: Sequence[EmittedCall]) -> tuple[list[dict], list[Ruling]]:
-        """Events of the calls that a model emitted, and for each what becomes of it."""
+    async def judge(self, calls: Sequence[EmittedCall]) -> list[Judged]:
+        """The judgement of calls that a model emitted, in order."""
         made = [ToolCall(Surface.RESPONSE, called.name, called.arguments) for called in calls]
         faults = {place: TOO_LARGE for place, called in enumerate(calls) if called.fault is not None}
 
@@ -286,15 +297,17 @@ class Relay:
 
         if self.policy is not None and afterwards.concerns(self.policy, made):
             run = runs.Owned(self.call.grant.workspace_id, self.call.grant.key_id, self.call.run_id)
-            judged = await self.state.sequences.judge(self.call.grant, self.policy, run, self.chains, self.run_state, judge)
-        else:
-            judged, _ = await judge(self.run_state)
-        rulings = [_ruling(each.decision) for each in judged]
+            return await self.state.sequences.judge(self.call.grant, self.policy, run, self.chains, self.run_state, judge)
+        return (await judge(self.run_state))[0]
+
+    def _ruled(self, calls: Sequence[EmittedCall], judged: Sequence[Judged]) -> tuple[list[dict], list[Ruling]]:
+        """The events of judged calls, and for each what becomes of it."""
+        rulings = [ruling_of(each.decision) for each in judged]
         self.blocked += sum(not ruling.leaves for ruling in rulings)
         return record.emitted(self.call, calls, judged, datetime.now(UTC)), rulings
 
     def _decide(self, call: ToolCall, run: RunState) -> Decision:
-        return decide(self.policy, call, run, observe_mode=self.observes).unheld()
+        return self.holds.ruled(call, decide(self.policy, call, run, observe_mode=self.observes))
 
     async def _answer(self, provided: ProviderAnswer) -> None:
         body = await provided.body()
@@ -303,23 +316,28 @@ class Relay:
             raise errors.UpstreamError("The provider's answer is not a chat completion.")
         if read.is_error:
             raise errors.UpstreamError(f"The provider answered 200 with an error: {message_of(body, provided.route.secret)}", upstream_status=200)
-        events, rulings = await self._judge(read.calls) if self.judges else ([], [AS_IT_CAME] * len(read.calls))
+        events: list[dict] = []
+        rulings = [AS_IT_CAME] * len(read.calls)
+        if self.judges:
+            judged = await self.judge(read.calls)
+            events, rulings = self._ruled(read.calls, await self.holds.held(read, judged) if waits(judged) else judged)
         body = answer.release(read, rulings, notices=self.notices)
-        used, source = self._used(read.usage, read.text_bytes)
+        used, source = self.used(read.usage, read.text_bytes)
         # The usage joins the inbound events in one group commit if they have not left yet; both stand before the answer.
-        await self._settle("completed", 200, used, source, events=events)
+        await self.settle("completed", 200, used, source, events=events)
         await self._inbound_stands()
-        await self.request.answer(200, body, self._headers())
+        await self.request.answer(200, body, self.headers())
 
     async def _stream(self, provided: ProviderAnswer) -> None:
         """Relay a stream through the gate. Once bytes are out, a failure is an event of the stream."""
         if not self.call.exchange.is_stream:
             raise errors.UpstreamError("The provider answered with a stream that nobody asked for.")
-        relayed = gate.Gate(judges=self.judges, withholds_usage=not self.call.exchange.wants_usage, notices=self.notices)
+        holds_calls = self.policy is not None and self.policy.has_holds
+        relayed = gate.Gate(judges=self.judges, withholds_usage=not self.call.exchange.wants_usage, notices=self.notices, waits=holds_calls)
         self.gate = relayed
         self.state.lease.watch(self.call.request_id, self._note)
         try:
-            async for chunk in provided.chunks():
+            async for chunk in self.holds.chunks(provided.chunks()) if holds_calls else provided.chunks():
                 await self._pass_on(relayed, relayed.feed(chunk))
                 if relayed.is_over:
                     provided.is_over = True
@@ -341,9 +359,13 @@ class Relay:
     async def _pass_on(self, relayed: gate.Gate, step: gate.Step) -> None:
         while step.calls:
             await self._send(step.send)
-            events, rulings = await self._judge(step.calls)
+            judged = await self.judge(step.calls)
+            if waits(judged):
+                judged = await self.holds.held_stream(step.calls, judged)
+            events, rulings = self._ruled(step.calls, judged)
             if events:
                 await self.state.record(self.call.grant, events, [])
+            self.holds.note(step.calls, judged)
             step = relayed.resume(rulings)
         if step.error is not None or step.fault is not None:
             await self._send(step.send)
@@ -359,23 +381,23 @@ class Relay:
         if not self.request.is_answering:
             # Here and not before the first byte is read: of a stream that breaks off meanwhile, what came is not lost.
             await self._inbound_stands()
-            await self.request.start_stream(self._headers())
+            await self.request.start_stream(self.headers())
         await self.request.write(piece)
 
-    def _headers(self) -> list[tuple[bytes, bytes]]:
+    def headers(self) -> list[tuple[bytes, bytes]]:
         return [(b"x-orca-firewall", b"blocked=%d" % self.blocked)] if self.blocked else []
 
     # --- 8: what it used ---------------------------------------------------------------------------------------------------
-    def _used(self, reported: Usage | None, text_bytes: int) -> tuple[Usage, UsageSource]:
+    def used(self, reported: Usage | None, text_bytes: int) -> tuple[Usage, UsageSource]:
         if reported is not None:
             return reported, UsageSource.PROVIDER
         return pricing.usage_of_text(self.call.exchange, text_bytes), UsageSource.COUNTED
 
     async def _settle_stream(self, relayed: gate.Gate, outcome: str, error_code: str | None = None) -> None:
-        used, source = self._used(relayed.usage, relayed.text_bytes)
-        await self._settle(outcome, 200, used, source, error_code=error_code)
+        used, source = self.used(relayed.usage, relayed.text_bytes)
+        await self.settle(outcome, 200, used, source, error_code=error_code)
 
-    async def _settle(self, outcome: str, status: int, used: Usage, source: UsageSource, *, error_code: str | None = None, events: Sequence[dict] = ()) -> None:
+    async def settle(self, outcome: str, status: int, used: Usage, source: UsageSource, *, error_code: str | None = None, events: Sequence[dict] = ()) -> None:
         await self.state.stands(self._submit(outcome, status, used, source, error_code=error_code, events=events))
 
     def _submit(
@@ -400,7 +422,7 @@ class Relay:
 
     def _note(self) -> dict | None:
         """What the stream has cost so far, for whoever settles it should this process die; None where that is known."""
-        used, _ = self._used(self.gate.usage, self.gate.text_bytes)
+        used, _ = self.used(self.gate.usage, self.gate.text_bytes)
         if used == self.noted:
             return None
         self.noted = used
@@ -409,13 +431,13 @@ class Relay:
     def _submit_rest(self, outcome: str, status: int, error_code: str | None = None) -> asyncio.Future:
         """Begin to record a call that ended before its time, with what it used as far as that is known."""
         relayed: gate.Gate | None = getattr(self, "gate", None)
-        used, source = self._used(relayed.usage if relayed else None, relayed.text_bytes if relayed else 0)
+        used, source = self.used(relayed.usage if relayed else None, relayed.text_bytes if relayed else 0)
         return self._submit(outcome, status, used, source, error_code=error_code)
 
     async def _fail(self, error: errors.OrcaError) -> None:
         """Record a call that ends with an error, and raise it. What cannot be recorded says so instead."""
         if not self.is_settled:
-            await self._settle("failed", error.status, record.NOTHING, UsageSource.NONE, error_code=error.code)
+            await self.settle("failed", error.status, record.NOTHING, UsageSource.NONE, error_code=error.code)
         raise error
 
     async def _hung_up(self) -> None:

@@ -141,6 +141,7 @@ def _event(shared: Mapping[str, object], decision: Decision, surface: Surface, a
         "shadow": decision.shadow,
         "gap": decision.gap,
         "quarantine": False,
+        "approval_id": decision.approval_id,
     }
 
 

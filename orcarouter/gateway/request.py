@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 
 import orjson
 from django.conf import settings
@@ -9,6 +10,7 @@ from django.conf import settings
 from workspaces import errors
 from workspaces.ids import uuid7
 
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?")
 MAX_BODY_BYTES = 20 * 1024 * 1024
 MAX_HEADER_BYTES = 64 * 1024
 #: Seconds a client may take to send its body.
@@ -28,6 +30,8 @@ class Request:
         self.id = f"req_{self.uuid.hex}"
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.query: bytes = scope.get("query_string", b"")
+        self._scheme: str = scope.get("scheme", "http")
         self.peer: str | None = scope["client"][0] if scope.get("client") else None
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self._raw_headers = scope["headers"]
@@ -45,6 +49,12 @@ class Request:
     @property
     def via(self) -> bytes:
         return self._all(b"via") if b"via" in self.headers else b""
+
+    @property
+    def base_url(self) -> str:
+        """Where the caller reached us, as far as it can be told; empty: the same place again."""
+        host = self.headers.get(b"host", b"").decode("latin-1")
+        return f"{self._scheme}://{host}" if _HOST.fullmatch(host) else ""
 
     def _all(self, wanted: bytes) -> bytes:
         return b",".join(value for name, value in self._raw_headers if name == wanted)
@@ -88,8 +98,12 @@ class Request:
                 raise errors.PayloadTooLarge(f"The body is larger than {at_most} bytes.")
             pieces.append(piece)
             if not message.get("more_body"):
-                self._watch = asyncio.get_running_loop().call_later(WATCH_AFTER_SECONDS, self._watch_for_hang_up, call)
+                self.watch(call)
                 return b"".join(pieces)
+
+    def watch(self, call: asyncio.Task) -> None:
+        """From here on a client that goes away takes this task along; what it sent has been read."""
+        self._watch = asyncio.get_running_loop().call_later(WATCH_AFTER_SECONDS, self._watch_for_hang_up, call)
 
     def _watch_for_hang_up(self, call: asyncio.Task) -> None:
         # uvicorn does not cancel the application when a client goes away: it says so to whoever asks.

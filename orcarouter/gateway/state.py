@@ -54,9 +54,9 @@ class State:
     def __init__(self) -> None:
         self.link = Link(settings.REDIS_URL)
         self.recorder = Recorder(settings.DATABASE_RECORDER_URL)
-        self.accounts = Accounts(self.link, self._script, self._read_ledger)
-        self.lease = Lease(self.recorder, self._in_thread)
-        self.sequences = Sequences(self.link, self._read_ledger)
+        self.accounts = Accounts(self.link, self._script, self.read)
+        self.lease = Lease(self.recorder, self.in_thread)
+        self.sequences = Sequences(self.link, self.read)
         self._grants: OrderedDict[str, Grant] = OrderedDict()
         self._unknown: OrderedDict[str, float] = OrderedDict()
         #: Of other keys than the asking one: name and environment, by workspace, key and version.
@@ -106,7 +106,7 @@ class State:
     async def _reload(self, token_hash: str) -> Grant | None:
         task = self._loading.get(token_hash)
         if task is None:
-            task = self._loading[token_hash] = asyncio.create_task(self._in_thread(selectors.load_grant, token_hash))
+            task = self._loading[token_hash] = asyncio.create_task(self.in_thread(selectors.load_grant, token_hash))
             task.add_done_callback(lambda _: self._loading.pop(token_hash, None))
         try:
             found = await asyncio.wait_for(asyncio.shield(task), LOAD_SECONDS)
@@ -123,7 +123,7 @@ class State:
             _remember(self._grants, token_hash, found, MAX_GRANTS)
         return found
 
-    async def _in_thread(self, function, *arguments):
+    async def in_thread(self, function, *arguments):
         return await asyncio.get_running_loop().run_in_executor(self._threads, _with_connection, function, arguments)
 
     async def _version_in_postgres(self, workspace_id: int) -> int | None:
@@ -132,7 +132,7 @@ class State:
         if known is not None and not self.link.is_up and time.monotonic() - known[1] < VERSION_SECONDS:
             return known[0]
         try:
-            version = await asyncio.wait_for(self._in_thread(selectors.config_version, workspace_id), LOAD_SECONDS)
+            version = await asyncio.wait_for(self.in_thread(selectors.config_version, workspace_id), LOAD_SECONDS)
         except (DatabaseError, TimeoutError):
             # The last good copy decides; whether the call may be answered is the record's to say.
             return None
@@ -144,7 +144,7 @@ class State:
         name = (grant.workspace_id, key_id, grant.config_version)
         found = self._named_keys.get(name)
         if found is None:
-            found = await self._read_ledger(selectors.named_key, grant.workspace_id, key_id)
+            found = await self.read(selectors.named_key, grant.workspace_id, key_id)
             if found is not None:
                 _remember(self._named_keys, name, found, MAX_GRANTS)
         return found
@@ -244,7 +244,7 @@ class State:
         """When (ms) each run began that the key began within the hour."""
         limit = _run_limit(grant)
         at_most = min(limit.runs if limit else 0, MAX_BEGUN)
-        found = await self._read_ledger(selectors.runs_begun, grant.workspace_id, grant.key_id, datetime.now(UTC) - timedelta(hours=1), at_most)
+        found = await self.read(selectors.runs_begun, grant.workspace_id, grant.key_id, datetime.now(UTC) - timedelta(hours=1), at_most)
         return {run_id: int(at.timestamp() * 1000) for run_id, at in found.items()}
 
     async def _ask_ledger(self, grant: Grant, lineage: runs.Lineage, claim: Claim | None) -> runs.Admission:
@@ -266,18 +266,18 @@ class State:
         return runs.Admission(chosen.run_id, chosen.calls, claim, chains=None, is_blind=True)
 
     async def _named_run(self, grant: Grant, run_id: str) -> selectors.RunTrace | None:
-        return await self._read_ledger(selectors.named_run, grant.workspace_id, grant.key_id, run_id)
+        return await self.read(selectors.named_run, grant.workspace_id, grant.key_id, run_id)
 
     async def _trail(self, grant: Grant, **only: Any) -> selectors.Trail:
         since = datetime.now(UTC) - timedelta(seconds=grant.run_gap_seconds)
-        return await self._read_ledger(partial(selectors.trail, **only), grant.workspace_id, grant.key_id, since)
+        return await self.read(partial(selectors.trail, **only), grant.workspace_id, grant.key_id, since)
 
-    async def _read_ledger(self, function: Callable[..., T], *arguments: Any) -> T:
-        """PostgreSQL away: ``StoreUnavailable``."""
+    async def read(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Ask PostgreSQL, in a thread. Away: ``StoreUnavailable``."""
         try:
-            return await asyncio.wait_for(self._in_thread(function, *arguments), LOAD_SECONDS)
+            return await asyncio.wait_for(self.in_thread(function, *arguments), LOAD_SECONDS)
         except (DatabaseError, TimeoutError) as error:
-            raise StoreUnavailable("The run cannot be read just now.") from error
+            raise StoreUnavailable("The database does not answer.") from error
 
     async def _script(self, source: str, *keys_and_arguments: str | int) -> Any:
         digest = self._scripts.get(source)

@@ -98,13 +98,14 @@ class Gate:
     """One streamed chat completion on its way to the agent.
 
     ``feed`` each chunk, ``close`` once at the end of the provider's body; while a step has ``calls``, judge them and
-    ``resume``. Without ``judges`` calls flow as text does. ``withholds_usage`` keeps a usage chunk from a client that
+    ``resume``. Without ``judges`` calls flow as text does. With ``waits`` what only opens a turn leaves with the frame after it, so
+    that nothing has left of a turn that begins with a call. ``withholds_usage`` keeps a usage chunk from a client that
     did not ask for it. Readable at any time: ``usage`` (the provider's last), ``text_bytes`` (UTF-8 bytes of text,
     reasoning and arguments the model produced), ``finish_reasons`` by choice and ``model`` (the provider's), ``blocked``
     (calls that did not leave), ``bad_frames`` (dropped as unreadable), ``is_done`` (``[DONE]`` came), ``is_over``.
     """
 
-    def __init__(self, *, judges: bool = True, withholds_usage: bool = False, notices: bool = True) -> None:
+    def __init__(self, *, judges: bool = True, withholds_usage: bool = False, notices: bool = True, waits: bool = False) -> None:
         self.usage: Usage | None = None
         self.model: str | None = None
         self.finish_reasons: dict[int, str] = {}
@@ -120,6 +121,8 @@ class Gate:
         self._with_text: set[int] = set()
         self._asks: str | None = None  # the held calls are to be judged; not empty: the fault they have anyway
         self._at_end = False
+        self._waits = waits
+        self._opening: list[bytes] = []  # what waits for the next frame
 
     def feed(self, chunk: bytes) -> Step:
         """The next bytes of the provider, cut anywhere."""
@@ -157,7 +160,7 @@ class Gate:
         while True:
             if self._asks is not None:
                 if calls := self._held.calls(self._asks or None):
-                    return Step(b"".join(sent), calls)
+                    return Step(self._leaving(sent), calls)
                 sent.append(self._let_go([]))
             elif self._events:
                 error = self._take(self._events.popleft(), sent)
@@ -169,21 +172,30 @@ class Gate:
                     return self._end(sent, fault=fault or None)
                 self._asks = fault
             else:
-                return Step(b"".join(sent)) if sent else _NOTHING
+                return Step(self._leaving(sent)) if sent else _NOTHING
 
     def _end(self, sent: list[bytes], *, error: bytes | None = None, fault: str | None = None) -> Step:
         self.is_over = True
         self._events.clear()
         self._held = Held(self._left)
-        return Step(b"".join(sent), (), error, fault)
+        # Of a stream that failed nothing need leave that only opened it.
+        return Step(self._leaving(sent if error or fault else [*sent, b""]), (), error, fault)
+
+    def _leaving(self, sent: list[bytes]) -> bytes:
+        """What leaves now: what has waited for it, then itself."""
+        if not sent:
+            return b""
+        opening, self._opening, self._waits = self._opening, [], False
+        return b"".join([*opening, *sent])
 
     def _take(self, event: Event, sent: list[bytes]) -> bytes | None:
         """Read one event: it is sent, held or dropped. The provider's error, if it is one."""
         if event.is_stray:
             self.bad_frames += 1
             return None
+        early = self._opening if self._waits else sent
         if event.data is None:
-            sent.append(event.raw)
+            early.append(event.raw)
             return None
         try:
             chunk = _CHUNK.decode(event.data)
@@ -197,7 +209,7 @@ class Gate:
         has_usage = chunk.usage is not _NULL and self._book(chunk.usage)
         if not chunk.choices:
             if not (has_usage and self._withholds_usage):
-                sent.append(event.raw)
+                (sent if has_usage else early).append(event.raw)
             return None
         choices, raw = chunk.choices, event.raw
         if self._closed_early:
@@ -206,7 +218,7 @@ class Gate:
         if self._count(choices):
             self._hold(raw, event.data, choices)
         elif choices:
-            sent.append(raw)
+            (early if _only_opens(choices) else sent).append(raw)
         return None
 
     def _take_no_json(self, event: Event, sent: list[bytes]) -> None:
@@ -277,6 +289,11 @@ class Gate:
         except ValueError:
             self.bad_frames += 1
             return b""
+
+
+def _only_opens(choices: list[_Choice]) -> bool:
+    """Whether a frame says no more than that a turn begins."""
+    return not any(choice.finish_reason or (choice.delta is not None and choice.delta.text_bytes()) for choice in choices)
 
 
 def _calls(choice: _Choice) -> Iterator[_Said]:

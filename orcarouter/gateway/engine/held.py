@@ -114,6 +114,10 @@ class Held:
             calls.append(EmittedCall(call.choice, position, call.id, call.name, "".join(call.arguments), call.kind, fault))
         return tuple(calls)
 
+    def grown(self) -> list[tuple[EmittedCall, list[dict[str, Any]]]]:
+        """The calls as far as they have come, each with the fragments that it was joined of."""
+        return [(call, growing.parts) for call, growing in zip(self.calls(), self._calls, strict=True)]
+
     def released(self, rulings: Sequence[Ruling], *, after_text: set[int], notices: bool, ends: bool) -> bytes:
         """The bytes that may leave, with a ruling for each call.
 

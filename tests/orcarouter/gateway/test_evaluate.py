@@ -277,15 +277,6 @@ def test_a_name_is_judged_by_where_it_leads_and_one_that_leads_nowhere_is_denied
     assert ask(hook, also).json()["verdict"] == "deny"
 
 
-def test_what_would_be_held_is_denied_and_says_so(hook):
-    policy = hook.policy(default_verdict="allow")
-    add_rule(hook, policy, verdict="pending_approval", tool_name_glob="pay.*")
-    told = ask(hook, {"tool_name": "pay.out"}).json()
-    assert (told["verdict"], told["metadata"]["reason_code"]) == ("deny", "hold_unavailable")
-    assert "approvals are not available" in told["reason"]
-    assert [event.reason_code for event in hook.events()] == ["hold_unavailable"]
-
-
 def test_clean_arguments_come_back_in_the_form_they_were_given(hook):
     hook.policy(default_verdict="allow", rules=[{"verdict": "sanitize", "stage": "mcp", "sanitize": {"presets": ["email"], "custom": []}}])
     asked = {"tool_name": "mail.send", "arguments": {"to": "ann@example.com", "n": 1}}

@@ -42,32 +42,6 @@ def test_a_call_is_judged_by_its_arguments_and_its_tool_may_be_offered(agent, st
 HOLDS = {"verdict": "pending_approval", "tool_name_glob": "pay.*"}
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_call_that_would_be_held_is_denied_and_says_so(agent, stream):
-    """Its tool may be offered: a person approves what will run, not a tool's name."""
-    agent.policy(default_verdict="allow", rules=[HOLDS])
-    request = {"model": "demo-small", "messages": say('call pay.out {"to": "anna"}'), "tools": [tool("pay.out")]}
-    if stream:
-        choices = [choice.delta for chunk in agent.sdk().chat.completions.create(**request, stream=True) for choice in chunk.choices]
-    else:
-        choices = [agent.sdk().chat.completions.create(**request).choices[0].message]
-    assert not any(choice.tool_calls for choice in choices)
-    assert "approvals are not available" in "".join(choice.content or "" for choice in choices)
-    assert [(event.surface, event.verdict, event.reason_code) for event in agent.events()] == [
-        ("inbound", "audit", None),
-        ("response", "deny", "hold_unavailable"),
-    ]
-
-
-def test_an_offer_that_would_be_held_is_refused_and_says_so(agent):
-    agent.policy(default_verdict="allow", rules=[HOLDS | {"stage": "inbound"}])
-    with pytest.raises(openai.BadRequestError) as refused:
-        agent.sdk().chat.completions.create(model="demo-small", messages=say("hello"), tools=[tool("pay.out")])
-    assert refused.value.code == "firewall_blocked"
-    assert refused.value.body["metadata"]["reason_code"] == "hold_unavailable"
-    assert [(event.surface, event.reason_code) for event in agent.events()] == [("inbound", "hold_unavailable")]
-
-
 def test_what_would_be_held_passes_in_shadow(agent):
     agent.policy(default_verdict="allow", shadow_mode=True, rules=[HOLDS])
     agent.sdk().chat.completions.create(model="demo-small", messages=say('call pay.out {"to": "anna"}'), tools=[tool("pay.out")])

@@ -1,0 +1,59 @@
+"""What a reviewer is shown of a call's arguments: all of them, without secrets."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from firewall.engine.arguments import decoded
+from firewall.engine.summary import redacted as redacted_text
+
+#: Longer arguments are shown up to here; what is approved is the whole, by its hash.
+MAX_SHOWN_CHARS = 256 * 1024
+REDACTED = "[redacted]"
+#: Names of fields whose value is a secret, whatever it looks like.
+_SECRET = re.compile(r"pass(?:word|wd|phrase)|secret|token|api_?key|authorization|credential|private_?key", re.IGNORECASE)
+
+
+def redacted(arguments: str) -> str:
+    """A call's arguments without secrets: JSON where they were one object, else the text as far as it may be shown."""
+    value = decoded(arguments)
+    if value is None:
+        return redacted_text(arguments[:MAX_SHOWN_CHARS].replace("\x00", "�"))
+    text = orjson.dumps(_clean(value, is_secret=False), default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    return text if len(text) <= MAX_SHOWN_CHARS else text[:MAX_SHOWN_CHARS]
+
+
+def _clean(value: Any, *, is_secret: bool) -> Any:
+    match value:
+        case dict():
+            return {_text(name): _clean(inner, is_secret=is_secret or _SECRET.search(name) is not None) for name, inner in value.items()}
+        case list():
+            return [_clean(inner, is_secret=is_secret) for inner in value]
+        case None | bool():
+            return value
+    if is_secret:
+        return REDACTED
+    if isinstance(value, str):
+        return _text(value)
+    written = repr(value)
+    cleaned = redacted_text(written)
+    # A card's number need not be a string; what orjson cannot write as a number is shown by its digits.
+    return cleaned if cleaned != written else value if abs(value) < 2**63 else written
+
+
+def _text(text: str) -> str:
+    return redacted_text(text).encode(errors="replace").decode()
+
+
+def paths(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+    """``(path, value)`` of each leaf: ``to[0].name``. An empty object or list is a leaf."""
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from paths(inner, f"{at}.{name}" if at else name)
+    elif isinstance(value, list) and value:
+        for place, inner in enumerate(value):
+            yield from paths(inner, f"{at}[{place}]")
+    else:
+        yield at, value
