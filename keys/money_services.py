@@ -154,6 +154,13 @@ def dead_processes() -> dict[UUID, datetime]:
         return dict(cursor.fetchall())
 
 
+def living_processes() -> set[UUID]:
+    """Those that have not been given up."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM keys_gatewayprocess WHERE swept_at IS NULL")
+        return {row[0] for row in cursor.fetchall()}
+
+
 def bury(process_ids: Iterable[UUID]) -> None:
     """Forget dead processes whose calls have all been ended."""
     with connection.cursor() as cursor:

@@ -254,6 +254,9 @@ CELERY_BEAT_SCHEDULE = {
     "deliveries": {"task": "approvals.tasks.send_due", "schedule": 10.0, "options": {"expires": 10}},
     "old-deliveries": {"task": "approvals.tasks.forget_deliveries", "schedule": 6 * 3600.0},
     "backtests": {"task": "firewall.tasks.sweep_backtests", "schedule": 10.0},
+    "sweep": {"task": "orcarouter.tasks.sweep_calls", "schedule": 5.0},
+    "sweep-overdue": {"task": "orcarouter.tasks.sweep_overdue_calls", "schedule": 300.0},
+    "ledger": {"task": "orcarouter.tasks.roll_ledger", "schedule": 3600.0},
     "idempotency": {"task": "orcarouter.tasks.forget_idempotency_records", "schedule": 3600.0},
 }
 

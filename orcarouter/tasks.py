@@ -6,6 +6,7 @@ from celery import shared_task
 from django.conf import settings
 from django.db import connection
 
+from orcarouter.gateway import sweep
 from workspaces import valkey
 from workspaces.services import publish_config_version
 
@@ -41,6 +42,25 @@ def correct_config_versions(**_: object) -> None:
         cursor.execute("SELECT id, config_version FROM orca_config_versions()")
         for workspace_id, version in cursor.fetchall():
             publish_config_version(workspace_id, version)
+
+
+@shared_task
+def sweep_calls(**_: object) -> None:
+    """End the calls that dead gateway processes left open: at what was streamed, else at nothing."""
+    sweep.sweep()
+
+
+@shared_task
+def sweep_overdue_calls(**_: object) -> None:
+    """End the calls that are open past their deadline."""
+    sweep.sweep_overdue()
+
+
+@shared_task
+def roll_ledger(**_: object) -> None:
+    """Sum the ledger's days that are over, so that a lifetime's spending outlives their entries."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT orca_roll_ledger()")
 
 
 @shared_task

@@ -110,6 +110,11 @@ def evaluated(
     return row if arguments is None else row | _kept(arguments, decision)
 
 
+def lost(shared: Mapping[str, object], decision: Decision, at: datetime) -> dict:
+    """The event of a call that nothing else is known of."""
+    return _event(shared, decision, Surface.INBOUND, at, ())
+
+
 def _kept(arguments: str, decision: Decision) -> dict:
     """What is kept of a call's arguments: of the clean ones where they were sanitized."""
     clean = decision.arguments if decision.verdict is Verdict.SANITIZE else None

@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 import psycopg
+from django.conf import settings
 from psycopg import pq
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,12 @@ STATEMENT = (
     f"WITH e AS ({_insert('firewall_event', EVENT_COLUMNS, '$1')}), l AS ({_insert('keys_ledgerentry', LEDGER_COLUMNS, '$3')}) "
     f"{_insert('keys_usage', USAGE_COLUMNS, '$2')}"
 ).encode()
+
+
+def record_now(events: list[dict], usage: list[dict], ledger: list[dict]) -> None:
+    """The same for a worker: one batch over a connection of its own. Raises ``psycopg.Error``."""
+    with psycopg.connect(settings.DATABASE_RECORDER_URL, autocommit=True, connect_timeout=3, application_name="orca-sweep") as connection:
+        psycopg.RawCursor(connection).execute(STATEMENT, [orjson.dumps(rows).decode() for rows in (events, usage, ledger)])
 
 
 class NotRecorded(Exception):
