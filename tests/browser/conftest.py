@@ -163,7 +163,7 @@ def _told(workspace, policy) -> Delivery:
     """A message that did not arrive, and who decides about held calls."""
     told = workspace.deliveries.create(
         channel="webhook",
-        message_id=f"msg_{agent.key_id}",
+        message_id=f"msg_{workspace.pk}",
         event="firewall.approval.approved",
         approval_id="0123456789abcdef01234567",
         body='{"event":"firewall.approval.approved"}',
