@@ -11,7 +11,7 @@ from firewall.engine.autonomy import LEVELS, Level
 from firewall.models import Policy
 from workspaces import audit
 from workspaces.errors import Conflict, NotFound, ValidationFailed
-from workspaces.models import User, Workspace
+from workspaces.models import AuditEntry, User, Workspace
 from workspaces.selectors import hold
 
 APPLIED, UNDONE = "firewall_autonomy_applied", "firewall_autonomy_undone"
@@ -85,6 +85,34 @@ def _written(workspace: Workspace, level: Level, own: Policy | None, *, actor: U
 
 def _noted(policy: Policy) -> dict:
     return {"id": policy.pk, "name": policy.name, "version": policy.version}
+
+
+# --- What stands ----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """``level`` None: the posture is none of the three. ``default`` is the policy in force for keys without one of their own.
+
+    ``undoable`` is the latest application of a level, unless it was undone.
+    """
+
+    level: str | None
+    default: Policy | None
+    observe_mode: bool
+    is_edited: bool
+    undoable: AuditEntry | None
+
+
+def standing(workspace: Workspace) -> Standing:
+    """The posture as it is now."""
+    default = workspace.policies.filter(is_default=True, enabled=True).first()
+    observes = selectors.settings_of(workspace).observe_mode
+    applied = workspace.audit_entries.filter(action=APPLIED).first()
+    undone = applied is not None and workspace.audit_entries.filter(action=UNDONE, payload__audit_id=applied.pk).exists()
+    names = {level.policy_name: level.name for level in LEVELS.values() if level.default_verdict}
+    level = names.get(default.name) if default else "permissive" if observes else None
+    after = applied.payload["after"]["policy"] if applied else None
+    is_edited = bool(default and level and after and after["id"] == default.pk and after["version"] != default.version)
+    return Standing(level, default, observes, is_edited, None if undone else applied)
 
 
 # --- Undoing --------------------------------------------------------------------------------------------------------

@@ -2,12 +2,15 @@
 
 from django.urls import path
 
-from firewall.console import edits, events, history, live, policies, posture, shadow, tools, trying, typed
+from firewall.console import autonomy, edits, events, history, live, policies, posture, shadow, tools, trying, typed
 
 urlpatterns = [
     path("test/", trying.firewall_test, name="firewall_test"),
     path("tools/", tools.tools, name="tools"),
     path("tools/draft/", tools.tools_draft, name="tools_draft"),
+    path("posture/", autonomy.posture, name="posture"),
+    path("posture/apply/", autonomy.posture_apply, name="posture_apply"),
+    path("posture/undo/", autonomy.posture_undo, name="posture_undo"),
     path("templates/", posture.templates, name="templates"),
     path("templates/<str:template>/apply/", posture.template_apply, name="template_apply"),
     path("events/", events.events, name="events"),

@@ -44,6 +44,7 @@ OTHERS = [
     "/events/?verdict=deny&surface=response",
     "/events/?tool_name=nothing.like.this",
     "/runs/?verdict=deny",
+    "/posture/?level=tight",
     "/search/?q=search",
     "/search/?q=nothing-like-this",
     "/keys/?state=disabled",
