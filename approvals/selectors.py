@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from approvals.engine.args_hash import rule_hash
+from approvals.engine.args_hash import as_json, rule_hash
 from approvals.engine.binding import Bound, State
 from approvals.models import Approval, KeptAnswer, ReviewPlan, Settings, WebhookEndpoint
 from firewall.engine import rule_json
@@ -73,6 +73,12 @@ def rule_now(approval: Approval) -> firewall.Rule | None:
 
 def engine_rule(row: Rule) -> firewall.Rule:
     return rule_json.rule(row.pk, {field.name: getattr(row, field.name) for field in Rule._meta.concrete_fields})
+
+
+def rule_as_it_is(approval: Approval) -> dict | None:
+    """The same as JSON, as the approval keeps it of the time of the hold."""
+    rule = rule_now(approval)
+    return as_json(rule) if rule else None
 
 
 def rule_hash_now(approval: Approval) -> str | None:

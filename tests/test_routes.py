@@ -13,6 +13,7 @@ import firewall.autonomy
 import firewall.services
 import keys.services
 import workspaces.services
+from tests.factories.approvals import make_hold, make_holding_policy
 from tests.factories.workspaces import Tenant
 from workspaces import tenancy
 from workspaces.permissions import Role
@@ -65,6 +66,10 @@ ROLES = {
     "DELETE /api/workspace/firewall/rules/{}": D,
     "GET /api/workspace/firewall/settings": M,
     "PUT /api/workspace/firewall/settings": D,
+    "GET /api/workspace/firewall/approvals": D,
+    "GET /api/workspace/firewall/approvals/{}": D,
+    "POST /api/workspace/firewall/approvals/{}/approve": D,
+    "POST /api/workspace/firewall/approvals/{}/reject": D,
     "GET /api/workspace/firewall/approval-webhook/deliveries": D,
     "GET /api/workspace/firewall/approval-webhook/deliveries/{}": D,
     "POST /api/workspace/firewall/approval-webhook/deliveries/{}/resend": A,
@@ -206,6 +211,7 @@ def make_rows(tenant: Tenant) -> dict[str, object]:
             channel="webhook", message_id=f"msg_theirs{workspace.pk}", event="firewall.approval.test", body="{}", attempts_left=1, due_at=at
         )
         return {
+            "/api/workspace/firewall/approvals/": make_hold(make_holding_policy(tenant)).pk,
             "/api/workspace/firewall/approval-webhook/deliveries/": delivery.pk,
             "/api/workspace/members/": workspace.memberships.get(user=tenant.person(M)).pk,
             "/api/workspace/invitations/": invitation.pk,
@@ -233,7 +239,7 @@ def test_another_workspaces_row_is_missing(route, acme, rival):
         # A list of what happened in a request: of another workspace's, and of none, there is nothing.
         assert send(client, route, theirs).content == send(client, route, "req_none").content
         return
-    answer, missing = send(client, route, theirs), send(client, route, MISSING)
+    answer, missing = send(client, route, theirs), send(client, route, "f" * 24 if "/approvals/" in route.pattern else MISSING)
     assert (answer.status_code, answer.json()) == (404, missing.json())
     assert is_error_body(answer)
 

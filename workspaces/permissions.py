@@ -67,8 +67,6 @@ PERMISSIONS = {
     # Approvals
     "approvals.view_hold": at_least(Role.DEVELOPER),
     "approvals.approve_hold": at_least(Role.DEVELOPER),
-    "approvals.view_review": at_least(Role.MEMBER),
-    "approvals.change_review": at_least(Role.ADMIN),
     # Activity across apps
     "activity.view_totals": at_least(Role.MEMBER),
     "activity.view_runs": at_least(Role.DEVELOPER),
