@@ -124,6 +124,34 @@ def _hook(operation: str, summary: str, body: dict, answer: dict, *more: dict) -
     }
 
 
+_COUNT: dict[str, Any] = {"type": ["integer", "null"]}
+_GENERATION = {
+    "id": {"type": "string"},
+    "model": {"type": ["string", "null"]},
+    "created_at": {"type": "string", "format": "date-time"},
+    "streamed": {"type": "boolean"},
+    "token_name": {"type": "string"},
+    "tokens_prompt": _COUNT,
+    "tokens_completion": _COUNT,
+    "tokens_total": _COUNT,
+    "total_cost": {"type": ["number", "null"], "description": "Null: the price is unknown. 0: the call failed or was free"},
+    "cost_currency": {"type": "string", "const": "USD"},
+    "quota": {"type": ["integer", "null"], "description": "The cost in units of which 500,000 are one US dollar"},
+    "latency_ms": {"type": "integer"},
+    "ttft_ms": _COUNT,
+}
+_SUBSCRIPTION = {
+    "object": {"type": "string", "const": "billing_subscription"},
+    "has_payment_method": {"type": "boolean"},
+    "soft_limit_usd": {"type": "number"},
+    "hard_limit_usd": {"type": "number", "description": "100,000,000: unlimited"},
+    "system_hard_limit_usd": {"type": "number"},
+    "access_until": {"type": "integer", "description": "Unix seconds; 0: the key does not expire"},
+    "unlimited_quota": {"type": "boolean"},
+    "remain_quota": {"type": "integer"},
+    "used_quota": {"type": "integer"},
+}
+
 ROUTES = {
     "/api/v1/firewall/evaluate": {
         "post": _hook(
@@ -270,6 +298,46 @@ ROUTES = {
                     504: "The provider did not answer in time",
                 },
             ),
+        }
+    },
+    "/v1/generation": {
+        "get": {
+            "operationId": "generation",
+            "summary": "What one finished call used and cost",
+            "parameters": [
+                {
+                    "name": "id",
+                    "in": "query",
+                    "required": True,
+                    "schema": {"type": "string", "maxLength": 128},
+                    "description": "X-Orca-Request-Id of a call of this key, or of another key of the same maker",
+                }
+            ],
+            "responses": _answers(
+                {"application/json": {"schema": _object({"data": _object(_GENERATION, list(_GENERATION))}, ["data"])}},
+                _KEY_ERRORS | {400: "The id is missing", 404: "No such call, or not settled yet", 429: "More than 120 a minute for a person"},
+            ),
+        }
+    },
+    "/v1/dashboard/billing/usage": {
+        "get": {
+            "operationId": "billing_usage",
+            "summary": "What this key has spent, in cents",
+            "parameters": [
+                {"name": name, "in": "query", "required": False, "schema": {"type": "string", "format": "date"}, "description": text}
+                for name, text in (("start_date", "From this day of UTC on; the whole life without both"), ("end_date", "Before this day"))
+            ],
+            "responses": _answers(
+                {"application/json": {"schema": _object({"object": {"type": "string"}, "total_usage": {"type": "number"}}, ["object", "total_usage"])}},
+                _KEY_ERRORS | {400: "A day is wrong"},
+            ),
+        }
+    },
+    "/v1/dashboard/billing/subscription": {
+        "get": {
+            "operationId": "billing_subscription",
+            "summary": "What this key may spend in its life, and when it ends",
+            "responses": _answers({"application/json": {"schema": _object(_SUBSCRIPTION, list(_SUBSCRIPTION))}}, _KEY_ERRORS | {400: "The query is wrong"}),
         }
     },
     "/v1/models": {

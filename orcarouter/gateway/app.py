@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import orjson
 
-from orcarouter.gateway import callback, evaluate, metrics, pipeline, poll
+from orcarouter.gateway import billing, callback, evaluate, metrics, pipeline, poll
 from orcarouter.gateway.engine import pricing
 from orcarouter.gateway.refusals import refuse_frozen
 from orcarouter.gateway.request import Request
@@ -127,6 +127,18 @@ def _model(name: str, is_demo: bool) -> dict:
     return {"id": name, "object": "model", "created": 0, "owned_by": "orcarouter-demo" if is_demo else "orcarouter", "supported_endpoint_types": ["openai"]}
 
 
+async def generation(gateway: Gateway, request: Request, _: str) -> None:
+    await billing.generation(gateway.state, request)
+
+
+async def billing_usage(gateway: Gateway, request: Request, _: str) -> None:
+    await billing.usage(gateway.state, request)
+
+
+async def billing_subscription(gateway: Gateway, request: Request, _: str) -> None:
+    await billing.subscription(gateway.state, request)
+
+
 async def not_implemented(gateway: Gateway, request: Request, _: str) -> None:
     if request.path.startswith("/api/"):
         raise errors.NotFound("Not found.")
@@ -146,6 +158,9 @@ ROUTES = {
     ("POST", "/api/v1/firewall/evaluate_plan"): evaluate_plan,
     ("POST", "/api/v1/firewall/approvals/{id}/callback"): approval_callback,
     ("GET", "/api/v1/firewall/approvals/{id}"): poll_approval,
+    ("GET", "/v1/generation"): generation,
+    ("GET", "/v1/dashboard/billing/usage"): billing_usage,
+    ("GET", "/v1/dashboard/billing/subscription"): billing_subscription,
     ("GET", "/v1/models"): list_models,
     ("GET", "/v1/models/{id}"): retrieve_model,
 }
