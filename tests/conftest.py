@@ -10,6 +10,7 @@ from django.core.management import call_command
 
 from orcarouter import embedded
 from orcarouter.embedded.servers import Embedded
+from tests import receiver as receiving
 from tests.environment import DATA_DIR
 from tests.factories.workspaces import Tenant, make_tenant
 from tests.stack import Stack
@@ -61,9 +62,16 @@ def rival(db) -> Tenant:
 @pytest.fixture(scope="session")
 def stack(django_db_setup) -> Iterator[Stack]:
     """Web, worker and demo provider as processes over this run's servers; use it with ``committed``."""
-    running = Stack(DATA_DIR)
+    running = Stack(DATA_DIR, ALLOWED_PRIVATE_HOSTS=receiving.HOST)
     running.start()
     try:
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture
+def receiver() -> Iterator[receiving.Receiver]:
+    """Where webhooks arrive; the stack may dial it."""
+    with receiving.listening() as made:
+        yield made

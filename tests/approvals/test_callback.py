@@ -12,9 +12,9 @@ from approvals import addressees, callback, outbox, services
 from approvals.engine import signing
 from approvals.engine.binding import State
 from approvals.outbox import HoldEvent
-from tests.approvals.conftest import SECRET
 from tests.factories.approvals import make_hold, make_holding_policy
 from tests.factories.keys import make_key
+from tests.receiver import SECRET
 from workspaces import errors, tenancy, vault
 from workspaces.permissions import Role
 

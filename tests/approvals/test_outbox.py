@@ -12,8 +12,9 @@ from standardwebhooks import Webhook
 from approvals import addressees, dispatch, outbox, sender, tasks
 from approvals.models import Delivery
 from approvals.outbox import HoldEvent
-from tests.approvals.conftest import SECRET, Hold
+from tests.approvals.conftest import Hold
 from tests.factories.workspaces import make_tenant
+from tests.receiver import SECRET
 from workspaces import errors, tenancy, vault
 from workspaces.permissions import Role
 
@@ -236,7 +237,7 @@ def test_a_redirect_is_not_followed_and_an_error_is_kept_in_words(site, receiver
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:{port}/hook", "https://localhost:{port}/hook", "https://[::ffff:127.0.0.1]:{port}/", "https://169.254.169.254/"]
+    "url", ["http://127.0.0.77:{port}/hook", "https://localhost:{port}/hook", "https://[::ffff:127.0.0.77]:{port}/", "https://169.254.169.254/"]
 )
 def test_an_address_is_judged_again_when_it_is_dialled(site, receiver, loopback, url):
     loopback.ALLOWED_PRIVATE_HOSTS = []
@@ -245,7 +246,7 @@ def test_an_address_is_judged_again_when_it_is_dialled(site, receiver, loopback,
     work()
     assert (receiver.received, attempts(site)[0].status) == ([], None)
     assert attempts(site)[0].error
-    assert "127.0.0.1" not in attempts(site)[0].error
+    assert "127.0.0" not in attempts(site)[0].error
 
 
 def test_a_test_message_and_a_repetition_go_out_although_the_webhook_is_paused(site, receiver):

@@ -7,9 +7,9 @@ import httpx2 as httpx
 import pytest
 
 from approvals.engine import signing
-from tests.approvals.conftest import SECRET
 from tests.approvals.test_callback import body_of, give_secret
 from tests.factories.approvals import make_hold, make_holding_policy
+from tests.receiver import SECRET
 
 pytestmark = pytest.mark.stack
 
