@@ -20,6 +20,14 @@ MAX_PROGRAM = 160
 #: The same for patterns without counted repetition, whose size is what their author typed: long lists of words.
 MAX_PLAIN_PROGRAM = 600
 
+#: Finds in one text: of any pattern, and of one whose search may read far ahead each time.
+MAX_FINDS, MAX_FAR_FINDS = 8_000, 256
+
+#: Escapes, classes, and what opens a group: no operator in them.
+_NO_OPERATORS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?(?:P?<\w+>|[a-zA-Z-]*[:)])", re.DOTALL)
+_LAZY = re.compile(r"([*+?}])\?")
+_UNBOUNDED = re.compile(r"[*+]|\{[0-9]+,\}")
+_ENDS_EARLY = re.compile(r"\||\)[?*+{]")
 _COUNTED = re.compile(r"\{[0-9]+(?:,[0-9]*)?\}")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -43,6 +51,16 @@ def objection(pattern: object) -> str | None:
     if size > at_most:
         return f"The pattern is too large once its repetitions are written out: {size} steps, at most {at_most}."
     return None
+
+
+def most_finds(pattern: str) -> int:
+    """How many finds of the pattern in one text are looked for: so many that all of them together take no longer than the bound for one.
+
+    After each find the search begins anew. Where a pattern may end early or, much later, on a part that it would rather have
+    (``a(?:.*b)?``), each may read the text to its end; else what was read in vain is not read again.
+    """
+    bare = _LAZY.sub(r"\1", _NO_OPERATORS.sub("", pattern))
+    return MAX_FAR_FINDS if _UNBOUNDED.search(bare) and _ENDS_EARLY.search(bare) else MAX_FINDS
 
 
 @lru_cache(maxsize=1024)

@@ -135,8 +135,14 @@ def objections(spec: object) -> list[tuple[str, str]]:
     elif len(custom) > MAX_CUSTOM:
         found.append(("custom", f"A rule has at most {MAX_CUSTOM} patterns of its own; these are {len(custom)}."))
     else:
-        found += [(f"custom[{place}]", message) for place, pattern in enumerate(custom) if (message := patterns.objection(pattern))]
+        found += [(f"custom[{place}]", message) for place, pattern in enumerate(custom) if (message := _objection(pattern))]
     return found
+
+
+def _objection(pattern: object) -> str | None:
+    if message := patterns.objection(pattern):
+        return message
+    return "The pattern finds something in an empty text, and so everywhere." if patterns.compiled(str(pattern)).search("") else None
 
 
 # --- Redacting ------------------------------------------------------------------------------------------------------
@@ -146,7 +152,7 @@ class Sanitizer:
     def __init__(self, of: Sanitizers) -> None:
         # In the order of the table: of two finds of one length the more particular comes first.
         self._presets = [preset for name, preset in PRESETS.items() if name in of.presets]
-        self._custom = [pattern for text in of.custom if (pattern := _compiled(text)) is not None]
+        self._custom = [(pattern, patterns.most_finds(text)) for text in of.custom if (pattern := _compiled(text)) is not None]
 
     def arguments(self, text: str) -> Redacted | None:
         """The arguments of a call, cleaned; None if they are not JSON that can be rewritten for sure (see ``arguments.decoded``)."""
@@ -183,8 +189,12 @@ class Sanitizer:
         for preset in self._presets:
             for start, end in preset.find(text, searched):
                 yield start, end, preset.name
-        for pattern in self._custom:
-            for match in pattern.finditer(searched):
+        for pattern, most in self._custom:
+            for number, match in enumerate(pattern.finditer(searched)):
+                if number == most:
+                    # Rather too much than a secret more, and no text takes longer than another of its length.
+                    yield match.start(), len(text), CUSTOM
+                    break
                 if match.end() > match.start():
                     yield match.start(), match.end(), CUSTOM
 

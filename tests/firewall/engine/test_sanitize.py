@@ -1,12 +1,17 @@
 """What is taken out of arguments, and what stays as it was."""
 
 import json
+import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firewall.engine import patterns
 from firewall.engine.sanitize import PRESETS, Sanitizer, Sanitizers, objections
+
+REDOS = Path(__file__).parents[4] / "shared" / "corpora" / "redos.jsonl"
 
 EVERY = Sanitizer(Sanitizers(tuple(PRESETS)))
 SECRETS = {
@@ -99,9 +104,41 @@ def shape(value: object) -> object:
         ({"presets": "email"}, ["presets"]),
         ({"custom": ["("]}, ["custom[0]"]),
         ({"custom": ["x"] * 21}, ["custom"]),
+        ({"custom": ["x*", "x+", "(?:a|)", "^", "x"]}, ["custom[0]", "custom[2]", "custom[3]"]),
         ({"extra": []}, ["extra"]),
         ([], [""]),
     ],
 )
 def test_what_is_wrong_with_sanitizers_is_named(spec, params):
     assert [param for param, _ in objections(spec)] == params
+
+
+#: Each find of theirs may read the text to its end, in search of more.
+FAR = ["a(?:.*b)?", "(?s).*z|.", "(?:.*b|a)", "a.*?b|a", "(?:a*)*b|a", r"(\d+)*x|\d", r"\w+\b.*!|a", r"^(\w+\s?)*$|a", "(x+x+)+y|x"]
+
+
+def test_no_pattern_of_ones_own_is_slow_however_much_it_finds():
+    rows = [json.loads(line) for line in REDOS.read_text().splitlines()] if REDOS.exists() else []
+    texts = [*(row["text"] for row in rows), "a", "ab", "a b ", "1", "x", ",", "<", "\u00e9"]
+    for pattern in [*FAR, *(row["pattern"] for row in rows if row["kind"] == "regex")]:
+        if patterns.objection(pattern):
+            continue
+        sanitizer = Sanitizer(Sanitizers((), (pattern,)))
+        for text in texts:
+            searched = (text * (65_536 // len(text) + 1))[:65_536]
+            started = time.process_time()
+            sanitizer.arguments(json.dumps({"x": searched}))
+            # 50 ms is the promise; what a machine under load takes is no matter of ours, a hang is.
+            assert time.process_time() - started < 1, (pattern, text[:20])
+
+
+@pytest.mark.parametrize(("pattern", "most"), [("a(?:.*b)?", patterns.MAX_FAR_FINDS), ("a", patterns.MAX_FINDS), ("(?i)A[0-9]*?", patterns.MAX_FINDS)])
+def test_of_too_many_finds_the_rest_of_the_text_is_taken_out_whole(pattern, most):
+    sanitizer = Sanitizer(Sanitizers((), (pattern,)))
+    assert sanitizer.text("a-" * most).text == "[redacted:custom]-" * most
+    assert sanitizer.text("a-" * most + "a secret").text == "[redacted:custom]-" * most + "[redacted:custom]"
+
+
+@pytest.mark.parametrize("pattern", [r"ACME-[0-9]+", r"[A-Z|?+*()]{2,}\d", r"(?i)foo.*bar", r"(?:ab|cd)-\d{4}", r"(?P<n>x)y+?[|]", r"\(a\)*\|b"])
+def test_ordinary_patterns_are_looked_for_everywhere(pattern):
+    assert patterns.most_finds(pattern) == patterns.MAX_FINDS
