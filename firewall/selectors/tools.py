@@ -14,6 +14,7 @@ from django.db import connection
 
 from firewall.engine import types as engine
 from firewall.engine.decide import resolve
+from firewall.engine.glob import Form
 from firewall.engine.types import Surface, Verdict
 from firewall.models import ToolTally
 from firewall.selectors.policies import compiled
@@ -153,10 +154,13 @@ class _Coverage:
 
 
 def _speaking(policy: engine.Policy, tool: str, surfaces: set[str]) -> Iterator[engine.Rule]:
-    """Rules that decide about calls of this name. A cap decides about money only."""
+    """Rules that decide about calls of this name. A cap decides about money only, a sequence about a run, a list for all tools about places."""
     for surface in _SURFACES:
         if surface in surfaces:
-            yield from (line.rule for line in policy.rules_for(tool, surface) if line.rule.verdict is not Verdict.CAP_COST)
+            for line in policy.rules_for(tool, surface):
+                is_about_places = line.rule.egress is not None and line.glob.form is Form.EVERY
+                if line.rule.verdict is not Verdict.CAP_COST and line.rule.sequence is None and not is_about_places:
+                    yield line.rule
 
 
 def _tool(name: str, lines: list[tuple], coverage: _Coverage) -> DiscoveredTool:

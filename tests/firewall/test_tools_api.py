@@ -43,6 +43,15 @@ def test_tools_of_events_are_listed_alone_and_in_groups(acme):
     assert search["first_seen_at"] <= search["last_seen_at"]
 
 
+def test_rules_about_money_runs_and_places_cover_no_tool(acme):
+    chain = {"steps": [{"match": "db.*"}, {"match": "*"}], "enforce": "inline"}
+    rules = [{"verdict": "cap_cost", "cap_cost_cents": 5}, {"verdict": "deny", "sequence": chain}, {"verdict": "deny", "egress": {"deny": ["10.0.0.0/8"]}}]
+    make_policy(acme.workspace, acme.person(Role.OWNER), *rules, is_default=True)
+    met(acme, "web.search")
+
+    assert by_name(acme)["web.search"]["status"] == "gap"
+
+
 def test_a_tool_is_covered_by_the_policy_in_force_for_its_keys(acme):
     owner = acme.person(Role.OWNER)
     cap = {"verdict": "allow", "tool_name_glob": "web.search", "stage": "inbound", "priority": 1}
