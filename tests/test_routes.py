@@ -10,6 +10,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 import firewall.autonomy
+import firewall.backtests
 import firewall.services
 import keys.services
 import workspaces.services
@@ -83,6 +84,10 @@ ROLES = {
     "GET /api/workspace/firewall/simulate": M,
     "GET /api/workspace/firewall/policies/{}/shadow-report": D,
     "POST /api/workspace/firewall/test": D,
+    "GET /api/workspace/firewall/backtests": D,
+    "POST /api/workspace/firewall/backtests": D,
+    "GET /api/workspace/firewall/backtests/{}": D,
+    "POST /api/workspace/firewall/backtests/{}/cancel": D,
     "GET /api/workspace/firewall/discovered-tools": M,
     "GET /api/workspace/firewall/events": D,
     "GET /api/workspace/firewall/events/by-request/{}": D,
@@ -220,6 +225,7 @@ def make_rows(tenant: Tenant) -> dict[str, object]:
             "/api/workspace/firewall/policies": policy.pk,
             "/api/workspace/firewall/rules": policy.rules.get().pk,
             "/api/workspace/firewall/autonomy/undo/": firewall.autonomy.apply_level(workspace, level="balanced", actor=owner, at=at).audit_id,
+            "/api/workspace/firewall/backtests/": firewall.backtests.start_backtest(workspace, policy_id=policy.pk, actor=owner, at=at).pk,
             "/api/workspace/firewall/events/by-request/": "req_theirs",
             "/api/token/": key.pk,
             "/api/workspace/providers/": provider.pk,

@@ -48,6 +48,7 @@ PERMISSIONS = {
     "firewall.view_events": at_least(Role.DEVELOPER),
     "firewall.view_tools": at_least(Role.MEMBER),
     "firewall.test_policy": at_least(Role.DEVELOPER),
+    "firewall.backtest_policy": at_least(Role.DEVELOPER),
     "firewall.view_shadow_report": at_least(Role.DEVELOPER),
     # Approvals
     "approvals.view_delivery": at_least(Role.DEVELOPER),

@@ -1,6 +1,6 @@
 """Reads of policies, settings and events."""
 
-from firewall.selectors.events import MOST_OF_A_REQUEST, PARAMS, VERDICTS, EventFilter, event_filter, event_page, event_place, events_of_request
+from firewall.selectors.events import MOST_OF_A_REQUEST, PARAMS, VERDICTS, EventFilter, event_filter, event_page, event_place, events_of_request, moment_asked
 from firewall.selectors.policies import (
     DAYS_SHOWN,
     compared,
@@ -28,6 +28,7 @@ __all__ = [
     "event_page",
     "event_place",
     "events_of_request",
+    "moment_asked",
     "paths_seen",
     "policies",
     "settings_of",

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from firewall.api.autonomy import AutonomyViewSet, SimulateViewSet
+from firewall.api.backtests import BacktestViewSet
 from firewall.api.events import EventViewSet
 from firewall.api.policies import PolicyViewSet, RuleViewSet
 from firewall.api.posture import PresetViewSet, TemplateViewSet
@@ -32,6 +33,9 @@ urlpatterns = [
     path("workspace/firewall/autonomy/undo/<str:pk>", AutonomyViewSet.as_view({"post": "undo"}), name="autonomy-undo"),
     path("workspace/firewall/simulate", SimulateViewSet.as_view({"get": "list"}), name="simulate"),
     path("workspace/firewall/policies/<str:pk>/shadow-report", ShadowReportViewSet.as_view({"get": "retrieve"}), name="shadow-report"),
+    path("workspace/firewall/backtests", BacktestViewSet.as_view({"get": "list", "post": "create"}), name="backtests"),
+    path("workspace/firewall/backtests/<str:pk>", BacktestViewSet.as_view({"get": "retrieve"}), name="backtest"),
+    path("workspace/firewall/backtests/<str:pk>/cancel", BacktestViewSet.as_view({"post": "cancel"}), name="backtest-cancel"),
     path("workspace/firewall/test", TrialViewSet.as_view({"post": "create"}), name="firewall-test"),
     path("workspace/firewall/discovered-tools", DiscoveredToolViewSet.as_view({"get": "list"}), name="discovered-tools"),
     path("workspace/firewall/events", EventViewSet.as_view({"get": "list"}), name="events"),
