@@ -239,7 +239,7 @@ CELERY_TASK_TIME_LIMIT = 300  # seconds
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 #: Events of one part of a backtest, about: a second or less of work, so that a worker comes by its other tasks; and those read at
 #: once, after which the worker is heard of again.
-BACKTEST_PART_EVENTS, BACKTEST_PAGE_EVENTS = 10_000, 2_500
+BACKTEST_PART_EVENTS, BACKTEST_PAGE_EVENTS = 10_000, 10_000
 CELERY_BEAT_SCHEDULE = {
     "heartbeat": {"task": "orcarouter.tasks.heartbeat", "schedule": 5.0},
     "budgets": {"task": "keys.tasks.watch_budgets", "schedule": 30.0},

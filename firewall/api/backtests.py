@@ -137,7 +137,7 @@ class BacktestLine(serializers.ModelSerializer):
 
     class Meta:
         model = Backtest
-        fields = (
+        fields: tuple[str, ...] = (
             *("id", "state", "policy_id", "policy_name", "policy_version", "is_draft", "keys", "key_ids", "but_key_ids"),
             *("events", "replayed", "error", "created_at", "created_by", "started_at", "finished_at"),
         )

@@ -94,7 +94,7 @@ class Replay:
         run, is_exact = self._state(event)
         for place, name in enumerate(names):
             self._judge_call(event, place, name, run, is_exact)
-            if self._has_sequences:
+            if run.chains is not self._chains and self._has_sequences:
                 run = replace(run, chains=self._chains)
 
     def close(self) -> None:

@@ -86,7 +86,7 @@ class Judge:
         self.policy, self._observes = policy, observe_mode
         lines = [line for line in policy.lines if line.rule.enabled] if policy else []
         self._resolves = any(line.reads_addresses for line in lines)
-        self._by_name: dict[tuple[str, str], Decision | None] = {}
+        self._by_name: dict[tuple[str, str], tuple[Decision | None, bool]] = {}
         self._by_call: dict[tuple, Judged] = {}
 
     def judge(self, event: Event, name: str, run: RunState, *, is_blurred: bool = False) -> Judged:
@@ -95,10 +95,11 @@ class Judge:
         if event.reason_code == ReasonCode.BAD_TOOL_NAME:
             # Kept as it is shown, which may be a good name.
             name = " "
-        decision = self._of_name(name, surface)
+        known = self._by_name.get((name, surface)) or self._of_name(name, surface)
+        decision, is_stateful = known
         if decision is not None:
             return Judged(decision, ToolCall(surface, name))
-        if self._is_stateful(name, surface):
+        if is_stateful:
             return self._fresh(event, name, surface, run, is_blurred)
         told = None if event.judged_on is None else str(event.judged_on.get("to"))
         is_bad = event.reason_code == ReasonCode.BAD_ARGUMENTS
@@ -110,32 +111,21 @@ class Judge:
             found = self._by_call[key] = self._fresh(event, name, surface, run, is_blurred)
         return found
 
-    def _of_name(self, name: str, surface: Surface) -> Decision | None:
-        """The decision where the name and the surface settle it."""
-        key = (name, surface)
-        if key in self._by_name:
-            return self._by_name[key]
+    def _of_name(self, name: str, surface: Surface) -> tuple[Decision | None, bool]:
+        """The decision where the name and the surface settle it, and whether it depends on the run."""
         policy = self.policy
-        decision = None
-        is_settled = policy is None or (
-            not policy.sequences
-            and surface is not Surface.EGRESS
-            and (surface is Surface.INBOUND or policy.max_runs_per_key_per_hour is None)
-            and all(line.is_last and line.rule.verdict is not Verdict.SANITIZE for line in policy.rules_for(name[:129], surface))
+        lines = policy.rules_for(name[:129], surface) if policy else ()
+        is_call = surface is not Surface.INBOUND
+        is_stateful = policy is not None and (
+            any(line.rule.verdict is Verdict.CAP_COST for line in lines) or (is_call and bool(policy.sequences or policy.max_runs_per_key_per_hour is not None))
         )
-        if is_settled:
+        decision = None
+        is_settled = all(line.is_last and line.rule.verdict is not Verdict.SANITIZE for line in lines)
+        if policy is None or (is_settled and not is_stateful and surface is not Surface.EGRESS):
             decision = decide(policy, ToolCall(surface, name), RunState(), observe_mode=self._observes)
         if len(self._by_name) < MAX_MEMO:
-            self._by_name[key] = decision
-        return decision
-
-    def _is_stateful(self, name: str, surface: Surface) -> bool:
-        policy = self.policy
-        if policy is None:
-            return False
-        if policy.sequences or (policy.max_runs_per_key_per_hour is not None and surface is not Surface.INBOUND):
-            return True
-        return any(line.rule.verdict is Verdict.CAP_COST for line in policy.rules_for(name[:129], surface))
+            self._by_name[name, surface] = decision, is_stateful
+        return decision, is_stateful
 
     # --- What is known ------------------------------------------------------------------------------------------------
     def _fresh(self, event: Event, name: str, surface: Surface, run: RunState, is_blurred: bool) -> Judged:
