@@ -87,7 +87,9 @@ def run(folder: Path, events: int, stack: ExitStack) -> None:
                 made.refresh_from_db()
         took = time.perf_counter() - began
         result = made.result or {}
-        print(f"{name}: {made.events:,} events in {took:.1f} s, {made.events / took / 2:,.0f} a second and core; {result.get('changed')} changed, {made.error}")
+        print(
+            f"{name}: {made.events:,} events in {took:.1f} s, {(made.events or 0) / took / 2:,.0f} a second and core; {result.get('changed')} changed, {made.error}"
+        )
 
 
 if __name__ == "__main__":
