@@ -2,9 +2,13 @@
 
 from django.urls import path
 
-from firewall.console import autonomy, edits, events, history, live, policies, posture, shadow, tools, trying, typed
+from firewall.console import autonomy, backtests, edits, events, history, live, policies, posture, shadow, tools, trying, typed
 
 urlpatterns = [
+    path("backtests/", backtests.backtests, name="backtests"),
+    path("backtests/<str:pk>/", backtests.backtest, name="backtest"),
+    path("backtests/<str:pk>/cancel/", backtests.backtest_cancel, name="backtest_cancel"),
+    path("policies/<str:pk>/backtest/", backtests.backtest_draft, name="backtest_draft"),
     path("test/", trying.firewall_test, name="firewall_test"),
     path("tools/", tools.tools, name="tools"),
     path("tools/draft/", tools.tools_draft, name="tools_draft"),

@@ -86,10 +86,8 @@ def run(folder: Path, events: int, stack: ExitStack) -> None:
             with tenancy.scope(workspace.pk):
                 made.refresh_from_db()
         took = time.perf_counter() - began
-        result = made.result or {}
-        print(
-            f"{name}: {made.events:,} events in {took:.1f} s, {(made.events or 0) / took / 2:,.0f} a second and core; {result.get('changed')} changed, {made.error}"
-        )
+        events, changed = made.events or 0, (made.result or {}).get("changed")
+        print(f"{name}: {events:,} events in {took:.1f} s, {events / took / 2:,.0f} a second and core; {changed} changed {made.error}")
 
 
 if __name__ == "__main__":
