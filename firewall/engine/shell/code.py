@@ -7,7 +7,7 @@ import re2
 from firewall.engine.shell.call import Call
 from firewall.engine.shell.databases import sql
 from firewall.engine.shell.evaluate import unbase64
-from firewall.engine.shell.files import Rule, overwritten
+from firewall.engine.shell.files import Rule, credentials_read, overwritten
 from firewall.engine.shell.paths import harmless
 from firewall.engine.shell.types import Category, Finding
 
@@ -53,6 +53,7 @@ _RUNS = re2.compile(
 _WRITES = re2.compile(
     r"""\bopen\s*\(\s*['"]([^'"]+)['"]\s*,\s*['"](?:r\+b?|wb?\+?|>|w)|\b(?:writeFileSync|writeFile|truncateSync|file_put_contents)\s*\(\s*['"]([^'"]+)['"]"""
 )
+_READS = re2.compile(r"\bopen\b|\bread\w*\b|\bFile\b|\bPath\b|\bfile_get_contents\b|\bslurp\b|<")
 _FORKS = re2.compile(r"(?s)\b(?:while|loop|for)\b.*\bfork\b|\bfork\b\s*while\b|\bfork\b.*\bwhile\b")
 _FETCHED_CODE = re2.compile(
     r"(?is)\b(?:exec|eval|system|Invoke-Expression|iex|instance_eval|new Function|loadstring)\b.*"
@@ -83,6 +84,8 @@ def program(text: str, call: Call) -> Finding | None:
     for found in _WRITES.finditer(text):
         if judged := overwritten(found.group(1) or found.group(2)):
             return judged
+    if _READS.search(text) and (found := credentials_read(call, *strings)):
+        return found
     return _run_by(text, strings, call)
 
 
@@ -101,16 +104,15 @@ def _run_by(text: str, strings: list[str], call: Call) -> Finding | None:
             return judged
         if "execute" in text and (judged := sql(string)):
             return judged
-        decoded = unbase64(string) if len(string) >= 16 and _DECODES.search(text) else None
+        decoded = unbase64(string) if len(string) >= 8 and _DECODES.search(text) else None
         if decoded and (judged := program(decoded, call) or call.again(decoded)):
             return judged
-    if "qx" in text or "system" in text or "exec" in text:
-        for found in _QUOTED.finditer(text):
-            if judged := call.again(found.group(1)):
-                return judged
-    return None
+    spawned = [found.group(1) for found in _SPAWNED.finditer(text)] if call.name == "expect" else []
+    quoted = [found.group(1) for found in _QUOTED.finditer(text)] if "qx" in text or "system" in text or "exec" in text else []
+    return next(filter(None, map(call.again, [*spawned, *quoted])), None)
 
 
+_SPAWNED = re2.compile(r"\b(?:spawn|system|exec)\s+([^;\n]+)")
 _QUOTED = re2.compile(r"(?:qx|%x|\bq|\bqq)\s*[{(\[/|!]([^})\]/|!]*(?:/[^})\]|!]*)?)[})\]/|!]")
 
 

@@ -106,9 +106,15 @@ def redis(call: Call) -> Finding | None:
     return None
 
 
+#: Options whose value is prose, or what is looked for.
+_PROSE = frozenset(("--search", "-S", "--title", "--body", "--notes", "--message", "--description", "--comment", "--grep", "--reason"))
+
+
 def sends_sql(call: Call) -> Finding | None:
     """SQL among the arguments of a program that is no client: ``aws rds-data``, ``rails runner``, ``prisma db execute``."""
-    for word in call.args:
+    for place, word in enumerate(call.args):
+        if place and call.args[place - 1] in _PROSE:
+            continue
         text = word.partition("=")[2] if word.startswith("--") else word
         if " " in text and (found := statement(text)):
             return found

@@ -21,9 +21,14 @@ _TR_RANGE = re.compile(r"(.)-(.)", re.DOTALL)
 def output_of(script: Script) -> str | None:
     """The text printed by ``script``, None where it depends on more than the text."""
     outputs = [_piped(pipeline) for pipeline in script]
-    if not outputs or None in outputs:
+    if None in outputs:
         return None
     return "".join(filter(None, outputs))[:MAX_OUTPUT_CHARS]
+
+
+def says(script: Script) -> list[str]:
+    """What its commands print one by one, as far as each can be told: some of it is enough to be warned by."""
+    return [text for pipeline in script if (text := _piped(pipeline))]
 
 
 def _piped(pipeline: Pipeline) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from firewall.engine.shell import code, databases, files, git, managers, network, system, unwrap, windows
 from firewall.engine.shell.call import Call, Row
-from firewall.engine.shell.evaluate import printed
+from firewall.engine.shell.evaluate import printed, says
 from firewall.engine.shell.parse import MAX_DEPTH, Scope, TooDeepError, parse
 from firewall.engine.shell.types import Category, Command, Finding, Judgement, Script, word_set
 
@@ -127,8 +127,12 @@ class _Judge:
         if self.downloaded and (found := self.fetched_before(call, words[0])):
             return found
         self.downloaded.update(network.saved_as(command))
-        if call.name in (".", "source") and command.processes:
-            return _downloaded(command, call.name)
+        if call.name in (".", "source") and command.processes and (found := _downloaded(command, call.name)):
+            return found
+        if call.name in unwrap.SHELLS or call.name in (".", "source"):
+            for text in (text for process in command.processes for text in says(process)):
+                if found := self.text(text, depth + 1):
+                    return found
         inside = unwrap.unwrap(call)
         if found := self.wrapped(call, inside, command, depth):
             return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from firewall.engine.shell.call import Call, Row, table
+from firewall.engine.shell.evaluate import says
 from firewall.engine.shell.files import Rule, emptied
 from firewall.engine.shell.types import Category, Finding
 
@@ -75,9 +76,18 @@ def stop_machine(call: Call) -> Finding | None:
     return Finding(Category.SERVICES, call.name, "stops or restarts the machine")
 
 
+#: When a job runs: five fields, or a word.
+_JOB = re.compile(r"\s*(?:@[a-z]+|(?:\S+\s+){4}\S+)\s+")
+
+
 def crontab(call: Call) -> Finding | None:
     if "-r" in call.flags:
         return Finding(Category.SERVICES, "-r", "deletes every scheduled job")
+    if call.operands == ["-"]:
+        scheduled = [call.fed] if call.fed else [text for command in call.before for script in command.inner for text in says(script)]
+        for line in (line for text in scheduled for line in text.splitlines()):
+            if (job := _JOB.match(line)) and (found := call.again(line[job.end() :])):
+                return found
     return emptied("/etc/crontab") if call.operands == ["/dev/null"] else None
 
 
