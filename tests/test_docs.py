@@ -84,7 +84,7 @@ def test_what_is_named_exists(page):
     text = page.read_text()
     for path in set(re.findall(r"(?<![\w.])/api/[a-z0-9/{}_-]*", text)) - {"/api/", "/api/v1/"}:
         if path.startswith("/api/v1/"):
-            assert any(known.startswith(path) for _, known in gateway_app.ROUTES), path
+            assert any(known.startswith(re.sub(r"\{\w+\}", "{id}", path)) for _, known in gateway_app.ROUTES), path
         else:
             resolve(as_route(re.sub(r"\{\w+\}", "1", path)))
     for command in set(re.findall(r"manage\.py (\w+)", text)):
