@@ -15,6 +15,15 @@ _CORRELATION = [
 ]
 
 
+_INCLUDE_COST = {
+    "name": "X-OrcaRouter-Include-Cost",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "true or 1: the cost in US dollars stands in usage.cost_usd, where the provider reports usage and the price is known",
+}
+
+
 def _answers(success: dict, errors: dict[int, str]) -> dict:
     found = {"200": {"description": "OK", "headers": _HEADERS, "content": success}}
     return found | {str(status): {"description": text, "headers": _HEADERS, "content": _ERROR} for status, text in errors.items()}
@@ -270,7 +279,7 @@ ROUTES = {
         "post": {
             "operationId": "chat_completions",
             "summary": "A chat completion, governed",
-            "parameters": [*_CORRELATION, _APPROVALS],
+            "parameters": [*_CORRELATION, _APPROVALS, _INCLUDE_COST],
             "requestBody": {
                 "required": True,
                 "content": {

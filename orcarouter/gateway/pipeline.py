@@ -321,7 +321,7 @@ class Relay:
         if self.judges:
             judged = await self.judge(read.calls)
             events, rulings = self._ruled(read.calls, await self.holds.held(read, judged) if waits(judged) else judged)
-        body = answer.release(read, rulings, notices=self.notices)
+        body = record.told(self.call, self.request.headers, answer.release(read, rulings, notices=self.notices), read.usage)
         used, source = self.used(read.usage, read.text_bytes)
         # The usage joins the inbound events in one group commit if they have not left yet; both stand before the answer.
         await self.settle("completed", 200, used, source, events=events)
@@ -334,7 +334,7 @@ class Relay:
             raise errors.UpstreamError("The provider answered with a stream that nobody asked for.")
         holds_calls = self.policy is not None and self.policy.has_holds
         relayed = gate.Gate(judges=self.judges, withholds_usage=not self.call.exchange.wants_usage, notices=self.notices, waits=holds_calls)
-        self.gate = relayed
+        self.gate, relayed.cost_of = relayed, record.teller(self.call, self.request.headers)
         self.state.lease.watch(self.call.request_id, self._note)
         try:
             async for chunk in self.holds.chunks(provided.chunks()) if holds_calls else provided.chunks():
@@ -394,8 +394,7 @@ class Relay:
         return pricing.usage_of_text(self.call.exchange, text_bytes), UsageSource.COUNTED
 
     async def _settle_stream(self, relayed: gate.Gate, outcome: str, error_code: str | None = None) -> None:
-        used, source = self.used(relayed.usage, relayed.text_bytes)
-        await self.settle(outcome, 200, used, source, error_code=error_code)
+        await self.settle(outcome, 200, *self.used(relayed.usage, relayed.text_bytes), error_code=error_code)
 
     async def settle(self, outcome: str, status: int, used: Usage, source: UsageSource, *, error_code: str | None = None, events: Sequence[dict] = ()) -> None:
         await self.state.stands(self._submit(outcome, status, used, source, error_code=error_code, events=events))

@@ -1,8 +1,9 @@
 """What is written of a call: rows of the event and usage tables as plain dicts, in the recorder's columns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 from firewall.engine.advertised import Row
@@ -16,6 +17,7 @@ from keys.money_selectors import settle_id
 from orcarouter.gateway import metrics
 from orcarouter.gateway.correlate import Correlation
 from orcarouter.gateway.cost import cost_micro_usd
+from orcarouter.gateway.engine import costed
 from orcarouter.gateway.engine.calls import EmittedCall, Usage
 from orcarouter.gateway.engine.exchange import Exchange, shown
 from orcarouter.gateway.money import Claim, run_account
@@ -179,7 +181,7 @@ def reserve(call: Call) -> dict:
 
 def streamed(call: Call, used: Usage) -> dict:
     """What a call has cost so far: it moves nothing."""
-    return _movement(call, uuid7(), LedgerEntry.Kind.STREAMED, "call") | {"streamed_micro_usd": _cost(call, used) or 0}
+    return _movement(call, uuid7(), LedgerEntry.Kind.STREAMED, "call") | {"streamed_micro_usd": cost_of(call, used) or 0}
 
 
 def settle(call: Call, *, cause: str, cost_micro_usd: int) -> dict:
@@ -206,7 +208,7 @@ def usage(call: Call, *, outcome: str, status: int, used: Usage, source: UsageSo
         "cached_tokens": used.cached_tokens,
         "reasoning_tokens": used.reasoning_tokens,
         "usage_source": source.value,
-        "cost_micro_usd": _cost(call, used),
+        "cost_micro_usd": cost_of(call, used),
         "latency_ms": latency_ms,
         "first_byte_ms": call.first_byte_ms,
         "context_digest": call.context_digest,
@@ -214,7 +216,19 @@ def usage(call: Call, *, outcome: str, status: int, used: Usage, source: UsageSo
     }
 
 
-def _cost(call: Call, used: Usage) -> int | None:
+def cost_of(call: Call, used: Usage) -> int | None:
+    """Micro-USD; None: the price is unknown."""
     if used == NOTHING:
         return 0
     return cost_micro_usd(call.route, used, at=call.started_at) if call.route else None
+
+
+def teller(call: Call, headers: Mapping[bytes, bytes]) -> Callable[[Usage], int | None] | None:
+    """What says the cost of a usage, for a client that asked to be told; None for every other."""
+    return partial(cost_of, call) if costed.wants(headers) else None
+
+
+def told(call: Call, headers: Mapping[bytes, bytes], body: bytes, reported: Usage | None) -> bytes:
+    """The answer that leaves, its cost in its usage where the client asked and the provider told what was used."""
+    tells = teller(call, headers)
+    return costed.told(body, tells(reported) if tells and reported else None)

@@ -5,12 +5,13 @@ ends. Other choices, usage and comments flow on. A frame that cannot be read nev
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 import orjson
 
+from orcarouter.gateway.engine import costed
 from orcarouter.gateway.engine.calls import TOO_LARGE, EmittedCall, Ruling, Usage, read_usage, text_of
 from orcarouter.gateway.engine.held import Held, frame, index_of
 from orcarouter.gateway.engine.sse import Decoder, Event
@@ -100,13 +101,15 @@ class Gate:
     ``feed`` each chunk, ``close`` once at the end of the provider's body; while a step has ``calls``, judge them and
     ``resume``. Without ``judges`` calls flow as text does. With ``waits`` what only opens a turn leaves with the frame after it, so
     that nothing has left of a turn that begins with a call. ``withholds_usage`` keeps a usage chunk from a client that
-    did not ask for it. Readable at any time: ``usage`` (the provider's last), ``text_bytes`` (UTF-8 bytes of text,
-    reasoning and arguments the model produced), ``finish_reasons`` by choice and ``model`` (the provider's), ``blocked``
-    (calls that did not leave), ``bad_frames`` (dropped as unreadable), ``is_done`` (``[DONE]`` came), ``is_over``.
+    did not ask for it; ``cost_of`` says what a usage costs where the client asked for that. Readable at any time:
+    ``usage`` (the provider's last), ``text_bytes`` (UTF-8 bytes of text, reasoning and arguments the model produced),
+    ``finish_reasons`` by choice and ``model`` (the provider's), ``blocked`` (calls that did not leave), ``bad_frames``
+    (dropped as unreadable), ``is_done`` (``[DONE]`` came), ``is_over``.
     """
 
     def __init__(self, *, judges: bool = True, withholds_usage: bool = False, notices: bool = True, waits: bool = False) -> None:
         self.usage: Usage | None = None
+        self.cost_of: Callable[[Usage], int | None] | None = None
         self.model: str | None = None
         self.finish_reasons: dict[int, str] = {}
         self.text_bytes = self.blocked = self.bad_frames = 0
@@ -207,19 +210,25 @@ class Gate:
         if isinstance(chunk.model, str):
             self.model = chunk.model
         has_usage = chunk.usage is not _NULL and self._book(chunk.usage)
+        raw, data = self._costed(event.raw, event.data) if has_usage else (event.raw, event.data)
         if not chunk.choices:
             if not (has_usage and self._withholds_usage):
-                (sent if has_usage else early).append(event.raw)
+                (sent if has_usage else early).append(raw)
             return None
-        choices, raw = chunk.choices, event.raw
+        choices = chunk.choices
         if self._closed_early:
             choices = [choice for choice in choices if (choice.index or 0) not in self._closed_early]
-            raw = raw if len(choices) == len(chunk.choices) else self._without_closed(event.data)
+            raw = raw if len(choices) == len(chunk.choices) else self._without_closed(data)
         if self._count(choices):
-            self._hold(raw, event.data, choices)
+            self._hold(raw, data, choices)
         elif choices:
             (early if _only_opens(choices) else sent).append(raw)
         return None
+
+    def _costed(self, raw: bytes, data: bytes) -> tuple[bytes, bytes]:
+        """A frame with usage, its bytes and its JSON, as it may leave."""
+        told = costed.told(data, self.cost_of(self.usage) if self.cost_of and self.usage else None)
+        return (raw, data) if told is data else (b"data: " + told + b"\n\n", told)
 
     def _take_no_json(self, event: Event, sent: list[bytes]) -> None:
         text = (event.data or b"").strip()

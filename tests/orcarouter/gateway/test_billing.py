@@ -134,3 +134,17 @@ def test_summaries_tell_the_keys_own_money(agent):
     assert (told["soft_limit_usd"], told["hard_limit_usd"], told["unlimited_quota"]) == (25, 25, False)
     assert (told["used_quota"], told["remain_quota"]) == (615_000, 11_885_000)
     assert told["access_until"] == int((at + timedelta(days=1)).timestamp())
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_the_cost_of_a_call_stands_in_its_usage_when_asked_for(agent, streams):
+    options = {"stream": True, "stream_options": {"include_usage": True}} if streams else {}
+
+    def used(**headers):
+        answer = agent.sdk().chat.completions.create(model="demo-small", messages=[{"role": "user", "content": "hello"}], extra_headers=headers, **options)
+        return [chunk for chunk in answer if chunk.usage][-1].usage if streams else answer.usage
+
+    told = used(**{"X-OrcaRouter-Include-Cost": "1"}).model_dump()
+    assert told["cost_usd"] * 1_000_000 == pytest.approx(agent.usage()[-1].cost_micro_usd)
+    assert told["cost_usd"] > 0
+    assert "cost_usd" not in used().model_dump()
