@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +20,11 @@ from django.core.management import call_command, get_commands
 from django.urls import Resolver404, resolve
 
 from firewall.engine import rule_json
+from firewall.engine.afterwards import in_order
 from firewall.engine.decide import decide
 from firewall.engine.decide import resolve as policy_in_force
+from firewall.engine.destinations import of_call
+from firewall.engine.templates import TEMPLATES
 from firewall.engine.types import Policy, RunState, Surface, ToolCall, Verdict
 from firewall.engine.validate import policy_problems
 from orcarouter import embedded
@@ -114,7 +118,16 @@ def test_the_map_of_folders_is_whole():
 def policy_of(fields: dict) -> Policy:
     assert policy_problems(fields) == []
     rules = tuple(rule_json.rule(number, rule) for number, rule in enumerate(fields["rules"], 1))
-    return Policy(1, fields["name"], 1, Verdict(fields["default_verdict"]), fields.get("shadow_mode", False), rules)
+    limit = fields.get("max_runs_per_key_per_hour")
+    return Policy(1, fields["name"], 1, Verdict(fields["default_verdict"]), fields.get("shadow_mode", False), rules, max_runs_per_key_per_hour=limit)
+
+
+def test_the_templates_are_the_ones_written():
+    (table,) = tables_with(FIREWALL, "template", "default", "what it stops", "what waits for a person")
+    assert [(quoted(row["template"])[0], row["default"]) for row in table] == [(each.id, each.default_verdict) for each in TEMPLATES.values()]
+    for row in table:
+        held = any(rule["verdict"] == Verdict.PENDING_APPROVAL for rule in TEMPLATES[quoted(row["template"])[0]].rules)
+        assert held is bool(row["what waits for a person"]), row
 
 
 def is_matched(glob: str, verdict: Verdict, name: str) -> bool:
@@ -136,16 +149,27 @@ def test_globs_match_as_written():
             assert not is_matched(glob, verdict, name), (glob, verdict, name)
 
 
+def call_of(row: dict[str, str]) -> ToolCall:
+    """What a row of a table describes."""
+    (name,) = quoted(row["tool"])
+    (arguments,) = quoted(row["arguments"]) if "arguments" in row else (None,)
+    told = quoted(row["destination"])[:1] if row.get("destination") else []
+    destinations = of_call(told[0], arguments or "{}") if told else None
+    return ToolCall(Surface(row.get("surface", "response")), name, arguments, destinations=destinations)
+
+
 def test_policies_decide_as_written():
     text = FIREWALL.read_text()
     policies = [block for block in blocks(FIREWALL) if block.language == "json policy"]
-    assert len(policies) == 3
+    assert len(policies) == 5
     for block in policies:
         policy = policy_of(json.loads(block.text))
-        for row in next(tables(text[block.end :])):
-            (name,) = quoted(row["tool"])
-            (arguments,) = quoted(row["arguments"]) if "arguments" in row else (None,)
-            decision = decide(policy, ToolCall(Surface(row["surface"]), name, arguments), RunState())
+        rows = list(next(tables(text[block.end :])))
+        is_one_run = "surface" not in rows[0]
+        calls = [call_of(row) for row in rows]
+        judge = partial(decide, policy)
+        decisions = [each.decision for each in in_order(policy, calls, RunState(), judge)[0]] if is_one_run else [judge(call, RunState()) for call in calls]
+        for row, decision in zip(rows, decisions, strict=True):
             assert decision.verdict == row["verdict"], row
             if place := re.match(r"rule at (\d+)", row["why"]):
                 assert next(rule for rule in policy.rules if rule.id == decision.rule_id).priority == int(place[1]), row

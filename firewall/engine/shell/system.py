@@ -84,7 +84,7 @@ def crontab(call: Call) -> Finding | None:
     if "-r" in call.flags:
         return Finding(Category.SERVICES, "-r", "deletes every scheduled job")
     if call.operands == ["-"]:
-        scheduled = [call.fed] if call.fed else [text for command in call.before for script in command.inner for text in says(script)]
+        scheduled = [call.fed] if call.fed else [text for command in call.before[-1:] for script in command.inner for text in says(script)]
         for line in (line for text in scheduled for line in text.splitlines()):
             if (job := _JOB.match(line)) and (found := call.again(line[job.end() :])):
                 return found
