@@ -15,6 +15,9 @@ ROLES = {
     "/access-tokens/": M,
     "/access-tokens/<pk>/revoke/": M,
     "/access-tokens/new/": M,
+    "/approvals/": D,
+    "/approvals/<pk>/": D,
+    "/approvals/<pk>/decide/": D,
     "/audit/": D,
     "/backtests/": D,
     "/backtests/<pk>/": D,
@@ -151,6 +154,7 @@ def test_a_stranger_is_led_to_the_sign_in(path, db):
 
 
 WITH_ROW = {
+    "/approvals/<pk>": "/api/workspace/firewall/approvals/",
     "/access-tokens/<pk>": "/api/workspace/access-tokens/",
     "/invitations/<pk>": "/api/workspace/invitations/",
     "/keys/<pk>": "/api/token/",

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from approvals.models import Delivery
 from tests.browser.pages import Watch
+from tests.factories.approvals import make_hold
 from tests.factories.keys import make_key, make_provider
 from tests.orcarouter.gateway.conftest import Agent, make_agent
 from workspaces import services, tenancy
@@ -200,6 +201,7 @@ def _places(agent: Agent, policy) -> dict[str, tuple]:
         told = _told(agent.workspace, policy)
         _, link = services.invite(agent.workspace, email="guest@example.com", role=Role.MEMBER, actor=agent.tenant.person(Role.OWNER), at=timezone.now())
     return {
+        "approval": (make_hold(policy, key_id=agent.key_id, run="payments").pk,),
         "event": (denied.pk,),
         "event_tool": (offered.pk, 1),
         "run": (agent.key_id, "page-with-orders"),
