@@ -184,6 +184,23 @@ def growth_of_memory(site: Site, plan: Plan) -> Iterator[Figure]:
     yield Figure(f"growth of the web process over {plan.calls:,} calls", 3, (after / before - 1) * 100, "%", detail)
 
 
+# --- Money ----------------------------------------------------------------------------------------------------------------
+def cost_of_money(site: Site, plan: Plan) -> Iterator[Figure]:
+    before = site.valkey_microseconds()
+    rounds = interleaved(site, plan, ("governed", "crowd"), "wait", 64)
+    after = site.valkey_microseconds()
+    told = {name: [later - sooner for later, sooner in zip(after.get(name, (0, 0)), before.get(name, (0, 0)), strict=True)] for name in ("evalsha", "eval")}
+    detail = "no target in the design; watched. The script alone: {:,} calls under a limit of the key and a cap of the run"
+    for name, kind in (("admit in Valkey, a call", "evalsha"), ("settle in Valkey, a call", "eval")):
+        calls, spent = told[kind]
+        yield Figure(name, 50, spent / max(calls, 1), "us", detail.format(calls))
+    hot, many = (_middle(rounds[whom], lambda cost: cost.sample.calls / cost.sample.seconds) for whom in ("governed", "crowd"))
+    detail = f"{hot:,.0f} calls a second over one key, {many:,.0f} over 64; no target in the design"
+    yield Figure("64 clients of 64 keys over 64 of one hot key, calls a second", 1.25, many / hot, "x", detail)
+    p99 = {whom: _middle(rounds[whom], lambda cost: cost.sample.p99_ms) for whom in ("governed", "crowd")}
+    yield Figure("p99 of one hot key over 64 keys", 1.25, p99["governed"] / p99["crowd"], "x", f"{p99['governed']:.1f} ms over {p99['crowd']:.1f} ms")
+
+
 # --- The firewall alone ---------------------------------------------------------------------------------------------------
 def cost_of_rules(site: Site, plan: Plan) -> Iterator[Figure]:
     names = tuple(f"tool{number}__run" for number in range(20))
@@ -239,6 +256,7 @@ PARTS: tuple[tuple[str, Callable[[Site, Plan], Iterator[Figure]]], ...] = (
     ("CPU time of a stream", cpu_of_a_stream),
     ("Latency of one client", latency_of_one),
     ("Latency behind a slow provider", latency_behind_a_slow_provider),
+    ("Money", cost_of_money),
     ("Rules", cost_of_rules),
     ("Round trips", round_trips),
     ("Memory", growth_of_memory),

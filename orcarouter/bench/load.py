@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import uvloop
 
@@ -16,12 +17,12 @@ ENOUGH_SECONDS = 30
 
 @dataclass(frozen=True)
 class Job:
-    """``calls`` ends it when it comes before ``seconds``."""
+    """``calls`` ends it when it comes before ``seconds``. Connections take the ``keys`` by turns."""
 
     port: int
     path: str
     body: str
-    key: str
+    keys: list[str]
     connections: int
     seconds: float
     calls: int = 10_000_000
@@ -45,8 +46,8 @@ class Refused(Exception):
 
 
 class Client(asyncio.Protocol):
-    def __init__(self, run: "Run") -> None:
-        self._run = run
+    def __init__(self, run: "Run", request: bytes) -> None:
+        self._run, self._request = run, request
         self._received = bytearray()
         self._body_at = self._wanted = 0
         self._sent_at = self._first_at = 0.0
@@ -62,7 +63,7 @@ class Client(asyncio.Protocol):
             self._body_at = 0
             self._first_at = 0.0
             self._sent_at = time.perf_counter()
-            self._transport.write(self._run.request)
+            self._transport.write(self._request)
         else:
             self._has_left = True
             self._transport.close()
@@ -109,8 +110,8 @@ class Client(asyncio.Protocol):
 class Run:
     def __init__(self, job: Job) -> None:
         body = job.body.encode()
-        head = f"POST {job.path} HTTP/1.1\r\nhost: 127.0.0.1:{job.port}\r\ncontent-type: application/json\r\nauthorization: Bearer {job.key}\r\n"
-        self.request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+        head = f"POST {job.path} HTTP/1.1\r\nhost: 127.0.0.1:{job.port}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        self._requests = [f"{head}authorization: Bearer {key}\r\n\r\n".encode() + body for key in job.keys]
         self._job = job
         self._firsts: list[float] = []
         self._wholes: list[float] = []
@@ -122,8 +123,9 @@ class Run:
         loop = asyncio.get_running_loop()
         started, used = time.perf_counter(), time.process_time()
         self._until = started + self._job.seconds
-        for _ in range(self._job.connections):
-            await loop.create_connection(lambda: Client(self), "127.0.0.1", self._job.port)
+        for number in range(self._job.connections):
+            request = self._requests[number % len(self._requests)]
+            await loop.create_connection(partial(Client, self, request), "127.0.0.1", self._job.port)
         await asyncio.wait_for(self._done, self._job.seconds + ENOUGH_SECONDS)
         seconds, busy = time.perf_counter() - started, time.process_time() - used
         return Sample(

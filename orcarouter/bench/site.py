@@ -61,6 +61,9 @@ RULES: list[dict] = [
     *({"priority": 20 + number, "tool_name_glob": f"team{number}.*", "verdict": "allow"} for number in range(10)),
     {"priority": 90, "tool_name_glob": "*", "verdict": "allow"},
 ]
+#: More than any bench spends: it is counted, and never refuses.
+LIMIT_MICRO_USD = 10**15
+CROWD = 64
 POLICY = {"name": "bench", "default_verdict": "deny", "max_runs_per_key_per_hour": 60}
 
 
@@ -83,7 +86,10 @@ class Cost:
 
 
 class Site:
-    """A ``with`` block in which everything runs. ``governed`` is a key with a policy of 20 rules, ``bare`` one without any."""
+    """A ``with`` block in which everything runs. ``governed`` is a key with a policy of 20 rules and a limit, ``bare`` one without any.
+
+    ``crowd`` are 64 keys like ``governed``.
+    """
 
     def __init__(self, folder: Path, ports: Ports) -> None:
         self.folder, self.ports = folder, ports
@@ -143,18 +149,18 @@ class Site:
                 secret = f"sk-{kind}"
                 provider_services.create_provider(workspace, name=kind, base_url=address, secret=secret, models=models, actor=owner, at=at)
             policy = firewall.services.create_policy(workspace, fields=POLICY, rules=RULES, actor=owner, at=at)
-            fields: dict[str, object] = {"name": "governed", "firewall_policy": policy}
-            self.governed = keys.services.create_key(workspace, fields=fields, actor=owner, at=at)[1]
+            fields: dict[str, object] = {"name": "governed", "firewall_policy": policy, "credit_limit_micro_usd": LIMIT_MICRO_USD}
+            self.governed, *self.crowd = (keys.services.create_key(workspace, fields=fields, actor=owner, at=at)[1] for _ in range(1 + CROWD))
             self.bare = keys.services.create_key(workspace, fields={"name": "bare"}, actor=owner, at=at)[1]
 
     # --- Asking -----------------------------------------------------------------------------------------------------------
     def ask(self, whom: str, kind: str, *, connections: int, seconds: float, calls: int = 10_000_000) -> Cost:
-        """Load ``governed`` or ``bare`` (keys of the gateway), ``nginx`` or the provider ``direct``ly with requests of this kind."""
-        is_ours = whom in ("governed", "bare")
+        """Load ``governed``, ``crowd`` or ``bare`` (keys of the gateway), ``nginx`` or the provider ``direct``ly with requests of this kind."""
+        of_ours = {"governed": [self.governed], "crowd": self.crowd, "bare": [self.bare]}
+        is_ours = whom in of_ours
         port = self.ports.web if is_ours else self.ports.nginx if whom == "nginx" else self.ports.provider
         path = "/v1/chat/completions" if is_ours else f"/{kind}/v1/chat/completions"
-        key = self.governed if whom == "governed" else self.bare
-        job = Job(port, path, request_body(kind), key, connections, seconds, calls)
+        job = Job(port, path, request_body(kind), of_ours.get(whom, [self.bare]), connections, seconds, calls)
         before = self.cpu_seconds()
         done = subprocess.run([*python("-m", "orcarouter.bench.load")], input=json.dumps(asdict(job)), capture_output=True, text=True, cwd=ROOT, check=False)
         if done.returncode:
@@ -177,6 +183,11 @@ class Site:
         """How often each command ran, those inside of scripts included."""
         stats = valkey.client().info("commandstats")
         return {name.removeprefix("cmdstat_"): entry["calls"] for name, entry in stats.items()}
+
+    def valkey_microseconds(self) -> dict[str, tuple[int, int]]:
+        """How often each kind of script ran, and for how long in all: ``evalsha`` admits, ``eval`` settles."""
+        stats = valkey.client().info("commandstats")
+        return {name: (entry["calls"], entry["usec"]) for name in ("evalsha", "eval") if (entry := stats.get(f"cmdstat_{name}"))}
 
     def last_statements(self) -> dict[int, object]:
         """When each connection of the application's role began its last statement; the bench's own is left out."""
