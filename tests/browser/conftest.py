@@ -1,6 +1,7 @@
 """Chromium, and a workspace in which something has happened."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+import firewall.backtests
 from approvals.models import Delivery
 from tests.browser.pages import Watch
 from tests.factories.approvals import make_hold
@@ -188,6 +190,16 @@ def _told(workspace, policy) -> Delivery:
     return told
 
 
+def _worked_off(agent: Agent, replayed) -> None:
+    """The backtest as the stack's worker leaves it."""
+    deadline = time.monotonic() + 60
+    while not replayed.is_over and time.monotonic() < deadline:
+        time.sleep(0.2)
+        with tenancy.scope(agent.workspace.pk):
+            replayed.refresh_from_db()
+    assert replayed.state == "done"
+
+
 def _places(agent: Agent, policy) -> dict[str, tuple]:
     print([(e.verdict, e.surface, e.tool_name, e.tools) for e in agent.events()])
     denied = next(event for event in agent.events(verdict="deny") if event.tool_name)
@@ -199,9 +211,12 @@ def _places(agent: Agent, policy) -> dict[str, tuple]:
         agent.workspace.budgets.create(limit_micro_usd=0, member=agent.tenant.person(Role.MEMBER))
         shadow = agent.workspace.policies.get(name="everything-else").pk
         told = _told(agent.workspace, policy)
+        replayed = firewall.backtests.start_backtest(agent.workspace, policy_id=shadow, enforce=True, actor=agent.tenant.person(Role.OWNER), at=timezone.now())
         _, link = services.invite(agent.workspace, email="guest@example.com", role=Role.MEMBER, actor=agent.tenant.person(Role.OWNER), at=timezone.now())
+    _worked_off(agent, replayed)
     return {
         "approval": (make_hold(policy, key_id=agent.key_id, run="payments").pk,),
+        "backtest": (replayed.pk,),
         "event": (denied.pk,),
         "event_tool": (offered.pk, 1),
         "run": (agent.key_id, "page-with-orders"),
