@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.mail import send_mail
@@ -140,7 +141,9 @@ def _notice(workspace: Workspace, channel: str, waiting: list[Delivery], attempt
         url, error = addressees.slack_url(workspace), ""
     except vault.SealBroken:
         url, error = "", "The stored address does not open: set it again."
-    return Parcel(workspace.pk, channel, attempts, said.slack, url, error=error if url or error else "There is no address any more.", secrets=(url,))
+    return Parcel(
+        workspace.pk, channel, attempts, said.slack, url, error=error if url or error else "There is no address any more.", secrets=(url, urlsplit(url).path)
+    )
 
 
 # --- Finishing ------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The firewall's settings as one resource: the firewall's own, and those of holds, which live here."""
 
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
@@ -106,11 +107,16 @@ def shown(workspace: Workspace) -> dict[str, Any]:
             for plan in workspace.review_plans.order_by("policy_id")
         ],
         "approval_webhook_url": endpoint.url,
-        "approval_webhook_secret_set_at": endpoint.secret_set_at,
-        "approval_webhook_former_secret_until": endpoint.former_secret_until if is_overlap else None,
-        "approval_webhook_paused_at": endpoint.paused_at,
+        "approval_webhook_secret_set_at": _moment(endpoint.secret_set_at),
+        "approval_webhook_former_secret_until": _moment(endpoint.former_secret_until) if is_overlap else None,
+        "approval_webhook_paused_at": _moment(endpoint.paused_at),
         "approval_notify_reviewers": settings.notify_reviewers,
         "approval_notify_emails": settings.notify_emails,
         "approval_slack_url_set": settings.slack_url_sealed is not None,
     }
     return bodies.SettingsOut(firewall.selectors.settings_of(workspace)).data | ours
+
+
+def _moment(at: datetime | None) -> str | None:
+    # As text: the answer may be kept for a repetition of the request.
+    return serializers.DateTimeField().to_representation(at) if at else None

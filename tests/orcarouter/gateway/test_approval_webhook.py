@@ -1,12 +1,17 @@
 """A held call from end to end over real HTTP: webhook, signature, callback, poll, redeem; and what a kill or an outage leaves of it."""
 
 import json
+import os
 import time
+from base64 import b64encode
 from datetime import UTC, datetime
 
 import httpx2 as httpx
+import psycopg
 import pytest
+from django.conf import settings
 from django.utils import timezone
+from psycopg import sql
 from standardwebhooks import Webhook
 
 from approvals.models import Delivery
@@ -144,3 +149,28 @@ def test_with_valkey_emptied_a_decision_still_counts_once(agent, receiver):
     (received,) = receiver.wait_for(1)
     valkey.client().flushall()
     finish(agent, approval_id, received)
+
+
+def test_no_secret_is_anywhere_in_clear(agent, receiver, stack):
+    """In no table, log line, answer or key of Valkey: neither the webhook's secret nor the chat's address."""
+    secret, path = f"whsec_{b64encode(os.urandom(32)).decode()}", f"/services/{os.urandom(16).hex()}"
+    headers = {"Authorization": f"Bearer {agent.tenant.token(Role.ADMIN)}", "Idempotency-Key": "settings-1"}
+    changes = {"approval_webhook_secret": secret, "approval_slack_url": receiver.url.replace("/hook", path)}
+    receiver.answers, receiver.said = [500], f"no such secret: {secret}".encode()
+    answers = [httpx.put(f"{stack.url}/api/workspace/firewall/settings", json=changes, headers=headers) for _ in range(2)]
+    answers.append(httpx.put(f"{stack.url}/api/workspace/firewall/settings", json=changes | {"four_eyes": secret}, headers=headers | {"Idempotency-Key": "2"}))
+    assert [answer.status_code for answer in answers] == [200, 200, 400]
+    held(chat(agent))
+    with tenancy.scope(agent.workspace.pk):
+        agent.workspace.deliveries.filter(channel="slack").update(due_at=timezone.now())
+    assert {got.path for got in receiver.wait_for(2)} == {"/hook", path}
+    texts = [answer.text for answer in answers] + [stack.log(name).read_text() for name in ("web", "worker")]
+    client = valkey.client()
+    texts += [repr((key, client.dump(key))) for key in client.scan_iter()]
+    with psycopg.connect(settings.DATABASE_OWNER_URL) as connection:
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        for (table,) in tables:
+            (dump,) = connection.execute(sql.SQL("SELECT coalesce(string_agg(t::text, ' '), '') FROM {} t").format(sql.Identifier(table))).fetchone()
+            texts.append(dump)
+    for needle in (secret, secret.removeprefix("whsec_")[:20], path.rpartition("/")[2], secret.encode().hex()):
+        assert not [text[:200] for text in texts if needle in text]
