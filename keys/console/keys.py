@@ -242,7 +242,7 @@ def key_switch(request: ConsoleRequest, pk: str) -> HttpResponse:
         raise errors.ValidationFailed("Choose what to do with the key.", param="action") from error
     services.change_key(found, changes=changes, actor=request.user, at=at)
     messages.success(request, f"{found.name} is {word}. It is in force from the key's next call.")
-    return redirect("console:key", pk=found.pk)
+    return redirect("console:key_leak" if request.POST.get("next") == "leak" else "console:key", pk=found.pk)
 
 
 @require_POST

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from keys.console import keys, money, providers
+from keys.console import keys, money, providers, successors
 
 urlpatterns = [
     path("keys/", keys.keys, name="keys"),
@@ -13,6 +13,8 @@ urlpatterns = [
     path("keys/<str:pk>/edit/", keys.key_edit, name="key_edit"),
     path("keys/<str:pk>/switch/", keys.key_switch, name="key_switch"),
     path("keys/<str:pk>/delete/", keys.key_delete, name="key_delete"),
+    path("keys/<str:pk>/leak/", successors.leak, name="key_leak"),
+    path("keys/<str:pk>/rotation/", successors.rotation, name="key_rotation"),
     path("keys/<str:pk>/reveal/", keys.key_reveal, name="key_reveal"),
     path("budgets/", money.budgets, name="budgets"),
     path("budgets/<str:pk>/delete/", money.budget_delete, name="budget_delete"),

@@ -223,7 +223,7 @@ def _places(agent: Agent, policy) -> dict[str, tuple]:
         **dict.fromkeys(("policy", "policy_history", "policy_fork", "policy_replace"), (policy.pk,)),
         "shadow_report": (shadow,),
         "key": (agent.key_id,),
-        "key_edit": (agent.key_id,),
+        **dict.fromkeys(("key_edit", "key_leak", "key_rotation"), (agent.key_id,)),
         "provider": (provider,),
         "price": (price,),
         "delivery": (told.pk,),

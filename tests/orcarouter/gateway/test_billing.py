@@ -109,12 +109,17 @@ def test_a_key_that_is_spent_may_read_and_one_that_is_not_valid_may_not(agent):
 
 def test_look_ups_are_limited_a_person_and_minute(agent):
     _, other = sibling(agent)
-    codes = [get(agent, "/v1/generation", token, id="req_none").status_code for token in (agent.token, other) for _ in range(LOOKUPS_A_MINUTE)]
+    with httpx.Client(base_url=agent.stack.url, trust_env=False) as client:
+
+        def look(token: str) -> httpx.Response:
+            return client.get("/v1/generation?id=req_none", headers={"Authorization": f"Bearer {token}"})
+
+        codes = [look(token).status_code for token in (agent.token, other) for _ in range(LOOKUPS_A_MINUTE)]
+        limited = next(answer for answer in (look(agent.token) for _ in range(3 * LOOKUPS_A_MINUTE)) if answer.status_code == 429)
     # The minute may turn once meanwhile.
     assert codes[0] == 404
     assert 429 in codes
     assert codes.count(404) in (LOOKUPS_A_MINUTE, 2 * LOOKUPS_A_MINUTE - codes.count(429))
-    limited = next(answer for answer in (get(agent, "/v1/generation", id="req_none") for _ in range(3 * LOOKUPS_A_MINUTE)) if answer.status_code == 429)
     assert 0 < int(limited.headers["retry-after"]) <= 60
 
 

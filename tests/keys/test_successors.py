@@ -1,0 +1,54 @@
+"""When a key has to go: what a leaked one did, and a rotation that shows both keys' use."""
+
+from datetime import UTC, datetime, timedelta
+
+from tests.factories.activity import UsageFactory
+from tests.factories.firewall import EventFactory
+from tests.factories.keys import make_key
+from workspaces import tenancy
+from workspaces.permissions import Role
+
+NOW = datetime.now(UTC)
+
+
+def text_of(answer, status: int = 200) -> str:
+    assert answer.status_code == status, answer.content[:800]
+    return " ".join(answer.content.decode().split())
+
+
+def test_the_runbook_disables_tells_what_happened_and_leads_on(acme):
+    key, _ = make_key(acme, name="spilt")
+    UsageFactory(workspace=acme.workspace, key_id=key.pk, cost_micro_usd=2_000_000, model_name="demo/large")
+    UsageFactory(workspace=acme.workspace, key_id=key.pk, cost_micro_usd=3_000_000, at=NOW - timedelta(days=3))
+    EventFactory(workspace=acme.workspace, key_id=key.pk, verdict="deny", tool_name="shell.exec")
+    browser = acme.client(Role.DEVELOPER)
+    page = text_of(browser.get(f"/keys/{key.pk}/leak/"))
+    assert all(each in page for each in ("Still works", "Disable now", "$2.00", "demo/large", "shell.exec", "(1 denied)"))
+    assert "$5.00" in text_of(browser.get(f"/keys/{key.pk}/leak/", {"since": "7d"}))
+    assert browser.get(f"/keys/{key.pk}/leak/", {"since": "1y"}).status_code == 400
+    page = text_of(browser.post(f"/keys/{key.pk}/switch/", {"action": "disable", "next": "leak"}, follow=True))
+    assert "It is disabled" in page
+    assert "Disable now" not in page
+    assert f'href="/keys/new/?from={key.pk}"' in page
+
+
+def test_a_rotation_goes_from_the_old_key_to_the_new(acme):
+    old, _ = make_key(acme, name="old", model_limits_enabled=True, model_limits=["demo-small"], credit_limit_micro_usd=5_000_000)
+    UsageFactory(workspace=acme.workspace, key_id=old.pk)
+    browser = acme.client(Role.DEVELOPER)
+    path = f"/keys/{old.pk}/rotation/"
+    assert "Make it" in text_of(browser.get(path))
+    form = {"name": "new", "models_listed": "listed", "models": "demo-small", "expires": "never", "cycle": "month", "run_scope": "auto", "credit_limit": "5"}
+    assert browser.post(f"/keys/new/?from={old.pk}", form).status_code == 200
+    page = text_of(browser.get(path))
+    assert "It has made no call yet." in page
+    assert "Disable old" in page
+    with tenancy.scope(acme.workspace.pk):
+        new = acme.workspace.api_keys.get(name="new")
+    assert new.replaces_id == old.pk
+    for _ in range(3):
+        UsageFactory(workspace=acme.workspace, key_id=new.pk)
+    page = text_of(browser.get(path))
+    assert "It makes calls." in page
+    assert "old: 1 calls; new: 3 calls" in page
+    assert "Somebody used it within a day" in page
