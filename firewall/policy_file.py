@@ -24,6 +24,8 @@ FIELDS = tuple(name for name in POLICY_FIELDS if name != "is_default")
 #: Said of every rule, be they what they may.
 _ALWAYS = ("verdict", "priority", "tool_name_glob")
 
+_SAID = ("path", "op", "value", "match", "min_count", "egress", "window_seconds", "steps", "enforce", "presets", "custom", "allow", "deny")
+
 _JSON_NUMBER = re.compile(r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$")
 _WHOLE_NUMBER = re.compile(r"^-?(?:0|[1-9][0-9]*)$")
 _TEXT = "tag:yaml.org,2002:str"
@@ -78,7 +80,14 @@ def sorted_out(content: object) -> tuple[dict, list[dict]]:
 
 
 def _rule(rule: Mapping[str, object]) -> dict:
-    return {name: rule[name] for name in RULE_FIELDS if name in rule and (name in _ALWAYS or rule[name] != BLANK_RULE[name])}
+    return {name: _ordered(rule[name]) for name in RULE_FIELDS if name in rule and (name in _ALWAYS or rule[name] != BLANK_RULE[name])}
+
+
+def _ordered(value: object) -> object:
+    """The same with the names of its objects in the order in which people say them: PostgreSQL keeps none."""
+    if isinstance(value, Mapping):
+        return {name: _ordered(value[name]) for name in sorted(value, key=lambda name: _SAID.index(name) if name in _SAID else len(_SAID))}
+    return [_ordered(each) for each in value] if isinstance(value, list) else value
 
 
 # --- YAML ---------------------------------------------------------------------------------------------------------------

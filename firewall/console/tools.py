@@ -23,7 +23,7 @@ from workspaces.errors import OrcaError, ValidationFailed
 
 MOST_DRAFTED = 100
 NEW = "new"
-VERDICTS = ("allow", "audit", "deny")
+VERDICTS = ("allow", "audit", "deny", "pending_approval")
 
 
 @dataclass(frozen=True, slots=True)

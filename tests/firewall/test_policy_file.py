@@ -121,3 +121,14 @@ def test_a_policy_of_500_rules_fits_into_a_file():
 
     assert policy_problems(fields | {"rules": read}) == []
     assert [BLANK_RULE | rule for rule in read] == rules
+
+
+def test_the_names_in_a_file_stand_in_the_order_in_which_they_are_said():
+    clause, step = {"op": "eq", "path": "$.a", "value": 1}, {"match": "db.*", "egress": True, "min_count": 2}
+    rule = {"verdict": "deny", "args_match": {"clauses": [clause]}, "sequence": {"steps": [step], "enforce": "inline", "window_seconds": 5}}
+    text = policy_file.write({"name": "p", "rules": [BLANK_RULE | rule]})
+
+    (read,) = policy_file.read(text.encode())[1]
+    assert list(read["args_match"]["clauses"][0]) == ["path", "op", "value"]
+    assert list(read["sequence"]) == ["window_seconds", "steps", "enforce"]
+    assert list(read["sequence"]["steps"][0]) == ["match", "min_count", "egress"]
