@@ -78,7 +78,7 @@ def rule_delete(request: ConsoleRequest, pk: str, rule: str) -> HttpResponse:
     ):
         return asked
     try:
-        services.delete_rule(own, expected_version=_known(request), actor=request.user, at=timezone.now())
+        services.delete_rule(own, expected_version=_based_on(request, policy), actor=request.user, at=timezone.now())
     except VersionConflict as error:
         return _not_done(request, pk, error, f"Deleting {_name(own)}")
     return done(request, own.policy, f"Rule deleted. {own.policy.name} is at version {own.policy.version}, in force now.")
@@ -95,7 +95,7 @@ def rule_switch(request: ConsoleRequest, pk: str, rule: str) -> HttpResponse:
     if asked := _ask(request, policy, rules, after, title=f"{'Enable' if enabled else 'Disable'} {_name(own)}?", verb=verb):
         return asked
     try:
-        services.change_rule(own, changes={"enabled": enabled}, expected_version=_known(request), actor=request.user, at=timezone.now())
+        services.change_rule(own, changes={"enabled": enabled}, expected_version=_based_on(request, policy), actor=request.user, at=timezone.now())
     except VersionConflict as error:
         return _not_done(request, pk, error, f"{'Enabling' if enabled else 'Disabling'} {_name(own)}")
     return done(request, own.policy, f"Rule {'enabled' if enabled else 'disabled'}. {own.policy.name} is at version {own.policy.version}, in force now.")
@@ -123,7 +123,7 @@ def rules_order(request: ConsoleRequest, pk: str) -> HttpResponse:
         if asked := _ask(request, policy, rules, after, title="Let more through by this order?", verb="Keep the new order"):
             return asked
     try:
-        services.order_rules(policy, rule_ids=order, expected_version=_known(request), actor=request.user, at=timezone.now())
+        services.order_rules(policy, rule_ids=order, expected_version=_based_on(request, policy), actor=request.user, at=timezone.now())
     except VersionConflict as error:
         return _not_done(request, pk, error, "Moving the rule")
     return done(request, policy, f"Order saved. {policy.name} is at version {policy.version}, in force now.")
@@ -152,6 +152,14 @@ def _not_done(request: ConsoleRequest, pk: str, error: VersionConflict, what: st
 def _known(request: ConsoleRequest) -> int | None:
     """The version of the policy that the page had."""
     return row_id(request.POST["version"], param="version") if request.POST.get("version") else None
+
+
+def _based_on(request: ConsoleRequest, policy: Policy) -> int | None:
+    """The version that a single press is based on. Presses follow one another faster than the page is renewed: one's own saves are known."""
+    known = _known(request)
+    if known is not None and not policy.workspace.policy_versions.filter(policy_id=policy.pk, version__gt=known).exclude(author_id=request.user.pk).exists():
+        return policy.version
+    return known
 
 
 def _ask(

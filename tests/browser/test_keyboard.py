@@ -44,7 +44,7 @@ def test_the_first_stop_skips_the_menu(desk, world):
     assert focused(page) == ("Skip to content", True)
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    assert "Import" in focused(page)[0]
+    assert focused(page)[0] == "From a template"
 
 
 def test_signing_in_making_a_policy_and_a_rule_by_keyboard(desk, agent):

@@ -74,6 +74,14 @@ def test_an_allow_list_is_written_watched_enforced_and_undone(desk, agent):
     page.get_by_role("link", name="See the calls").click()
     for table, line in (("By tool", "shell.exec"), ("By run", "watched")):
         expect(page.get_by_role("table", name=table)).to_contain_text(line)
+    page.get_by_role("link", name="research").first.click()
+    menu(page, "research", "Backtest")
+    page.get_by_label("Judge as if the policy were not in shadow").check()
+    page.get_by_role("button", name="Backtest").click()
+    expect(page.get_by_role("table", name="By tool")).to_contain_text("shell.exec", timeout=30_000)
+    page.get_by_role("link", name="Open the policy").click()
+
+    page.get_by_role("link", name="See the calls").click()
     page.get_by_role("button", name="Go live").click()
     page.get_by_role("dialog").get_by_role("button", name="Start blocking").click()
     expect(page.get_by_text("Enforcing")).to_be_visible()

@@ -107,3 +107,11 @@ def test_what_is_done_by_one_press_is_not_done_over_somebody_elses_change(mine, 
     assert 'data-version="2"' in met
     assert [(rule.pk, rule.enabled) for rule in rules(policy)][1] == (shell, True)
     page(mine.post(f"/policies/{policy.pk}/" + path.format(shell=shell), sent | {"version": "2"}, headers=HTMX))
+
+
+def test_ones_own_presses_follow_one_another(mine, policy):
+    shell = rules(policy)[1].pk
+    for enabled in ("off", "on", "off"):
+        page(mine.post(f"/policies/{policy.pk}/rules/{shell}/switch/", {"enabled": enabled, "version": "1"}, headers=HTMX))
+
+    assert (rules(policy)[1].enabled, policy.version) == (False, 4)
