@@ -97,10 +97,21 @@ class Trail:
 MAX_TRAIL = 5_000
 
 
-def named_key(workspace_id: int, key_id: int) -> tuple[str, str] | None:
-    """Name and environment of a key of this workspace; None where there is none."""
+@dataclass(frozen=True, slots=True)
+class NamedKey:
+    """What is to be known of a key in whose runs another one asks."""
+
+    name: str
+    environment: str
+    is_frozen: bool
+    stopped_runs: frozenset[str]
+
+
+def named_key(workspace_id: int, key_id: int) -> NamedKey | None:
+    """A key of this workspace; None where there is none."""
     with tenancy.scope(workspace_id):
-        return ApiKey.objects.filter(workspace_id=workspace_id, pk=key_id).values_list("name", "environment").first()
+        found = ApiKey.objects.filter(workspace_id=workspace_id, pk=key_id).values_list("name", "environment", "is_frozen").first()
+        return found and NamedKey(*found, money_selectors.stopped_runs(Workspace(pk=workspace_id), key_id))
 
 
 def named_run(workspace_id: int, key_id: int, run_id: str) -> RunTrace | None:

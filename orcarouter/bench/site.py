@@ -190,9 +190,15 @@ class Site:
         return {name: (entry["calls"], entry["usec"]) for name in ("evalsha", "eval") if (entry := stats.get(f"cmdstat_{name}"))}
 
     def last_statements(self) -> dict[int, object]:
-        """When each connection of the application's role began its last statement; the bench's own is left out."""
+        """When each connection of the application's role began its last statement.
+
+        Left out are the bench's own, and those that said last that the gateway lives: that is every other second, not a call's.
+        """
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pid, query_start FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()")
+            cursor.execute(
+                "SELECT pid, query_start FROM pg_stat_activity"
+                " WHERE usename = current_user AND pid <> pg_backend_pid() AND query NOT LIKE '%keys_gatewayprocess%'"
+            )
             return dict(cursor.fetchall())
 
 

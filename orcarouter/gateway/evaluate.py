@@ -76,6 +76,8 @@ class _Hook:
         self.at = datetime.now(UTC)
         self.correlation = correlate.read(request.headers)
         self.key: tuple[int, str, str] = (grant.key_id, grant.key_name, grant.environment)
+        #: Of the key whose run it is.
+        self.stopped_runs, self.is_frozen = grant.stopped_runs, grant.scope.is_frozen
         self.lineage: runs.Lineage
         self.run_id = ""
         #: Approvals that the call brings.
@@ -109,11 +111,13 @@ class _Hook:
         wanted, grant = self.asked.key_id, self.grant
         if wanted is None or wanted == grant.key_id:
             self.key = (grant.key_id, grant.key_name, grant.environment)
+            self.stopped_runs, self.is_frozen = grant.stopped_runs, grant.scope.is_frozen
             return
         found = await self.state.named_key(grant, wanted)
         if found is None:
             raise errors.NotFound("There is no such key in this workspace.", param="key_id")
-        self.key = (wanted, *found)
+        self.key = (wanted, found.name, found.environment)
+        self.stopped_runs, self.is_frozen = found.stopped_runs, found.is_frozen
 
     def _lineage(self) -> runs.Lineage:
         key_id, run_id = self.key[0], self.asked.agent_run_id or self.correlation.agent_run_id
@@ -141,16 +145,16 @@ class _Hook:
         current, admission = await self.state.admit(self.token_hash, self.grant, lineage, _claim)
         require(self.request, current, None)
         assert current is not None
-        refuse_frozen(current)
         is_newer, self.grant = current is not self.grant, _gateways(current)
         if is_newer:
             await self._find_key()
+        refuse_frozen(current, is_frozen=self.is_frozen)
         self.run_id = admission.run_id
         return admission
 
     async def judge(self, calls: Sequence[ToolCall], admission: runs.Admission) -> list[Judged]:
         """What becomes of each call, in order; the run has made those that go on."""
-        policy, run = self.grant.policy, run_state(self.grant, admission, datetime.now(UTC))
+        policy, run = self.grant.policy, run_state(self.stopped_runs, admission, datetime.now(UTC))
         if policy is not None and afterwards.concerns(policy, calls):
             judge = partial(self._in_order, calls, admission)
             return await self.state.sequences.judge(self.grant, policy, self._run, admission.chains, run, judge)
@@ -161,7 +165,7 @@ class _Hook:
 
     async def foresee(self, calls: Sequence[ToolCall], admission: runs.Admission) -> list[Judged]:
         """The same of calls that are not made."""
-        policy, run = self.grant.policy, run_state(self.grant, admission, datetime.now(UTC))
+        policy, run = self.grant.policy, run_state(self.stopped_runs, admission, datetime.now(UTC))
         if policy is not None and afterwards.concerns(policy, calls):
             run = replace(run, chains=await self.state.sequences.progress(self.grant, policy, self._run, admission.chains, run))
         return (await self._in_order(calls, admission, run))[0]

@@ -164,7 +164,7 @@ class Relay:
     ) -> None:
         self.state, self.upstream, self.request, self.call = state, upstream, request, call
         self.holds = RelayHolds(self, presented)
-        self.run_state = run_state(call.grant, admission, call.started_at)
+        self.run_state = run_state(call.grant.stopped_runs, admission, call.started_at)
         self.refused_by, self.is_held = admission.held.refused_by, admission.held.is_held
         self.is_blind, self.chains = admission.is_blind, admission.chains
         self.policy: Policy | None = call.grant.policy

@@ -1,5 +1,6 @@
 """What refuses a call before its policy does: a frozen key, a ceiling, a store that cannot be asked."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -20,9 +21,9 @@ RUNS_UNKNOWN = replace(COST_STORE_DOWN, reason="how many runs the key has begun 
 _QUOTA_ERRORS: dict[str, type[errors.OrcaError]] = {kind.code: kind for kind in (errors.TokenQuotaSpent, errors.AccessDenied, errors.UserQuotaSpent)}
 
 
-def refuse_frozen(grant: Grant) -> None:
-    """Raise ``FirewallBlocked`` for a key that a person froze."""
-    if grant.scope.is_frozen:
+def refuse_frozen(grant: Grant, *, is_frozen: bool = False) -> None:
+    """Raise ``FirewallBlocked`` if a person froze the key, or (``is_frozen``) the one whose run it is."""
+    if grant.scope.is_frozen or is_frozen:
         raise errors.FirewallBlocked(f"request blocked by firewall: {KEY_FROZEN.reason}", **said_of(KEY_FROZEN))
 
 
@@ -31,14 +32,14 @@ def said_of(decision: Decision) -> dict[str, Any]:
     return {"reason_code": decision.reason_code, "factors": list(decision.factors), "risk_score": decision.risk_score}
 
 
-def run_state(grant: Grant, admission: runs.Admission, at: datetime) -> RunState:
-    """The run as it was admitted."""
+def run_state(stopped_runs: Collection[str], admission: runs.Admission, at: datetime) -> RunState:
+    """The run as it was admitted; ``stopped_runs`` are those of its key."""
     return RunState(
         calls=admission.calls,
         spent_micro_usd=admission.held.run_spent_micro_usd,
         reserved_micro_usd=admission.held.run_held_micro_usd,
         estimate_micro_usd=admission.claim.amount_micro_usd if admission.claim else 0,
-        is_stopped=admission.run_id in grant.stopped_runs,
+        is_stopped=admission.run_id in stopped_runs,
         runs_this_hour=admission.runs_this_hour,
         at_ms=int(at.timestamp() * 1000),
     )

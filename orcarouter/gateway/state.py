@@ -60,7 +60,7 @@ class State:
         self._grants: OrderedDict[str, Grant] = OrderedDict()
         self._unknown: OrderedDict[str, float] = OrderedDict()
         #: Of other keys than the asking one: name and environment, by workspace, key and version.
-        self._named_keys: OrderedDict[tuple[int, int, int], tuple[str, str]] = OrderedDict()
+        self._named_keys: OrderedDict[tuple[int, int, int], selectors.NamedKey] = OrderedDict()
         self._loading: dict[str, asyncio.Task] = {}
         self._versions: dict[int, tuple[int, float]] = {}
         self._scripts: dict[str, bytes] = {}
@@ -139,8 +139,8 @@ class State:
         self._versions[workspace_id] = (version, time.monotonic())
         return version
 
-    async def named_key(self, grant: Grant, key_id: int) -> tuple[str, str] | None:
-        """Name and environment of another key of the grant's workspace; None where there is none. PostgreSQL away: ``StoreUnavailable``."""
+    async def named_key(self, grant: Grant, key_id: int) -> selectors.NamedKey | None:
+        """Another key of the grant's workspace; None where there is none. PostgreSQL away: ``StoreUnavailable``."""
         name = (grant.workspace_id, key_id, grant.config_version)
         found = self._named_keys.get(name)
         if found is None:

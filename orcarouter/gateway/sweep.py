@@ -171,8 +171,9 @@ def _end_claim(workspace_id: int, claim: LeftClaim) -> int:
         # Its process died a moment ago, and is not given up yet.
         return 0
     if spent is None and not _is_recorded(workspace_id, claim.request_id):
-        name, environment = named_key(workspace_id, claim.key_id) or ("", "")
-        said = {"workspace_id": workspace_id, "request_id": claim.request_id, "key_id": claim.key_id, "token_name": name, "environment": environment}
+        key = named_key(workspace_id, claim.key_id)
+        said = {"workspace_id": workspace_id, "request_id": claim.request_id, "key_id": claim.key_id}
+        said |= {"token_name": key.name if key else "", "environment": key.environment if key else ""}
         recorder.record_now([record.lost(said, LOST, datetime.now(UTC))], [], [])
         logger.warning("lost_record", extra={"workspace_id": workspace_id, "request_id": claim.request_id})
     _settle_in_valkey(workspace_id, claim.request_id, spent or 0)

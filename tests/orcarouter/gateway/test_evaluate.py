@@ -6,6 +6,7 @@ import httpx2 as httpx
 import pytest
 from django.utils import timezone
 
+import keys.money_services
 import keys.services
 from tests.orcarouter.gateway.conftest import Agent, make_agent
 from workspaces import tenancy
@@ -284,3 +285,23 @@ def test_clean_arguments_come_back_in_the_form_they_were_given(hook):
     told = ask(hook, asked | {"arguments": '{"to": "ann@example.com"}'}).json()
     assert (told["verdict"], told["arguments"]) == ("sanitize", '{"to": "[redacted:email]"}')
     assert all("ann@" not in event.args_summary and event.verdict == "sanitize" for event in hook.events())
+
+
+def test_a_stopped_run_and_a_frozen_key_are_those_of_the_run_that_is_asked_for(hook):
+    worker = other_key(hook)
+
+    def verdict(**more: object) -> tuple[str, str | None]:
+        told = ask(hook, {"tool_name": "web.search", "agent_run_id": "mine", **more}).json()
+        return told["verdict"], told["metadata"]["reason_code"]
+
+    assert verdict(key_id=worker)[1] is None
+    owner = hook.tenant.person(Role.OWNER)
+    with tenancy.scope(hook.workspace.pk):
+        keys.money_services.stop_run(hook.workspace, key_id=worker, run_id="mine", actor=owner, at=timezone.now())
+    assert verdict(key_id=worker) == ("deny", "run_stopped")
+    assert verdict()[1] is None
+    with tenancy.scope(hook.workspace.pk):
+        keys.services.freeze_key(hook.workspace.api_keys.get(pk=worker), actor=owner, at=timezone.now())
+    error = ask(hook, {"tool_name": "web.search", "key_id": worker}).json()["error"]
+    assert (error["code"], error["metadata"]["reason_code"]) == ("firewall_blocked", "key_frozen")
+    assert verdict()[1] is None
