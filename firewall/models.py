@@ -4,6 +4,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
 
+from firewall.engine.words import ReasonCode
 from workspaces.ids import uuid7
 from workspaces.models import User, Workspace
 
@@ -124,6 +125,10 @@ class EventSource(models.TextChoices):
     RELAY = "relay"
     EVALUATE = "evaluate"
     MCP = "mcp"
+
+
+#: Codes of events that tell what became of a held call: no calls themselves, it is counted when it was held and when it went on.
+AFTER_A_HOLD = (ReasonCode.APPROVAL_APPROVED, ReasonCode.APPROVAL_REJECTED, ReasonCode.APPROVAL_EXPIRED)
 
 
 class Event(models.Model):

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from firewall import services
-from firewall.models import Policy
+from firewall.models import AFTER_A_HOLD, Policy
 from firewall.selectors.tools import held_tally
 from workspaces import tenancy
 from workspaces.ids import lowest_at, moment_of
@@ -20,12 +20,15 @@ STRETCH = timedelta(hours=6)
 #: Longer names are no tool's: the sums are bounded, the events have them.
 MAX_NAME_CHARS = 128
 
+#: What became of a held call is no call: it was counted when it was held, and again when it went on.
+_IS_CALL = f"coalesce(reason_code, '') NOT IN {tuple(map(str, AFTER_A_HOLD))}"
+
 _SUM = f"""
     INSERT INTO firewall_toolday AS known (workspace_id, day, tool_name, surface, key_id, calls, first_seen_at, last_seen_at)
     SELECT workspace_id, (occurred_at AT TIME ZONE 'UTC')::date AS day, tool, surface, coalesce(key_id, 0) AS of_key,
            count(*), min(occurred_at), max(occurred_at)
       FROM firewall_event CROSS JOIN LATERAL unnest(CASE WHEN tool_name IS NULL THEN tools ELSE ARRAY[tool_name] END) AS tool
-     WHERE workspace_id = %s AND id >= %s AND id < %s AND length(tool) BETWEEN 1 AND {MAX_NAME_CHARS}
+     WHERE workspace_id = %s AND id >= %s AND id < %s AND {_IS_CALL} AND length(tool) BETWEEN 1 AND {MAX_NAME_CHARS}
      GROUP BY workspace_id, day, tool, surface, of_key
         ON CONFLICT (workspace_id, day, tool_name, surface, key_id) DO UPDATE
        SET calls = known.calls + excluded.calls,
@@ -33,16 +36,16 @@ _SUM = f"""
            last_seen_at = greatest(known.last_seen_at, excluded.last_seen_at)
 """  # noqa: S608 - our own number
 #: An event of several offered tools is a call of each.
-_SUM_RULES = """
+_SUM_RULES = f"""
     INSERT INTO firewall_ruleday AS known (workspace_id, day, policy_id, rule_id, calls, last_at)
     SELECT workspace_id, (occurred_at AT TIME ZONE 'UTC')::date AS day, policy_id, coalesce(rule_id, 0) AS of_rule,
            sum(CASE WHEN tool_name IS NULL THEN greatest(cardinality(tools), 1) ELSE 1 END), max(occurred_at)
       FROM firewall_event
-     WHERE workspace_id = %s AND id >= %s AND id < %s AND policy_id IS NOT NULL
+     WHERE workspace_id = %s AND id >= %s AND id < %s AND {_IS_CALL} AND policy_id IS NOT NULL
      GROUP BY workspace_id, day, policy_id, of_rule
         ON CONFLICT (workspace_id, policy_id, rule_id, day) DO UPDATE
        SET calls = known.calls + excluded.calls, last_at = greatest(known.last_at, excluded.last_at)
-"""
+"""  # noqa: S608 - our own words
 
 
 def sum_tools(workspace: Workspace, *, at: datetime) -> None:

@@ -15,7 +15,7 @@ from firewall.engine import types as engine
 from firewall.engine.backtest import Ledger, Request
 from firewall.engine.replay import Event
 from firewall.engine.tally import RunName
-from firewall.models import Backtest, BacktestPart, Policy, Rule
+from firewall.models import AFTER_A_HOLD, Backtest, BacktestPart, Policy, Rule
 from firewall.selectors.policies import compiled
 from workspaces import tenancy
 from workspaces.ids import lowest_at
@@ -28,9 +28,10 @@ _COLUMNS = (
     *("id", "source", "surface", "verdict", "tool_name", "tools", "skill_name", "reason_code", "request_id", "agent_run_id", "key_id"),
     *("token_name", "args_summary", "args_hash", "approval_id", "shadow", "policy_id", "policy_version", "judged_on"),
 )
-_IN_WINDOW = """
+_IN_WINDOW = f"""
     workspace_id = %(workspace)s AND id >= %(low)s AND id < %(high)s
     AND (%(only)s::bigint[] IS NULL OR key_id = ANY (%(only)s)) AND NOT coalesce(key_id = ANY (%(but)s), false)
+    AND coalesce(reason_code, '') NOT IN {tuple(map(str, AFTER_A_HOLD))}
 """
 #: Under another name than the column's, by which rows are put in order: as text it would not be the index's order.
 _SELECT = f"SELECT id::text AS said, {', '.join(_COLUMNS[1:])} FROM firewall_event WHERE {_IN_WINDOW}"  # noqa: S608 - our own names

@@ -11,6 +11,7 @@ from firewall.engine.autonomy import Level
 from firewall.engine.decide import decide
 from firewall.engine.presets import Fields
 from firewall.engine.types import Policy, RunState, Surface, ToolCall, Verdict
+from firewall.models import AFTER_A_HOLD
 from workspaces.ids import lowest_at
 from workspaces.models import Workspace
 
@@ -46,7 +47,11 @@ def simulate(workspace: Workspace, level: Level, *, at: datetime) -> Simulation:
     policy = _policy(level)
     of_their_own = workspace.policies.filter(enabled=True, api_keys__isnull=False).exclude(name=level.policy_name)
     bound = list(of_their_own.values_list("api_keys__id", flat=True))
-    recent = workspace.events.filter(pk__gte=lowest_at(at - timedelta(days=WINDOW_DAYS)), pk__lt=lowest_at(at)).exclude(key_id__in=bound)
+    recent = (
+        workspace.events.filter(pk__gte=lowest_at(at - timedelta(days=WINDOW_DAYS)), pk__lt=lowest_at(at))
+        .exclude(key_id__in=bound)
+        .exclude(reason_code__in=AFTER_A_HOLD)
+    )
     rows = list(recent.order_by("-pk").values_list("surface", "tool_name", "tools", "args_summary")[: MOST_REPLAYED + 1])
     counts: Counter[tuple[str, Verdict]] = Counter()
     for surface, tool, tools, summary in rows[:MOST_REPLAYED]:
