@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.template.loader import get_template
 
 ROOT = Path(__file__).resolve().parent.parent
 APPS = ["workspaces", "guardrails", "firewall", "keys", "approvals", "anomalies", "orcarouter"]
@@ -70,3 +71,8 @@ def test_nothing_imports_the_composition_root():
         or (isinstance(node, ast.Import) and any(alias.name.startswith("orcarouter") for alias in node.names))
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("path", [path.relative_to(ROOT / "templates").as_posix() for path in sorted((ROOT / "templates").rglob("*.html"))])
+def test_a_template_can_be_read(path):
+    get_template(path)
