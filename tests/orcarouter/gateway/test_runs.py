@@ -95,7 +95,7 @@ async def call(state: State, grant: Grant, lineage: runs.Lineage, *, cost: int |
     from_ledger = await state._ask_ledger(grant, lineage, claim)
     from_valkey = await state._ask_valkey(grant, lineage, claim, is_confirmed=True)
     account = money.run_account(grant.key_id, from_ledger.run_id)
-    spent = (await state._read_ledger(partial(money_selectors.statement, at=datetime.now(UTC)), grant.workspace_id, account)).spent_micro_usd
+    spent = (await state.read(partial(money_selectors.statement, at=datetime.now(UTC)), grant.workspace_id, account)).spent_micro_usd
     assert told(from_valkey) == (from_ledger.run_id, from_ledger.calls, spent)
     await settle(state, grant, lineage, from_valkey.run_id, cost, claim.id)
     return from_valkey
