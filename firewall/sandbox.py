@@ -61,14 +61,14 @@ class Past:
 def try_call(policy: engine.Policy | None, call: ToolCall, past: Past | None = None, *, observe_mode: bool = False) -> Trial:
     """Judge a call as the gateway would after this past; without one, as the first of a run that has cost nothing."""
     past = past or Past()
-    call, run = _resolved(policy, call), replace(past.state, at_ms=_NOW_MS)
+    call, run = resolved(policy, call), replace(past.state, at_ms=_NOW_MS)
     for before, seconds in past.calls:
         run = replace(afterwards.advance(policy, before, replace(run, at_ms=_NOW_MS - seconds * 1000)), at_ms=_NOW_MS)
     (judged,), _ = afterwards.in_order(policy, [call], run, partial(decide, policy, observe_mode=observe_mode))
     return Trial(judged.decision, explain(policy, call, run) if policy else [], judged.findings)
 
 
-def _resolved(policy: engine.Policy | None, call: ToolCall) -> ToolCall:
+def resolved(policy: engine.Policy | None, call: ToolCall) -> ToolCall:
     """The call with its names resolved where the gateway would: for whoever asks before a call, if a rule looks at addresses."""
     if policy is None or call.surface not in (Surface.MCP, Surface.EGRESS) or not policy.looks_at_addresses:
         return call

@@ -49,8 +49,9 @@ class Live:
             # As the hook does: what a rule with addresses looks at is looked up.
             found = destinations(decoded(call.arguments or ""))
             call = replace(call, destinations=tuple(replace(to, addresses=()) if to.needs_resolving else to for to in found))
-        decision = decide(self.policy, call, self.run, observe_mode=self.observes).unheld()
-        findings = afterwards.completed(self.policy, call, self.run) if decision.verdict is not Verdict.DENY else ()
+        decision = decide(self.policy, call, self.run, observe_mode=self.observes)
+        goes_on = decision.verdict not in (Verdict.DENY, Verdict.PENDING_APPROVAL)
+        findings = afterwards.completed(self.policy, call, self.run) if goes_on else ()
         number = len(self.decisions)
         at = datetime.fromtimestamp(self.run.at_ms / 1000, UTC)
         for each in (decision, *findings):
@@ -59,14 +60,14 @@ class Live:
                 row = record.evaluated(told, call, given, each, policy=self.policy, run=self.run, at=at)
                 self.events.append(event_of(row, self.run.at_ms))
         self.decisions.append((call, self.run, decision))
-        if decision.verdict is not Verdict.DENY:
+        if goes_on:
             self.run = replace(afterwards.advance(self.policy, call, self.run), spent_micro_usd=self.run.spent_micro_usd + self.cost)
         return decision
 
     def offer(self, names: Sequence[str], **state: Any) -> list[Decision]:
         """Tools that one request offers."""
         self.run = replace(self.run, at_ms=self.run.at_ms + self.gap_ms, **state)
-        decisions = [each.unheld() for each in advertised.decide_advertised(self.policy, names, self.run, observe_mode=self.observes)]
+        decisions = advertised.decide_advertised(self.policy, names, self.run, observe_mode=self.observes)
         call: Any = SimpleNamespace(shared=shared(len(self.decisions), self.run_id), grant=SimpleNamespace(policy=self.policy))
         rows = record.advertised(call, advertised.rows(names, decisions), self.run, datetime.fromtimestamp(self.run.at_ms / 1000, UTC))
         self.events += [event_of(row, self.run.at_ms) for row in rows]

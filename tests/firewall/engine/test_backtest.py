@@ -97,7 +97,7 @@ def test_live_sandbox_and_backtest_say_the_same(governed, call):
     live.ask(call)
     (event,) = live.events
     run = RunState()
-    truth = decide(governed, call, run)
+    truth = decide(governed, sandbox.resolved(governed, call), run)
     assert sandbox.try_call(governed, call).decision == truth
     told = Judge(governed).judge(event, event.names[0], run).decision
     assert told is None or told.verdict == truth.verdict
@@ -280,7 +280,9 @@ def test_a_request_that_was_refused_for_itself_is_let_in_by_a_policy_without_cap
 def test_an_approved_call_stays_let_through_and_an_unavailable_hold_denied():
     holds = policy(rule(Verdict.PENDING_APPROVAL))
     live = Live(holds)
-    assert live.ask(called("mail.send")).verdict is Verdict.DENY
+    assert live.ask(called("mail.send")).verdict is Verdict.PENDING_APPROVAL
+    assert replayed(holds, live)["changed"] == 0
+    recorded(live, verdict="deny", reason_code="hold_unavailable")
     assert replayed(holds, live)["changed"] == 0
     recorded(live, verdict="allow", reason_code=None, approval_id="a" * 24)
     assert replayed(holds, live)["changed"] == 0
