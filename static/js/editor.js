@@ -62,8 +62,9 @@ document.addEventListener("keydown", (event) => {
   grip.focus();
   say(`Moved to place ${rows(row.parentElement).indexOf(row) + 1} of ${all.length}`);
   clearTimeout(row.parentElement.sending);
-  // One request after the last of several presses.
-  row.parentElement.sending = setTimeout(() => send(row.parentElement), 600);
+  // One request after the last of several presses; none for a list that was renewed meanwhile.
+  const list = row.parentElement;
+  list.sending = setTimeout(() => { if (list.isConnected) send(list); }, 600);
 });
 
 // form[data-guard]: leaving asks while a field differs from what the server sent. A [data-save-bar] shows only then.
