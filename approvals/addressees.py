@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from django.db.models import QuerySet
 
@@ -39,6 +40,16 @@ def slack_url(workspace: Workspace) -> str:
     """The address of the chat's incoming webhook; empty where there is none. Raises ``vault.SealBroken``."""
     sealed = settings_of(workspace).slack_url_sealed
     return vault.unseal(bytes(sealed), workspace_id=workspace.pk, purpose=SLACK_SEAL) if sealed else ""
+
+
+def never_shown(workspace: Workspace, at: datetime) -> list[str]:
+    """What no log may keep, should a receiver say it: the secrets, the chat's address and its path."""
+    try:
+        address = slack_url(workspace)
+        found = [*secrets_of(endpoint_of(workspace), at), address, urlsplit(address).path]
+    except vault.SealBroken:
+        return []
+    return [text for text in found if len(text) > 1]
 
 
 def people_for(workspace: Workspace, policy_ids: Collection[int]) -> list[str]:

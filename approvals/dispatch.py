@@ -8,10 +8,9 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.mail import send_mail
@@ -80,7 +79,8 @@ def claim(at: datetime) -> list[Parcel]:
         with tenancy.scope(workspace_id):
             workspace = workspace_of(workspace_id)
             if workspace:
-                parcels += _claim_of(workspace, ids, at)
+                hidden = tuple(addressees.never_shown(workspace, at))
+                parcels += (replace(parcel, secrets=hidden) for parcel in _claim_of(workspace, ids, at))
     return parcels
 
 
@@ -127,7 +127,7 @@ def _webhook(workspace: Workspace, delivery: Delivery, number: int, at: datetime
     except vault.SealBroken:
         secrets, error = [], "The stored secret does not open: set it again."
     headers = signing.headers(secrets, event=delivery.event, message_id=delivery.message_id, timestamp=int(at.timestamp()), body=body)
-    return Parcel(workspace.pk, Channel.WEBHOOK, ((delivery.pk, number),), body, endpoint.url, headers, error=error, secrets=tuple(secrets))
+    return Parcel(workspace.pk, Channel.WEBHOOK, ((delivery.pk, number),), body, endpoint.url, headers, error=error)
 
 
 def _notice(workspace: Workspace, channel: str, waiting: list[Delivery], attempts: tuple[tuple[int, int], ...], at: datetime) -> Parcel:
@@ -141,9 +141,7 @@ def _notice(workspace: Workspace, channel: str, waiting: list[Delivery], attempt
         url, error = addressees.slack_url(workspace), ""
     except vault.SealBroken:
         url, error = "", "The stored address does not open: set it again."
-    return Parcel(
-        workspace.pk, channel, attempts, said.slack, url, error=error if url or error else "There is no address any more.", secrets=(url, urlsplit(url).path)
-    )
+    return Parcel(workspace.pk, channel, attempts, said.slack, url, error=error if url or error else "There is no address any more.")
 
 
 # --- Finishing ------------------------------------------------------------------------------------------------------

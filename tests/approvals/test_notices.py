@@ -14,7 +14,7 @@ from workspaces.permissions import Role
 
 
 @pytest.fixture
-def team(committed, loopback, receiver):
+def team(db, loopback, receiver):
     """A workspace that writes to its reviewers, to one address more, and to a chat."""
     loopback.SENDS_MAIL, loopback.PUBLIC_URL = True, "https://orca.acme.example"
     tenant = make_tenant()
@@ -29,8 +29,8 @@ def tell(tenant, at, number=0, event=HoldEvent.PENDING, **fields):
         outbox.enqueue(Hold(tenant.workspace, id=f"{number:024x}", expires_at=at + timedelta(hours=24), **fields), event=event, at=at)
 
 
-def work(at):
-    parcels = dispatch.claim(at)
+def work(tenant, at):
+    parcels = [parcel for parcel in dispatch.claim(at) if parcel.workspace_id == tenant.workspace.pk]
     for parcel, outcome in zip(parcels, sender.send_all(parcels), strict=True):
         dispatch.finish(parcel, outcome, at=at)
     return len(parcels)
@@ -44,8 +44,8 @@ def states(tenant):
 def test_those_who_may_decide_are_told_one_by_one_with_a_link_to_sign_in(team, receiver, mailoutbox):
     at = timezone.now()
     tell(team, at)
-    assert work(at + timedelta(seconds=9)) == 0
-    assert work(at + timedelta(seconds=10)) == 2
+    assert work(team, at + timedelta(seconds=9)) == 0
+    assert work(team, at + timedelta(seconds=10)) == 2
     told = {mail.to[0] for mail in mailoutbox}
     assert told == {"desk@acme.example", *(team.person(role).email for role in Role if role != Role.MEMBER)}
     assert all(len(mail.to) == 1 and not mail.cc and not mail.bcc for mail in mailoutbox)
@@ -62,15 +62,15 @@ def test_many_that_come_together_are_one_notice_and_the_next_is_a_digest_later(t
     at = timezone.now()
     for number in range(12):
         tell(team, at + timedelta(milliseconds=number), number)
-    work(at + timedelta(seconds=11))
+    work(team, at + timedelta(seconds=11))
     assert len(receiver.received) == 1
     assert "12 calls wait for approval" in receiver.received[0].json["text"]
     assert "... and 2 more" in receiver.received[0].json["text"]
     later = at + timedelta(seconds=30)
     for number in range(20, 23):
         tell(team, later, number)
-    assert work(later + timedelta(minutes=4)) == 0
-    work(later + timedelta(minutes=5))
+    assert work(team, later + timedelta(minutes=4)) == 0
+    work(team, later + timedelta(minutes=5))
     assert [got.json["text"].split("*")[1] for got in receiver.received] == ["12 calls wait for approval", "3 calls wait for approval"]
     assert {mail.subject for mail in mailoutbox} == {"[OrcaRouter] 12 calls wait for approval", "[OrcaRouter] 3 calls wait for approval"}
 
@@ -79,14 +79,14 @@ def test_what_is_decided_before_anybody_was_told_is_not_told(team, receiver, mai
     at = timezone.now()
     tell(team, at)
     tell(team, at, event=HoldEvent.REJECTED)
-    work(at + timedelta(seconds=11))
+    work(team, at + timedelta(seconds=11))
     assert (receiver.received, mailoutbox, states(team)) == ([], [], [("email", "stopped"), ("slack", "stopped")])
 
 
 def test_names_are_told_without_mark_up_and_line_breaks(team, receiver, mailoutbox):
     at = timezone.now()
     tell(team, at, tool_name="<!channel>\nBcc: x@y.example", token_name="<https://evil.example|click> & co", held_because="x" * 500)
-    work(at + timedelta(seconds=11))
+    work(team, at + timedelta(seconds=11))
     assert "\n" not in mailoutbox[0].subject
     text = receiver.received[0].json["text"]
     assert "<!channel>" not in text
@@ -102,7 +102,7 @@ def test_a_review_plan_says_who_is_written_to(team, receiver, mailoutbox):
         settings_services.change(team.workspace, changes={"approval_reviews": plan, "approval_notify_emails": []}, actor=admin, at=timezone.now())
     at = timezone.now()
     tell(team, at)
-    work(at + timedelta(seconds=11))
+    work(team, at + timedelta(seconds=11))
     assert [mail.to for mail in mailoutbox] == [[admin.email]]
 
 
@@ -116,8 +116,8 @@ def test_a_chat_that_does_not_answer_is_tried_again_and_pauses_no_webhook(team, 
     receiver.answers, receiver.said = [500], f"{receiver.url} Cannot POST /hook".encode()
     at = timezone.now()
     tell(team, at)
-    work(at + timedelta(seconds=11))
-    work(at + timedelta(seconds=30))
+    work(team, at + timedelta(seconds=11))
+    work(team, at + timedelta(seconds=30))
     assert states(team) == [("email", "delivered"), ("slack", "delivered")]
     with tenancy.scope(team.workspace.pk):
         kept = [each.excerpt for each in team.workspace.delivery_attempts.all()]
