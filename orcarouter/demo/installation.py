@@ -14,7 +14,7 @@ from orcarouter.demo.stories import KEY, POLICY, RULES
 
 SECONDS = 30
 #: A loopback address is never behind a proxy, whatever the environment says.
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class NotReady(Exception):
@@ -60,7 +60,7 @@ class Installation:
         sent = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(address, sent, headers, method=method)  # noqa: S310 - an address of our own
         try:
-            with _opener.open(request, timeout=SECONDS) as answer:
+            with opener.open(request, timeout=SECONDS) as answer:
                 return json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as error:
             raise Refused(error.code, _error_of(error.read())) from error

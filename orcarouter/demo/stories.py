@@ -7,6 +7,7 @@ POLICY = {"name": "demo-agents", "default_verdict": "deny", "enabled": True, "sh
 RULES = (
     {"priority": 10, "tool_name_glob": "web.search", "verdict": "allow", "label": "search the web"},
     {"priority": 20, "tool_name_glob": "kb.*", "verdict": "allow", "label": "use the knowledge base"},
+    {"priority": 30, "tool_name_glob": "payments.*", "verdict": "pending_approval", "label": "a person decides about payments"},
 )
 KEY = {"name": "demo-agent", "environment": "demo", "status": 1, "is_frozen": False, "model_limits_enabled": False, "allow_ips": "", "expired_time": -1}
 MODEL = "demo-small"

@@ -10,20 +10,26 @@ from django.core.management.base import BaseCommand, CommandError
 
 from orcarouter.demo.stories import KEY, MODEL, POLICY, RULES, STORIES
 
+PAYMENT = "payment"
+#: Seconds that a person at a terminal has for a decision.
+PATIENCE_SECONDS = 120
+
 
 class Command(BaseCommand):
     help = "Let an agent on the openai SDK play stories against a running OrcaRouter. Exits 1 if one does not end as it should."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("story", nargs="*", choices=[[], *(story.slug for story in STORIES)], help="which ones; all unless told")
+        parser.add_argument("story", nargs="*", choices=[[], *(story.slug for story in STORIES), PAYMENT], help="which ones; all unless told")
+        parser.add_argument("--wait", type=int, default=None, metavar="SECONDS", help="how long the payment waits for you; 120 at a terminal, else not at all")
 
-    def handle(self, *args: Any, story: list[str], **options: Any) -> None:
+    def handle(self, *args: Any, story: list[str], wait: int | None = None, **options: Any) -> None:
         try:
             import openai
         except ImportError as error:
             raise CommandError("The demo needs the openai SDK, which comes with requirements-dev.lock: make demo") from error
         # They need the SDK, which an installation without the development libraries does not have.
+        from orcarouter.demo import payment
         from orcarouter.demo.installation import Installation, NotReady, Refused
         from orcarouter.demo.play import play
         from orcarouter.demo.screen import Screen
@@ -42,6 +48,11 @@ class Command(BaseCommand):
                 screen.heading(f"{place} of {len(chosen)}", each.title)
                 screen.prose(each.about)
                 problems += play(each, installation=installation, key=key, screen=screen)
+            if not story or PAYMENT in story:
+                seconds = wait if wait is not None else PATIENCE_SECONDS if sys.stdout.isatty() else 0
+                screen.heading("and", "A payment that waits for a person")
+                screen.prose("The rule holds it. Whoever decides reads the call itself; what was approved is what runs, once.")
+                problems += payment.play(installation=installation, key=key, screen=screen, wait_seconds=max(0, min(seconds, 600)))
         except NotReady as error:
             raise CommandError(str(error)) from error
         except Refused as error:
