@@ -72,6 +72,13 @@ def metered() -> Iterator[Metered]:
         made.port = server.sockets[0].getsockname()[1]
         ready.set()
 
+    async def end() -> None:
+        """Answers that nobody reads any more."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
     def run() -> None:
         loop.run_until_complete(serve())
         loop.run_forever()
@@ -80,5 +87,6 @@ def metered() -> Iterator[Metered]:
     thread.start()
     assert ready.wait(10)
     yield made
+    asyncio.run_coroutine_threadsafe(end(), loop).result(10)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)
