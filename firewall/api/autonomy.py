@@ -59,7 +59,8 @@ class SimulationOut(serializers.Serializer):
     by_tool = SimulatedTool(many=True)
     rules = SeedRule(many=True, help_text="Rules that the level has.")
     guardrail_rules = serializers.ListField(child=serializers.JSONField())
-    is_partial = serializers.BooleanField(help_text="There were more events; the newest were judged.")
+    not_replayable = serializers.IntegerField(help_text="Of the calls, those of which not enough was kept; they are in no other count.")
+    is_partial = serializers.BooleanField(help_text="There were more events; the newest 10,000 were judged.")
 
 
 class AutonomyViewSet(WorkspaceViewSet):
@@ -94,7 +95,7 @@ class SimulateViewSet(WorkspaceViewSet):
         """Judge the calls of the last days anew, as the level would. Nothing changes."""
         found = simulate(self.workspace, autonomy.level_of(request.query_params.get("level")), at=timezone.now())
         body = {
-            **{name: getattr(found, name) for name in ("level", "calls", "would_deny", "would_hold", "is_partial")},
+            **{name: getattr(found, name) for name in ("level", "calls", "would_deny", "would_hold", "not_replayable", "is_partial")},
             "window_days": WINDOW_DAYS,
             "by_tool": [asdict(each) for each in found.by_tool],
             "rules": [dict(rule) for rule in found.rules],

@@ -105,13 +105,20 @@ def event_of(row: tuple) -> Event:
     return Event._make((event_id, int(event_id[:8] + event_id[9:13], 16), *rest, orjson.loads(kept) if isinstance(kept, str) else kept))
 
 
-def newest_events(workspace: Workspace, *, start: datetime, end: datetime, but_key_ids: list[int], at_most: int) -> list[Event]:
-    """The newest events of a window, by run and then in their order."""
-    window: dict[str, Any] = {"workspace": workspace.pk, "low": lowest_at(start), "high": lowest_at(end), "only": None, "but": but_key_ids, "limit": at_most}
+def newest_events(workspace: Workspace, *, start: datetime, end: datetime, but_key_ids: list[int], at_most: int) -> tuple[list[Event], bool]:
+    """The newest events of a window, by run and then in their order; and whether there are more."""
+    window: dict[str, Any] = {
+        "workspace": workspace.pk,
+        "low": lowest_at(start),
+        "high": lowest_at(end),
+        "only": None,
+        "but": but_key_ids,
+        "limit": at_most + 1,
+    }
     with connection.cursor() as cursor:
         cursor.execute(f"{_SELECT} ORDER BY id DESC LIMIT %(limit)s", window)
         found = [event_of(row) for row in cursor.fetchall()]
-    return sorted(found, key=lambda event: (event.run_id or "", event.id))
+    return sorted(found[:at_most], key=lambda event: (event.run_id or "", event.id)), len(found) > at_most
 
 
 def _window(backtest: Backtest) -> dict[str, Any]:

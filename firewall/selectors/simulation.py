@@ -1,24 +1,22 @@
 """What an autonomy level would have done to the calls of the last days."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from firewall.engine import rule_json
-from firewall.engine.arguments import decoded
 from firewall.engine.autonomy import Level
-from firewall.engine.decide import decide
+from firewall.engine.backtest import replay
 from firewall.engine.presets import Fields
-from firewall.engine.types import Policy, RunState, Surface, ToolCall, Verdict
-from firewall.models import AFTER_A_HOLD
-from workspaces.ids import lowest_at
+from firewall.engine.replay import Judge
+from firewall.engine.tally import Tally
+from firewall.engine.types import Policy, Verdict
+from firewall.selectors.backtests import newest_events
 from workspaces.models import Workspace
 
 WINDOW_DAYS = 7
 #: Events that are judged anew, the newest first.
-MOST_REPLAYED = 5_000
-_STATELESS = RunState()
+MOST_REPLAYED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,32 +37,35 @@ class Simulation:
     would_hold: int
     by_tool: list[ToolVerdict]
     rules: Sequence[Fields]
+    #: Of the calls, those that a rule of the level may speak of or not: not all of them was kept.
+    not_replayable: int
     is_partial: bool
 
 
 def simulate(workspace: Workspace, level: Level, *, at: datetime) -> Simulation:
-    """Judge the newest events anew. Of their arguments only the summary is left: one that was cut short is judged without arguments."""
-    policy = _policy(level)
+    """Judge the newest events anew, in the order of their runs: a backtest that is answered at once."""
     of_their_own = workspace.policies.filter(enabled=True, api_keys__isnull=False).exclude(name=level.policy_name)
     bound = list(of_their_own.values_list("api_keys__id", flat=True))
-    recent = (
-        workspace.events.filter(pk__gte=lowest_at(at - timedelta(days=WINDOW_DAYS)), pk__lt=lowest_at(at))
-        .exclude(key_id__in=bound)
-        .exclude(reason_code__in=AFTER_A_HOLD)
+    start = at - timedelta(days=WINDOW_DAYS)
+    events, is_partial = newest_events(workspace, start=start, end=at, but_key_ids=bound, at_most=MOST_REPLAYED)
+    counted = Tally()
+    replay(Judge(_policy(level), observe_mode=level.observe_mode), counted, events)
+    # A request that was refused for itself is no call of a tool.
+    counts = {(name, verdict): calls for (name, verdict), calls in counted.verdicts.items() if name and verdict}
+    by_tool = [ToolVerdict(name, Verdict(verdict), calls) for (name, verdict), calls in sorted(counts.items(), key=lambda each: (-each[1], each[0]))]
+    totals = {verdict: sum(each.calls for each in by_tool if each.verdict is verdict) for verdict in (Verdict.DENY, Verdict.PENDING_APPROVAL)}
+    unknown = counted.not_replayable.total()
+    return Simulation(
+        level=level.name,
+        window_days=WINDOW_DAYS,
+        calls=sum(counts.values()) + unknown,
+        would_deny=totals[Verdict.DENY],
+        would_hold=totals[Verdict.PENDING_APPROVAL],
+        by_tool=by_tool,
+        rules=level.rules,
+        not_replayable=unknown,
+        is_partial=is_partial,
     )
-    rows = list(recent.order_by("-pk").values_list("surface", "tool_name", "tools", "args_summary")[: MOST_REPLAYED + 1])
-    counts: Counter[tuple[str, Verdict]] = Counter()
-    for surface, tool, tools, summary in rows[:MOST_REPLAYED]:
-        arguments = summary if summary and decoded(summary) is not None else None
-        for name in [tool] if tool else tools:
-            call = ToolCall(Surface(surface), name, arguments)
-            counts[name, decide(policy, call, _STATELESS, observe_mode=level.observe_mode).verdict] += 1
-    verdicts: Counter[Verdict] = Counter()
-    for (_, verdict), calls in counts.items():
-        verdicts[verdict] += calls
-    by_tool = [ToolVerdict(name, verdict, calls) for (name, verdict), calls in sorted(counts.items(), key=lambda each: (-each[1], each[0]))]
-    denied, held = verdicts[Verdict.DENY], verdicts[Verdict.PENDING_APPROVAL]
-    return Simulation(level.name, WINDOW_DAYS, counts.total(), denied, held, by_tool, level.rules, len(rows) > MOST_REPLAYED)
 
 
 def _policy(level: Level) -> Policy | None:

@@ -4,6 +4,7 @@ import pytest
 
 from firewall import selectors, services
 from firewall.engine.autonomy import LEVELS
+from firewall.engine.summary import summarise
 from firewall.engine.validate import policy_problems
 from tests.factories.firewall import EventFactory, make_policy
 from tests.factories.keys import make_key
@@ -99,9 +100,9 @@ def test_undo_names_what_was_edited_or_bound_since_and_force_restores_all_the_sa
 def test_simulate_judges_recent_calls_and_changes_nothing(acme):
     own = make_policy(acme.workspace, acme.person(Role.OWNER), name="own")
     key, _ = make_key(acme, name="apart", firewall_policy=own)
-    EventFactory(workspace=acme.workspace, tool_name="bash", args_summary='{"command": "rm -rf /"}')
-    EventFactory(workspace=acme.workspace, tool_name="bash", args_summary='{"command": "ls"}')
-    EventFactory(workspace=acme.workspace, tool_name="bash", args_summary='{"command": "ls"}', key_id=key.pk)
+    EventFactory(workspace=acme.workspace, tool_name="bash", args_summary='{"command": "rm -rf /"}', args_hash=summarise('{"command": "rm -rf /"}').digest)
+    EventFactory(workspace=acme.workspace, tool_name="bash", args_summary='{"command": "ls"}', args_hash=summarise('{"command": "ls"}').digest)
+    EventFactory(workspace=acme.workspace, tool_name="bash", args_summary='{"command": "ls"}', args_hash=summarise('{"command": "ls"}').digest, key_id=key.pk)
     before = posture(acme)
 
     found = {level: acme.client(Role.MEMBER).get(f"{PATH}simulate", {"level": level}).json() for level in LEVELS}

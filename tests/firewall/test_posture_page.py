@@ -5,6 +5,7 @@ from django.utils.html import escape
 from firewall.console.autonomy import grouped
 from firewall.engine.autonomy import LEVELS
 from firewall.engine.presets import PRESETS
+from firewall.engine.summary import summarise
 from tests.factories.firewall import EventFactory, make_policy
 from tests.factories.keys import make_key
 from workspaces import tenancy
@@ -31,8 +32,8 @@ def test_the_levels_and_presets_are_told_rule_by_rule(acme):
 def test_what_a_level_would_have_done_comes_before_it_is_applied(acme):
     own = make_policy(acme.workspace, acme.person(Role.OWNER), name="own")
     make_key(acme, name="apart", firewall_policy=own)
-    EventFactory(workspace=acme.workspace, tool_name="bash", args_summary='{"command": "rm -rf /"}')
-    EventFactory(workspace=acme.workspace, tool_name="bash", args_summary='{"command": "ls"}')
+    EventFactory(workspace=acme.workspace, tool_name="bash", args_summary='{"command": "rm -rf /"}', args_hash=summarise('{"command": "rm -rf /"}').digest)
+    EventFactory(workspace=acme.workspace, tool_name="bash", args_summary='{"command": "ls"}', args_hash=summarise('{"command": "ls"}').digest)
 
     seen = page(acme.client(Role.MEMBER).get("/posture/", {"level": "balanced"}))
     asked = page(acme.client(Role.DEVELOPER).get("/posture/", {"level": "balanced"}))
