@@ -436,7 +436,8 @@ class Relay:
     async def _fail(self, error: errors.OrcaError) -> None:
         """Record a call that ends with an error, and raise it. What cannot be recorded says so instead."""
         if not self.is_settled:
-            await self.settle("failed", error.status, record.NOTHING, UsageSource.NONE, error_code=error.code)
+            vain = self.holds.spent_in_vain(error)
+            await self.settle("failed", error.status, record.NOTHING, UsageSource.NONE, error_code=error.code, events=vain)
         raise error
 
     async def _hung_up(self) -> None:

@@ -120,6 +120,13 @@ class RelayHolds:
         if self.presented is not None and self.presented.used:
             await holds.redeem(self.relay.state, await self.place(), self.presented.used, events, self.relay.request.id)
 
+    def spent_in_vain(self, error: errors.OrcaError) -> list[dict]:
+        """The events that say of spent approvals that what followed failed: they stay spent."""
+        used = self.presented.used if self.presented is not None else {}
+        reason = f"the approval was spent, and the call then failed: {error.code}"
+        said = [Decision(Verdict.AUDIT, reason, ReasonCode.APPROVAL_CONSUMED, approval_id=each) for each in used]
+        return [row for each in said for row in record.request(self.relay.call, each, self.relay.run_state, datetime.now(UTC))]
+
     # --- A whole answer ---
     async def held(self, read: Answer, judged: Sequence[Judged]) -> list[Judged]:
         """Hold the calls of an answer that a rule holds, and keep it. Raises ``ApprovalPending``, recorded and paid for.

@@ -164,6 +164,16 @@ def test_an_offered_tool_is_held_where_its_rule_says_so(stack, committed):
     refused(chat(agent, "hello", *told["approvals"], tools=("payments.transfer", "payments.refund", "web.search")), "used")
 
 
+def test_an_approval_stays_spent_when_what_follows_fails_and_the_event_says_so(stack, committed):
+    agent = make_agent(stack)
+    agent.policy(default_verdict="allow", rules=[HOLDS | {"stage": "inbound"}])
+    approval_id = held(chat(agent, "hello", model="demo-error-500"))["approval_id"]
+    decide(agent, approval_id)
+    assert chat(agent, "hello", approval_id, model="demo-error-500").status_code >= 500
+    refused(chat(agent, "hello", approval_id, model="demo-error-500"), "used")
+    assert "then failed" in agent.events(approval_id=approval_id)[-1].reason
+
+
 def test_a_call_asked_about_is_held_and_spent_on_its_very_arguments(gateway):
     asked = {"amount": 4180, "to": {"name": "Marlow", "iban": "LT12"}}
     first = evaluate(gateway, asked, agent_run_id="r1").json()
