@@ -6,6 +6,7 @@ changed nothing, left no answer, and may be sent again. Source: spec/decisions.m
 
 import hashlib
 import hmac
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.db import connection
 from django.utils import timezone
 from rest_framework.response import Response
+from rest_framework.utils.encoders import JSONEncoder
 
 from workspaces import tokens
 from workspaces.errors import IdempotencyKeyReused, PayloadTooLarge, ValidationFailed
@@ -50,7 +52,9 @@ def around(view: "WorkspaceViewSet", request: "ApiRequest", handler: Callable[[]
         return Response(earlier.answer, status=earlier.status, headers={"Idempotency-Replayed": "true"})
     response = handler()
     records.delete()
-    view.workspace.idempotency_records.create(scope_hash=scope_hash, body_hash=body_hash, status=response.status_code, answer=_storable(response.data))
+    view.workspace.idempotency_records.create(
+        scope_hash=scope_hash, body_hash=body_hash, status=response.status_code, answer=_storable(_as_sent(response.data))
+    )
     return response
 
 
@@ -69,6 +73,11 @@ def _digest(value: bytes) -> str:
 def _wait_for_twin(workspace_id: int, scope_hash: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [scope_hash, workspace_id])
+
+
+def _as_sent(answer: object) -> object:
+    """The answer as the client reads it: times, amounts and ids as JSON writes them."""
+    return json.loads(json.dumps(answer, cls=JSONEncoder))
 
 
 def _storable(answer: object) -> object:

@@ -144,7 +144,7 @@ class Judge:
 
         def unsure(line: Line) -> bool:
             chain = line.rule.sequence
-            if (unread and line.reads_arguments) or (unnamed and line.reads_destinations) or (unresolved and line.reads_addresses):
+            if (unread and line.reads_arguments) or ((unnamed or unresolved) and line.reads_destinations):
                 return True
             return chain is not None and (is_blurred or (unnamed and any(step.egress for step in chain.steps)))
 
@@ -153,6 +153,10 @@ class Judge:
         found = [ruled(policy, ruling, seen) for ruling in rulings(policy, seen, unsure)]
         if unread and known.is_bad is None:
             found.append(decide(policy, replace(call, arguments=_BAD), run))
+        if unresolved:
+            # A name that leads nowhere is no destination, whatever the rules say.
+            nowhere = tuple(replace(to, addresses=()) if to.needs_resolving else to for to in seen.destinations)
+            found.append(decide(policy, replace(call, destinations=nowhere), run))
         if len({decision.verdict for decision in found}) == 1:
             return Judged(found[0], call, is_vague=is_vague)
         return Judged(None, call, "arguments" if unread else "destinations" if unresolved else "sequence", is_vague)

@@ -75,7 +75,8 @@ def test_what_it_needs_is_made_once_and_put_right(installation, key):
     mended = installation.policy()
     again = installation.key(mended, settings.DATA_DIR / "demo-key")
     assert (mended["id"], mended["default_verdict"], mended["shadow_mode"]) == (policy["id"], "deny", False)
-    assert [(rule["priority"], rule["tool_name_glob"], rule["verdict"]) for rule in mended["rules"]] == [(10, "web.search", "allow"), (20, "kb.*", "allow")]
+    rules = [(rule["priority"], rule["tool_name_glob"], rule["verdict"]) for rule in mended["rules"]]
+    assert rules == [(10, "web.search", "allow"), (20, "kb.*", "allow"), (30, "payments.*", "pending_approval")]
     assert (again["id"], again["key"]) == (key["id"], key["key"])
     assert (again["status"], again["firewall_policy_id"]) == (1, policy["id"])
     assert installation.policy()["version"] == mended["version"]  # nothing to put right, nothing written

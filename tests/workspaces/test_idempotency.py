@@ -82,3 +82,11 @@ def test_sent_twice_at_once_it_happens_once(committed):
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(send, range(4)))) == 1
     assert count(acme) == 1
+
+
+def test_an_answer_with_times_and_amounts_is_kept_as_it_was_sent(acme):
+    headers, price = {"Idempotency-Key": "k1"}, {"model": "m", "input_per_million_usd": 1.5}
+    client = acme.client(Role.OWNER)
+    first, again = (client.post("/api/workspace/prices/", price, content_type="application/json", headers=headers) for _ in range(2))
+    assert (first.status_code, again.status_code, again.headers["Idempotency-Replayed"]) == (201, 201, "true")
+    assert again.json() == first.json()

@@ -14,7 +14,7 @@ USED = Usage(input_tokens=1_000_000, output_tokens=1_000_000)
 
 def cost(model: str, price: Price | None, used: Usage = USED) -> int | None:
     route = Route(1, "provider", "https://api.example.com/v1", model, "", price)
-    return record._cost(SimpleNamespace(route=route, started_at=datetime(2026, 1, 1, tzinfo=UTC)), used)
+    return record.cost_of(SimpleNamespace(route=route, started_at=datetime(2026, 1, 1, tzinfo=UTC)), used)
 
 
 def test_an_unknown_price_is_unknown_on_either_side():
