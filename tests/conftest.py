@@ -14,11 +14,18 @@ from tests import receiver as receiving
 from tests.environment import DATA_DIR
 from tests.factories.workspaces import Tenant, make_tenant
 from tests.stack import Stack
+from workspaces import ids
 
 hypothesis.settings.register_profile("default", max_examples=2_000, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
 hypothesis.settings.register_profile("long", max_examples=100_000, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
 hypothesis.settings.register_profile("quick", max_examples=100, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(autouse=True)
+def ids_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids never go back in time: without this a test that travels ahead would leave those of the next in the future."""
+    monkeypatch.setattr(ids, "_last", 0)
 
 
 @pytest.fixture(scope="session")

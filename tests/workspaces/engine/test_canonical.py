@@ -77,7 +77,7 @@ def test_equal_values_have_one_form_however_they_are_written(value, chance):
     assert exactly(form) == exactly(json.dumps(value))
 
 
-@given(DIGITS, DIGITS, st.integers(-330, 290), DIGITS, st.integers(-3, 3))
+@given(DIGITS, DIGITS, st.integers(-330, 250), DIGITS, st.integers(-3, 3))
 def test_two_numbers_have_one_form_only_if_they_are_equal(whole, fraction, exponent, other, nudge):
     one = f"{int(whole)}.{fraction}e{exponent}"
     others = [f"{int(whole)}.{fraction}000e{exponent}", f"{int(whole + fraction)}e{exponent - len(fraction)}", f"{int(other)}.{fraction}e{exponent + nudge}"]
