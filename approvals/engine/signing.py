@@ -47,10 +47,12 @@ def headers(secrets: Sequence[str], *, event: str, message_id: str, timestamp: i
 
 
 def orca_signature(secret: str, body: bytes) -> str:
+    """The value of ``X-Orca-Signature``, of the raw body. Source: spec/decisions.md 7.5."""
     return f"sha256={hmac.digest(secret.encode(), body, hashlib.sha256).hex()}"
 
 
 def standard_signature(secret: str, message_id: str, timestamp: str, body: bytes) -> str:
+    """One value of ``webhook-signature``; ``timestamp`` as it stands in its header. Source: Standard Webhooks 1.0."""
     signed = f"{message_id}.{timestamp}.".encode(errors="surrogatepass") + body
     return f"v1,{base64.b64encode(hmac.digest(standard_key(secret), signed, hashlib.sha256)).decode()}"
 
@@ -84,6 +86,7 @@ def is_signed(secrets: Sequence[str], shown: Shown, *, body: bytes, now: float) 
 
 
 def holds_orca(secrets: Sequence[str], signature: str, *, body: bytes) -> bool:
+    """Whether it is the plain signature of the body under one of the secrets, in constant time."""
     return _is_among(signature, [orca_signature(secret, body) for secret in secrets])
 
 

@@ -30,6 +30,7 @@ class Level:
 
     @property
     def policy_name(self) -> str:
+        """Of the policy that the level makes."""
         return f"autonomy_{self.name}"
 
 

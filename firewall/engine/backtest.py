@@ -55,9 +55,11 @@ class Ledger:
         self._spent = spent
 
     def request(self, request_id: str) -> Request | None:
+        """The request as its usage row has it; None where none was kept."""
         return self._by_id.get(request_id) if self._by_id else None
 
     def spent_before(self, at_ms: int) -> int:
+        """Micro-USD that the run's requests had settled by then."""
         return self._spent[bisect_right(self._settled, at_ms)]
 
 
@@ -80,6 +82,7 @@ class Replay:
         self._in_force: tuple[int | None, int | None] = (None, None)
 
     def feed(self, event: Event) -> None:
+        """Judge the run's next event again and count what comes of it; events that are no calls are passed over."""
         if _is_no_call(event):
             return
         self._requests_until(event.at_ms, event)
