@@ -2,11 +2,10 @@
 
 import pytest
 
-from tests.factories.firewall import make_policy
+from tests.firewall.pages import HTMX, page
 from workspaces import tenancy
 from workspaces.permissions import Role
 
-HTMX = {"HX-Request": "true"}
 RULE = {"label": "No shell", "tool_name_glob": "shell.*", "stage": "", "verdict": "deny", "priority": "20", "notes": "", "enabled": "on"}
 
 
@@ -18,18 +17,6 @@ def mine(acme):
 @pytest.fixture
 def theirs(acme):
     return acme.client(Role.ADMIN)
-
-
-@pytest.fixture
-def policy(acme):
-    search = {"priority": 10, "tool_name_glob": "web.search", "verdict": "allow"}
-    shell = {"priority": 20, "tool_name_glob": "shell.*", "verdict": "deny", "label": "No shell"}
-    return make_policy(acme.workspace, acme.person(Role.DEVELOPER), search, shell, name="agents", default_verdict="deny")
-
-
-def page(answer, status=200):
-    assert answer.status_code == status, answer.content[:2000]
-    return answer.content.decode()
 
 
 def rules(policy):

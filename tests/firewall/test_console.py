@@ -11,36 +11,11 @@ from firewall.console.edits import typed_rule
 from firewall.engine.validate import problems
 from firewall.models import RuleVerdict, Stage
 from tests.factories.firewall import EventFactory, make_policy
+from tests.firewall.pages import HTMX, RULE, fresh, page
 from workspaces import tenancy
 from workspaces.permissions import Role
 
 NOW = datetime.now(UTC)
-HTMX = {"HX-Request": "true"}
-RULE = {"label": "", "tool_name_glob": "kb.*", "stage": "", "verdict": "allow", "priority": "10", "notes": "", "enabled": "on"}
-
-
-@pytest.fixture
-def browser(acme):
-    return acme.client(Role.DEVELOPER)
-
-
-@pytest.fixture
-def policy(acme):
-    search = {"priority": 10, "tool_name_glob": "web.search", "verdict": "allow"}
-    shell = {"priority": 20, "tool_name_glob": "shell.*", "verdict": "deny", "label": "No shell"}
-    return make_policy(acme.workspace, acme.person(Role.DEVELOPER), search, shell, name="agents", default_verdict="deny")
-
-
-def page(answer, status=200):
-    assert answer.status_code == status, answer.content[:2000]
-    return answer.content.decode()
-
-
-def fresh(policy):
-    with tenancy.scope(policy.workspace_id):
-        policy.refresh_from_db()
-        policy.in_order = list(policy.rules.all())
-        return policy
 
 
 def in_force(policy):

@@ -8,36 +8,8 @@ from django.http import QueryDict
 from firewall.console.words import rule_in_words
 from firewall.rule_form import RuleForm, rule_as_json
 from firewall.services import whole_rule
-from tests.factories.firewall import EventFactory, make_policy
-from workspaces import tenancy
-from workspaces.permissions import Role
-
-HTMX = {"HX-Request": "true"}
-RULE = {"label": "", "tool_name_glob": "kb.*", "stage": "", "verdict": "allow", "priority": "10", "notes": "", "enabled": "on"}
-
-
-@pytest.fixture
-def browser(acme):
-    return acme.client(Role.DEVELOPER)
-
-
-@pytest.fixture
-def policy(acme):
-    search = {"priority": 10, "tool_name_glob": "web.search", "verdict": "allow"}
-    shell = {"priority": 20, "tool_name_glob": "shell.*", "verdict": "deny", "label": "No shell"}
-    return make_policy(acme.workspace, acme.person(Role.DEVELOPER), search, shell, name="agents", default_verdict="deny")
-
-
-def page(answer, status=200):
-    assert answer.status_code == status, answer.content[:2000]
-    return answer.content.decode()
-
-
-def fresh(policy):
-    with tenancy.scope(policy.workspace_id):
-        policy.refresh_from_db()
-        policy.in_order = list(policy.rules.all())
-        return policy
+from tests.factories.firewall import EventFactory
+from tests.firewall.pages import HTMX, RULE, fresh, page
 
 
 def test_a_rule_is_written_with_lists_of_destinations(browser, policy):
