@@ -70,7 +70,7 @@ def try_call(policy: engine.Policy | None, call: ToolCall, past: Past | None = N
 
 def resolved(policy: engine.Policy | None, call: ToolCall) -> ToolCall:
     """The call with its names resolved where the gateway would: for whoever asks before a call, if a rule looks at addresses."""
-    if policy is None or call.surface not in (Surface.MCP, Surface.EGRESS) or not policy.looks_at_addresses:
+    if policy is None or not policy.resolves_on(call.surface):
         return call
     to = call.destinations if call.destinations is not None else destinations.of_call(None, "{}" if call.arguments is None else call.arguments)
     found = net.look_up(each.host for each in to if each.needs_resolving)

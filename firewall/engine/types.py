@@ -157,7 +157,7 @@ class Policy:
     sequences: tuple[Rule, ...] = field(init=False, repr=False, compare=False)
     #: Those of them with a step that a call of this name may be.
     sequences_for: Callable[[str], tuple[Rule, ...]] = field(init=False, repr=False, compare=False)
-    #: Whether any rule is about addresses: only then are names resolved, where they are.
+    #: Whether any rule is about addresses: see ``resolves_on``.
     looks_at_addresses: bool = field(init=False, repr=False, compare=False)
     lines: tuple[Line, ...] = field(init=False, repr=False, compare=False)
     rules_for: Callable[[str, Surface], tuple[Line, ...]] = field(init=False, repr=False, compare=False)
@@ -188,3 +188,7 @@ class Policy:
     def has_caps(self) -> bool:
         """Only under a cap does the gateway reserve."""
         return bool(self.caps)
+
+    def resolves_on(self, surface: Surface) -> bool:
+        """Whether the names in a call are looked up before it is judged: where its caller waits, if a rule is about addresses."""
+        return self.looks_at_addresses and surface in (Surface.MCP, Surface.EGRESS)

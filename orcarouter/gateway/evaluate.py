@@ -239,7 +239,7 @@ async def _call(asked: Asked, policy: Policy | None, resolver: Resolver) -> Tool
     """The call as the engine judges it, with its names resolved where a rule looks at addresses."""
     # A call without arguments is called with none, which is not the same as a call whose arguments nobody can see.
     arguments = "{}" if asked.arguments is None else asked.arguments
-    resolves = policy is not None and policy.looks_at_addresses
+    resolves = policy is not None and policy.resolves_on(asked.surface)
     destinations = None
     if asked.destination is not None or resolves:
         is_large = len(arguments) >= LARGE_BODY_BYTES
