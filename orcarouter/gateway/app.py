@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import orjson
 
-from orcarouter.gateway import billing, callback, evaluate, metrics, pipeline, poll
+from orcarouter.gateway import billing, callback, callers, evaluate, metrics, pipeline, poll
 from orcarouter.gateway.engine import pricing
 from orcarouter.gateway.refusals import refuse_frozen
 from orcarouter.gateway.request import Request
@@ -114,12 +114,12 @@ async def retrieve_model(gateway: Gateway, request: Request, name: str) -> None:
 
 
 async def _models(gateway: Gateway, request: Request) -> dict[str, bool]:
-    token_hash, grant = await pipeline.authenticate(gateway.state, request)
+    token_hash, grant = await callers.authenticate(gateway.state, request)
     fresh = await gateway.state.fresh(token_hash, grant)
-    pipeline.require(request, fresh, None)
+    callers.require(request, fresh, None)
     assert fresh is not None
     refuse_frozen(fresh)
-    return pipeline.listed_models(request, fresh)
+    return callers.listed_models(request, fresh)
 
 
 def _model(name: str, is_demo: bool) -> dict:

@@ -15,7 +15,7 @@ from keys import lookups
 from keys.engine import scope
 from keys.engine.grant import Grant
 from keys.models import Usage
-from orcarouter.gateway import pipeline
+from orcarouter.gateway import callers
 from orcarouter.gateway.link import Away
 from orcarouter.gateway.request import Request
 from orcarouter.gateway.state import State
@@ -102,9 +102,9 @@ def shown(call: Usage) -> dict:
 
 
 async def _grant(state: State, request: Request) -> Grant:
-    token_hash, grant = await pipeline.authenticate(state, request)
+    token_hash, grant = await callers.authenticate(state, request)
     current = await state.fresh(token_hash, grant)
-    pipeline.require(request, current, None)
+    callers.require(request, current, None)
     assert current is not None
     return current
 

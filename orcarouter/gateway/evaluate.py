@@ -21,11 +21,12 @@ from firewall.engine.destinations import Destination, of_call
 from firewall.engine.types import Decision, Policy, RunState, ToolCall, Verdict
 from keys.engine.grant import Grant
 from orcarouter.gateway import correlate, holds, record, runs
+from orcarouter.gateway.callers import authenticate, require
 from orcarouter.gateway.engine import evaluation
 from orcarouter.gateway.engine.evaluation import Asked, Evaluation
 from orcarouter.gateway.engine.exchange import Refusal, shown
 from orcarouter.gateway.money import Claim
-from orcarouter.gateway.pipeline import LARGE_BODY_BYTES, authenticate, require
+from orcarouter.gateway.pipeline import LARGE_BODY_BYTES
 from orcarouter.gateway.refusals import blind_refusal, refuse_frozen, run_state
 from orcarouter.gateway.request import Request
 from orcarouter.gateway.resolver import Resolver

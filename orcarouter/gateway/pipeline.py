@@ -20,12 +20,11 @@ from firewall.engine import advertised, afterwards
 from firewall.engine.afterwards import Judged
 from firewall.engine.decide import decide, decide_request
 from firewall.engine.types import Decision, Policy, ReasonCode, RunState, Surface, ToolCall, Verdict
-from keys.engine import scope
 from keys.engine.grant import Grant
-from keys.engine.token import is_well_formed
 from keys.models import UsageSource
 from orcarouter.gateway import claims, correlate, holds, record, runs
 from orcarouter.gateway.accounts import Settlement
+from orcarouter.gateway.callers import authenticate, require, scope_refusal
 from orcarouter.gateway.engine import answer, gate, openai, pricing
 from orcarouter.gateway.engine.calls import AS_IT_CAME, EmittedCall, Ruling, Usage
 from orcarouter.gateway.engine.exchange import Exchange, Refusal, fingerprint, message_digests
@@ -35,8 +34,7 @@ from orcarouter.gateway.relay_holds import RelayHolds, ruling_of, waits
 from orcarouter.gateway.request import Request
 from orcarouter.gateway.state import State
 from orcarouter.gateway.upstream import ProviderAnswer, Upstream, message_of
-from workspaces import errors, vault
-from workspaces.engine import client_address
+from workspaces import errors
 from workspaces.ids import moment_of
 
 logger = logging.getLogger(__name__)
@@ -48,49 +46,7 @@ _PARSERS = ThreadPoolExecutor(2, thread_name_prefix="orca-parse")
 TOO_LARGE = Decision(Verdict.DENY, "the tool call is larger than the gateway will hold", ReasonCode.RESPONSE_TOO_LARGE, risk_score=80)
 
 
-# --- 1, 2: who calls, and what ----------------------------------------------------------------------------------------
-async def authenticate(state: State, request: Request) -> tuple[str, Grant]:
-    """The key of a request and what it grants: validity, then source address. Raises ``InvalidApiKey``, ``AccessDenied``."""
-    token = _token(request)
-    if not is_well_formed(token):
-        # What cannot be a key is not looked up: guessing costs PostgreSQL nothing.
-        require(request, None, None)
-    token_hash = vault.lookup_hash(token)
-    grant = await state.grant(token_hash)
-    if grant is not None and _scope_refusal(request, grant, None) is not None:
-        # Refused by what may be an old copy: a key that was just revived must work.
-        grant = await state.fresh(token_hash, grant)
-    require(request, grant, None)
-    assert grant is not None
-    return token_hash, grant
-
-
-def _token(request: Request) -> str:
-    scheme, _, token = request.headers.get(b"authorization", b"").partition(b" ")
-    if scheme.lower() != b"bearer" or not token.strip():
-        raise errors.InvalidApiKey(scope.INVALID_KEY if scheme else "Send a key as `Authorization: Bearer sk-orca-...`.")
-    return token.strip()[:512].decode("latin-1")
-
-
-def require(request: Request, grant: Grant | None, model: str | None) -> None:
-    refusal = _scope_refusal(request, grant, model) if grant is not None else None
-    if grant is None or (refusal is not None and refusal.code == errors.InvalidApiKey.code):
-        logger.info("key_refused", extra={"request_id": request.id, "reason": refusal.reason.value if refusal else "unknown", "key_id": grant and grant.key_id})
-        raise errors.InvalidApiKey(scope.INVALID_KEY)
-    if refusal is not None:
-        raise errors.AccessDenied(refusal.message)
-
-
-def _scope_refusal(request: Request, grant: Grant, model: str | None) -> scope.Refusal | None:
-    address = client_address.client_address(request.peer, request.forwarded_for, settings.TRUSTED_PROXIES) if grant.scope.networks else None
-    return scope.admits(grant.scope, model=model, address=address, at=datetime.now(UTC))
-
-
-def listed_models(request: Request, grant: Grant) -> dict[str, bool]:
-    """The models this key may ask for, each with whether the demo provider answers to it."""
-    return {name: routes[0].is_demo for name, routes in sorted(grant.models.items()) if _scope_refusal(request, grant, name) is None}
-
-
+# --- 2: what is asked ---------------------------------------------------------------------------------------------------
 def _parse(body: bytes) -> Exchange:
     parsed = openai.parse(body)
     if isinstance(parsed, Refusal):
@@ -141,7 +97,7 @@ async def chat_completions(state: State, upstream: Upstream, request: Request) -
 
 def _claim(state: State, request: Request, exchange: Exchange, at: datetime, grant: Grant) -> Claim | None:
     """What the call is to hold. None where it will be refused anyway."""
-    if grant.scope.is_frozen or exchange.model not in grant.models or _scope_refusal(request, grant, exchange.model) is not None:
+    if grant.scope.is_frozen or exchange.model not in grant.models or scope_refusal(request, grant, exchange.model) is not None:
         return None
     return claims.of_relay(grant, exchange, request_id=request.id, process_id=str(state.lease.process_id), at=at)
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from approvals import selectors
-from orcarouter.gateway import pipeline
+from orcarouter.gateway import callers
 from orcarouter.gateway.request import Request
 from orcarouter.gateway.state import State
 from workspaces import errors
@@ -73,9 +73,9 @@ class Waiters:
 
 async def poll(state: State, waiters: Waiters, request: Request, approval_id: str) -> None:
     """Answer with the hold; only to the key that made it, and to gateway keys of its workspace. Raises ``OrcaError``."""
-    token_hash, grant = await pipeline.authenticate(state, request)
+    token_hash, grant = await callers.authenticate(state, request)
     fresh = await state.fresh(token_hash, grant)
-    pipeline.require(request, fresh, None)
+    callers.require(request, fresh, None)
     assert fresh is not None
     wait = _wait_seconds(request.query)
 
