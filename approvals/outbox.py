@@ -5,7 +5,7 @@ A message is sent at least once, under an id that stays the same (``dispatch``).
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -60,33 +60,46 @@ class Held(Protocol):
 
 
 # --- Writing --------------------------------------------------------------------------------------------------------
-def enqueue(hold: Held, *, event: HoldEvent, at: datetime) -> None:
-    """Tell the workspace's webhook, and its people of a new hold; call it in the transaction of the hold's change.
+def enqueue(holds: Sequence[Held], *, event: HoldEvent, at: datetime) -> None:
+    """Tell the workspace's webhook, and its people of new holds; call it in the transaction of the change, which is the same for all.
 
     What still asks for a decision on a hold that has one is stopped.
     """
-    workspace = hold.workspace
+    workspace = holds[0].workspace
     if event is not HoldEvent.PENDING:
-        _stop(workspace.deliveries.filter(approval_id=hold.id, event=HoldEvent.PENDING), at=at)
-    endpoint = addressees.endpoint_of(workspace)
-    if endpoint.url:
-        body = _envelope(workspace, event, hold_data(hold, event), at=at)
-        _write(workspace, Channel.WEBHOOK, event, body, hold=hold, due_at=at, at=at)
+        _stop(workspace.deliveries.filter(approval_id__in=[hold.id for hold in holds], event=HoldEvent.PENDING), at=at)
+    made: list[Delivery] = []
+    if addressees.endpoint_of(workspace).url:
+        made += [_told_webhook(hold, event, at) for hold in holds]
     if event is HoldEvent.PENDING:
-        settings = selectors.settings_of(workspace)
-        summary = {
-            "tool_name": hold.tool_name,
-            "token_name": hold.token_name,
-            "because": hold.held_because,
-            "policy_id": hold.policy_id,
-            "expires_at": hold.expires_at.isoformat(),
-        }
-        for channel, is_wanted in (
-            (Channel.EMAIL, django_settings.SENDS_MAIL and (settings.notify_reviewers or settings.notify_emails)),
-            (Channel.SLACK, settings.slack_url_sealed),
-        ):
-            if is_wanted:
-                _write(workspace, channel, event, json.dumps(summary), hold=hold, due_at=_digest_time(workspace, channel, at), at=at)
+        for channel in _channels_to_people(workspace):
+            due_at = _digest_time(workspace, channel, at)
+            made += [_made(workspace, channel, event, json.dumps(_summary(hold)), hold=hold, due_at=due_at, at=at) for hold in holds]
+    workspace.deliveries.bulk_create(made)
+    if made:
+        hint()
+
+
+def _told_webhook(hold: Held, event: HoldEvent, at: datetime) -> Delivery:
+    body = _envelope(hold.workspace, event, hold_data(hold, event), at=at)
+    return _made(hold.workspace, Channel.WEBHOOK, event, body, hold=hold, due_at=at, at=at)
+
+
+def _channels_to_people(workspace: Workspace) -> list[Channel]:
+    settings = selectors.settings_of(workspace)
+    writes = django_settings.SENDS_MAIL and (settings.notify_reviewers or settings.notify_emails)
+    return [channel for channel, is_wanted in ((Channel.EMAIL, writes), (Channel.SLACK, settings.slack_url_sealed)) if is_wanted]
+
+
+def _summary(hold: Held) -> dict[str, object]:
+    """What a notice to people says of a hold."""
+    return {
+        "tool_name": hold.tool_name,
+        "token_name": hold.token_name,
+        "because": hold.held_because,
+        "policy_id": hold.policy_id,
+        "expires_at": hold.expires_at.isoformat(),
+    }
 
 
 def hold_data(hold: Held, event: HoldEvent) -> dict[str, object]:
@@ -110,7 +123,9 @@ def enqueue_test(workspace: Workspace, *, actor: User, at: datetime) -> Delivery
         raise errors.Conflict("There is no webhook address to send a test to.")
     _count_asked(workspace, at)
     told = {"approval_id": "0" * 24, "tool_name": "orcarouter.test", "request_id": "", "conversation_id": "", "policy_id": 0, "rule_id": 0}
-    made = _write(workspace, Channel.WEBHOOK, TEST_EVENT, _envelope(workspace, TEST_EVENT, told, at=at), due_at=at, at=at, attempts=1, by_hand=True)
+    made = _made(workspace, Channel.WEBHOOK, TEST_EVENT, _envelope(workspace, TEST_EVENT, told, at=at), due_at=at, at=at, attempts=1, by_hand=True)
+    made.save(force_insert=True)
+    hint()
     audit.record(workspace=workspace, actor=actor, action="approval_webhook_test", target=made, at=at)
     return made
 
@@ -148,7 +163,7 @@ def _wake() -> None:
         return
 
 
-def _write(
+def _made(
     workspace: Workspace,
     channel: Channel,
     event: str,
@@ -160,7 +175,8 @@ def _write(
     attempts: int = retry.MAX_ATTEMPTS,
     by_hand: bool = False,
 ) -> Delivery:
-    made = workspace.deliveries.create(
+    return Delivery(
+        workspace=workspace,
         channel=channel,
         message_id=f"msg_{secrets.token_hex(12)}",
         event=event,
@@ -172,8 +188,6 @@ def _write(
         by_hand=by_hand,
         until=hold.expires_at if hold and event == HoldEvent.PENDING else None,
     )
-    hint()
-    return made
 
 
 def _envelope(workspace: Workspace, event: str, told: Mapping[str, object], *, at: datetime) -> str:

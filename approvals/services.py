@@ -26,8 +26,8 @@ from workspaces.selectors import hold
 
 #: Pending holds at most.
 PER_RUN, PER_KEY, PER_WORKSPACE = 20, 100, 1_000
-#: Approvals that one transaction of the sweep ends.
-EXPIRED_AT_ONCE = 200
+#: Approvals that one transaction of the sweep ends: calls of the workspace wait for it meanwhile.
+EXPIRED_AT_ONCE = 500
 MAX_REASON = 2_000
 
 #: What an approval copies from the event of its call.
@@ -110,8 +110,8 @@ def _hold(workspace: Workspace, call: HeldCall, digest: str) -> Approval:
     approval.save(force_insert=True)
     approval.refresh_from_db()
     _record([{**call.event, "approval_id": approval.pk}])
-    _audit(approval, "create", None)
-    outbox.enqueue(approval, event=HoldEvent.PENDING, at=approval.created_at)
+    _audit([approval], "create", None)
+    outbox.enqueue([approval], event=HoldEvent.PENDING, at=approval.created_at)
     return approval
 
 
@@ -149,7 +149,7 @@ def resolve(approval: Approval, *, decision: State, by: User | None, label: str 
     _vote(approval, decision, by, label, reason)
     needed = selectors.review_plan_of(workspace, approval.policy_id).quorum if decision is State.APPROVED else 1
     if decision is State.APPROVED and approval.votes.filter(approves=True).count() < needed:
-        _audit(approval, _SHOWN_AS[decision][2], by, needed=needed, approvals=approval.votes.filter(approves=True).count(), reason=reason)
+        _audit([approval], _SHOWN_AS[decision][2], by, needed=needed, approvals=approval.votes.filter(approves=True).count(), reason=reason)
         return approval
     changes: dict[str, Any] = {"state": decision, "resolved_at": Now(), "resolved_by": by, "resolved_by_label": label, "reason": reason}
     if decision is State.APPROVED:
@@ -252,7 +252,8 @@ def _expire(workspace: Workspace, among: QuerySet[Approval]) -> int:
     if not ids:
         return 0
     workspace.approvals.filter(pk__in=ids, state__in=[State.PENDING, State.APPROVED], expires_at__lte=Now()).update(state=State.EXPIRED)
-    _changed(list(workspace.approvals.filter(pk__in=ids, state=State.EXPIRED)), "", None)
+    # What was asked for may be long, and nothing that is left behind tells of it.
+    _changed(list(workspace.approvals.filter(pk__in=ids, state=State.EXPIRED).defer("arguments_sealed", "rule")), "", None)
     return len(ids)
 
 
@@ -260,12 +261,12 @@ def _expire(workspace: Workspace, among: QuerySet[Approval]) -> int:
 def _changed(
     approvals: Sequence[Approval], reason: str, actor: User | None, *, request_id: str | None = None, events: Mapping[str, Mapping[str, Any]] = {}
 ) -> None:
-    """The events, audit entries and messages of approvals that have just entered the state they are in."""
+    """The events, audit entries and messages of approvals that have just entered the state they are in, the same for all."""
+    state = State(approvals[0].state)
     _record([events.get(approval.pk) or _event(approval, reason or _expired_because(approval), request_id) for approval in approvals])
-    for approval in approvals:
-        _audit(approval, _SHOWN_AS[State(approval.state)][2], actor, reason=approval.reason)
-        if event := _TOLD_AS.get(State(approval.state)):
-            outbox.enqueue(approval, event=event, at=selectors.database_now())
+    _audit(approvals, _SHOWN_AS[state][2], actor)
+    if event := _TOLD_AS.get(state):
+        outbox.enqueue(approvals, event=event, at=selectors.database_now())
     _forget_answers(approvals)
 
 
@@ -296,19 +297,16 @@ def _record(events: Sequence[Mapping[str, Any]]) -> None:
         cursor.execute("SELECT orca_record_approval_events(%s::json)", [rows])
 
 
-def _audit(approval: Approval, verb: str, actor: User | None, **noted: object) -> None:
-    payload = {name: getattr(approval, name) for name in ("surface", "args_hash", "policy_id", "rule_id", "key_id", "request_id", "state")}
-    if actor is None and approval.resolved_by_label and verb in ("approve", "reject"):
-        noted["decided_by"] = approval.resolved_by_label
-    audit.record(
-        workspace=approval.workspace,
-        actor=actor,
-        action=f"firewall_approval_{verb}",
-        target=approval,
-        target_label=approval.tool_name,
-        at=selectors.database_now(),
-        payload=payload | {name: value for name, value in noted.items() if value not in ("", None)},
-    )
+def _audit(approvals: Sequence[Approval], verb: str, actor: User | None, /, **noted: object) -> None:
+    more = {name: value for name, value in noted.items() if value != ""}
+    changes = [audit.Change(f"firewall_approval_{verb}", each, _noted(each, verb, actor) | more, each.tool_name) for each in approvals]
+    audit.record_all(workspace=approvals[0].workspace, actor=actor, at=selectors.database_now(), changes=changes)
+
+
+def _noted(approval: Approval, verb: str, actor: User | None) -> dict[str, object]:
+    decided_by = approval.resolved_by_label if actor is None and verb in ("approve", "reject") else ""
+    told = {name: getattr(approval, name) for name in ("surface", "args_hash", "policy_id", "rule_id", "key_id", "request_id", "state")}
+    return told | {name: text for name, text in (("reason", approval.reason), ("decided_by", decided_by)) if text}
 
 
 def _forget_answers(approvals: Sequence[Approval]) -> None:

@@ -10,7 +10,8 @@ import hmac
 import json
 import logging
 from base64 import b64decode
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 
@@ -38,6 +39,16 @@ class BadEntry:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an entry says was done to what. ``payload`` is safe metadata: ids, names, choices; never a secret."""
+
+    action: str
+    target: models.Model
+    payload: Mapping[str, object] = field(default_factory=dict)
+    target_label: str = ""
+
+
 def record(
     *,
     workspace: Workspace,
@@ -50,28 +61,38 @@ def record(
 ) -> AuditEntry:
     """Append an entry to the chain, in the transaction of the change; call it last, and before a ``target`` is deleted.
 
-    ``actor`` is None for the installation itself. ``payload`` is safe metadata: ids, names, choices; never a secret.
+    ``actor`` is None for the installation itself. See ``record_all``.
+    """
+    [entry] = record_all(workspace=workspace, actor=actor, at=at, changes=[Change(action, target, payload or {}, target_label)])
+    return entry
+
+
+def record_all(*, workspace: Workspace, actor: User | None, at: datetime, changes: Sequence[Change]) -> list[AuditEntry]:
+    """Append an entry for each change, in order and by one statement.
+
     The workspace's row is held from here to the commit, so entries of one workspace are written one after the other.
     """
     selectors.hold(workspace.pk)
     last = workspace.audit_entries.order_by("-sequence").values_list("sequence", "entry_hash").first()
-    sequence, previous_hash = last or (0, GENESIS)
-    entry = AuditEntry(
-        workspace=workspace,
-        sequence=sequence + 1,
-        at=at,
-        actor_id=actor.pk if actor else None,
-        actor_label=actor.email if actor else "system",
-        action=action,
-        target_kind=target._meta.label_lower,
-        target_id=str(target.pk),
-        target_label=(target_label or getattr(target, "name", ""))[:254],
-        payload=_plain(payload or {}),
-        previous_hash=previous_hash,
-    )
-    entry.entry_hash = _hash(entry)
-    entry.save(force_insert=True)
-    return entry
+    count, previous_hash = last or (0, GENESIS)
+    entries: list[AuditEntry] = []
+    for sequence, change in enumerate(changes, count + 1):
+        entry = AuditEntry(
+            workspace=workspace,
+            sequence=sequence,
+            at=at,
+            actor_id=actor.pk if actor else None,
+            actor_label=actor.email if actor else "system",
+            action=change.action,
+            target_kind=change.target._meta.label_lower,
+            target_id=str(change.target.pk),
+            target_label=(change.target_label or getattr(change.target, "name", ""))[:254],
+            payload=_plain(change.payload),
+            previous_hash=previous_hash,
+        )
+        entry.entry_hash = previous_hash = _hash(entry)
+        entries.append(entry)
+    return AuditEntry.objects.bulk_create(entries)
 
 
 def verify(workspace: Workspace) -> BadEntry | None:

@@ -26,7 +26,7 @@ def team(db, loopback, receiver):
 
 def tell(tenant, at, number=0, event=HoldEvent.PENDING, **fields):
     with tenancy.scope(tenant.workspace.pk):
-        outbox.enqueue(Hold(tenant.workspace, id=f"{number:024x}", expires_at=at + timedelta(hours=24), **fields), event=event, at=at)
+        outbox.enqueue([Hold(tenant.workspace, id=f"{number:024x}", expires_at=at + timedelta(hours=24), **fields)], event=event, at=at)
 
 
 def work(tenant, at):

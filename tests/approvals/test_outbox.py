@@ -43,7 +43,7 @@ def site(db, loopback, receiver):
 
 def tell(tenant, event=HoldEvent.PENDING, at=None, **fields):
     with tenancy.scope(tenant.workspace.pk):
-        outbox.enqueue(Hold(tenant.workspace, **fields), event=event, at=at or timezone.now())
+        outbox.enqueue([Hold(tenant.workspace, **fields)], event=event, at=at or timezone.now())
 
 
 def claim(tenant, at):

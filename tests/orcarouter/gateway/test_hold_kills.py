@@ -1,20 +1,12 @@
 """Nothing held is lost by any kill, and over two processes an approval is spent once."""
 
-import random
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
 import httpx2 as httpx
 import pytest
-from django.db import connections
-from django.db.models.functions import Now
 
-from approvals import services, tasks
 from approvals.engine.binding import State
-from approvals.models import Approval
 from tests.environment import DATA_DIR
-from tests.factories.approvals import held_call, make_holding_policy
-from tests.factories.workspaces import make_tenant
 from tests.orcarouter.gateway.conftest import make_agent
 from tests.orcarouter.gateway.test_holds import HOLDS, decide, evaluate, post
 from tests.stack import Stack
@@ -80,35 +72,3 @@ def test_what_an_agent_was_told_of_stands_whenever_the_process_is_killed(gateway
     decide(gateway, told[0])
     with tenancy.scope(gateway.workspace.pk):
         assert gateway.workspace.approvals.get(pk=told[0]).state == State.APPROVED
-
-
-def sweep(_: int) -> None:
-    try:
-        tasks.expire()
-    finally:
-        connections.close_all()
-
-
-def test_however_the_clock_jumps_each_hold_ends_once(committed):
-    chance, tenant = random.Random(7), make_tenant()
-    policy = make_holding_policy(tenant)
-    with tenancy.scope(tenant.workspace.pk):
-        for run in range(5):
-            calls = [held_call(policy, arguments=f'{{"n": {n}}}', run=f"run-{run}", key_id=run) for n in range(20)]
-            assert all(services.hold_calls(tenant.workspace, calls=calls))
-        ids = list(tenant.workspace.approvals.values_list("pk", flat=True))
-    for _ in range(8):
-        with tenancy.scope(tenant.workspace.pk):
-            for approval_id in chance.sample(ids, 30):
-                # The row's time moves as the database's clock would, forth and back.
-                Approval.objects.filter(pk=approval_id).update(expires_at=Now() + timedelta(seconds=chance.choice([-90_000, -1, 5, 90_000])))
-        with ThreadPoolExecutor(3) as many:
-            list(many.map(sweep, range(3)))
-    with tenancy.scope(tenant.workspace.pk):
-        Approval.objects.filter(pk__in=ids).update(expires_at=Now() - timedelta(seconds=1))
-    tasks.expire()
-    with tenancy.scope(tenant.workspace.pk):
-        assert set(tenant.workspace.approvals.values_list("state", flat=True)) == {"expired"}
-        for action, count in (("firewall_approval_create", 100), ("firewall_approval_expire", 100)):
-            assert tenant.workspace.audit_entries.filter(action=action).count() == count
-        assert tenant.workspace.events.filter(reason_code="approval_expired").count() == 100
