@@ -15,7 +15,7 @@ from keys.provider_services import ModelSpec
 from workspaces import money
 
 #: Choice, words, days from now.
-_SPANS = [
+SPANS = [
     ("1h", "In an hour", 1 / 24),
     ("1d", "In a day", 1),
     ("7d", "In 7 days", 7),
@@ -23,8 +23,8 @@ _SPANS = [
     ("90d", "In 90 days", 90),
     ("1y", "In a year", 365),
 ]
-_DAYS = {choice: days for choice, _, days in _SPANS}
-_EXPIRY = [("never", "Never"), *((choice, words) for choice, words, _ in _SPANS), ("at", "On a date")]
+DAYS = {choice: days for choice, _, days in SPANS}
+_EXPIRY = [("never", "Never"), *((choice, words) for choice, words, _ in SPANS), ("at", "On a date")]
 _MINUTES = "%Y-%m-%dT%H:%M"
 _MODELS_HINT = (
     "One a line: name, or name = what the provider calls it. A price in US dollars a million tokens, input and output, goes behind @: gpt-4o @ 2.50 / 10"
@@ -121,7 +121,7 @@ class KeyForm(forms.Form):
             kept = self.initial.get("expires_at")
             # The field shows minutes: a date that was not touched keeps its seconds.
             return kept if kept and kept.replace(second=0, microsecond=0) == chosen else chosen
-        return None if choice == "never" else self.at + timedelta(days=_DAYS[choice])
+        return None if choice == "never" else self.at + timedelta(days=DAYS[choice])
 
     @staticmethod
     def initial_of(key: ApiKey) -> dict[str, object]:

@@ -263,30 +263,55 @@ class KeyUse:
     last_used_at: datetime | None = None
 
 
-def find_keys(
-    workspace: Workspace, *, at: datetime, q: str = "", statuses: Collection[Status] = (), environment: str | None = None, policy_id: int | None = None
-) -> QuerySet[ApiKey]:
-    """Keys by part of their name or environment or by a pasted mask, by status, by environment ("" is none), by bound policy."""
+@dataclass(frozen=True, slots=True)
+class KeyFilter:
+    """Which keys. ``q`` is part of the name or environment, or a mask as shown; ``environment`` empty: keys without; ``policy_id`` 0: bound to none.
+
+    ``has_ceiling``: of its own, whatever budgets say. ``unused_days``: a key at least so old without a call in them.
+    """
+
+    q: str = ""
+    statuses: Collection[Status] = ()
+    environment: str | None = None
+    policy_id: int | None = None
+    has_ceiling: bool | None = None
+    unused_days: int | None = None
+
+
+def find_keys(workspace: Workspace, wanted: KeyFilter, *, at: datetime) -> QuerySet[ApiKey]:
+    """Keys narrowed as the list and the API narrow them; None, and no status, is any."""
     keys = workspace.api_keys.select_related("firewall_policy")
-    if ends := token.ends_of_mask(q):
+    if ends := token.ends_of_mask(wanted.q):
         keys = keys.filter(token_start=ends[0], token_end=ends[1])
-    elif q:
-        keys = keys.filter(Q(name__icontains=q) | Q(environment__icontains=q))
-    if statuses:
-        on, expired = Q(is_disabled=False), Q(expires_at__lte=at)
-        exhausted = Q(pk__in=_spent_up(workspace) if {Status.ENABLED, Status.EXHAUSTED} & set(statuses) else [])
-        each = {
-            Status.ENABLED: on & ~expired & ~exhausted,
-            Status.DISABLED: Q(is_disabled=True),
-            Status.EXPIRED: on & expired,
-            Status.EXHAUSTED: on & ~expired & exhausted,
-        }
-        keys = keys.filter(reduce(or_, (each[status] for status in statuses)))
-    if environment is not None:
-        keys = keys.filter(environment=environment)
-    if policy_id is not None:
-        keys = keys.filter(firewall_policy_id=policy_id or None)
+    elif wanted.q:
+        keys = keys.filter(Q(name__icontains=wanted.q) | Q(environment__icontains=wanted.q))
+    if wanted.statuses:
+        keys = keys.filter(_of_status(workspace, wanted.statuses, at))
+    if wanted.environment is not None:
+        keys = keys.filter(environment=wanted.environment)
+    if wanted.policy_id is not None:
+        keys = keys.filter(firewall_policy_id=wanted.policy_id or None)
+    if wanted.has_ceiling is not None:
+        capped = Q(credit_limit_micro_usd__gt=0) | Q(cycle_limit_micro_usd__gt=0)
+        keys = keys.filter(capped if wanted.has_ceiling else ~capped)
+    if wanted.unused_days is not None:
+        since = at - timedelta(days=wanted.unused_days)
+        calls = workspace.usage.filter(key_id=OuterRef("pk"), pk__gte=ids.lowest_at(since))
+        # What is stored with the key answers for most of them; calls since it was stored are in the usage alone.
+        keys = keys.filter(Q(accessed_at=None) | Q(accessed_at__lt=since), created_at__lt=since).exclude(Exists(calls))
     return keys
+
+
+def _of_status(workspace: Workspace, statuses: Collection[Status], at: datetime) -> Q:
+    on, expired = Q(is_disabled=False), Q(expires_at__lte=at)
+    exhausted = Q(pk__in=_spent_up(workspace) if {Status.ENABLED, Status.EXHAUSTED} & set(statuses) else [])
+    each = {
+        Status.ENABLED: on & ~expired & ~exhausted,
+        Status.DISABLED: Q(is_disabled=True),
+        Status.EXPIRED: on & expired,
+        Status.EXHAUSTED: on & ~expired & exhausted,
+    }
+    return reduce(or_, (each[status] for status in statuses))
 
 
 def _spent_up(workspace: Workspace) -> list[int]:

@@ -58,11 +58,16 @@ def change_key(key: ApiKey, *, changes: Mapping[str, object], actor: User | None
     audit.record(workspace=key.workspace, actor=actor, action="key_update", target=key, at=at, payload=payload)
 
 
+@transaction.atomic
+def change_keys(keys: Iterable[ApiKey], *, changes: Mapping[str, object], actor: User | None, at: datetime) -> None:
+    """The same change of several keys: all or none, an entry each."""
+    for key in keys:
+        change_key(key, changes=changes, actor=actor, at=at)
+
+
 def disable_keys(keys: Iterable[ApiKey], *, actor: User | None, at: datetime) -> None:
     """Switch keys off, reversibly: limits, bindings and usage stay."""
-    with transaction.atomic():
-        for key in keys:
-            change_key(key, changes={"is_disabled": True}, actor=actor, at=at)
+    change_keys(keys, changes={"is_disabled": True}, actor=actor, at=at)
 
 
 def enable_key(key: ApiKey, *, actor: User | None, at: datetime) -> None:

@@ -41,6 +41,7 @@ ROLES = {
     "/keys/<pk>/switch/": D,
     "/keys/bulk/": D,
     "/keys/effect/": D,
+    "/keys/export/": D,
     "/keys/new/": D,
     "/members/": M,
     "/members/<pk>/remove/": A,

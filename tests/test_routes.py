@@ -98,6 +98,7 @@ ROLES = {
     "GET /api/workspace/usage/export/": D,
     "GET /api/token/": M,
     "GET /api/token/search/": M,
+    "GET /api/token/export/": D,
     "POST /api/token/": D,
     "PUT /api/token/": D,
     "POST /api/token/batch/": D,

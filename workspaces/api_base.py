@@ -266,12 +266,16 @@ def row_id(value: object, param: str = "id") -> int:
     return int(text)
 
 
+def number_of(text: str, param: str, *, most: int) -> int:
+    """A number of a query, from 1 to ``most``. Raises ``ValidationFailed`` for anything else."""
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= most):
+        raise errors.ValidationFailed(f"{param} is a number from 1 to {most}.", param=param)
+    return int(text)
+
+
 def page_size(request: Request) -> int:
     """``limit`` of a list: 50 unless asked otherwise, at most 200."""
-    raw = request.query_params.get("limit", str(PAGE_SIZE))
-    if not (raw.isascii() and raw.isdigit() and len(raw) < 6 and 1 <= int(raw) <= MAX_PAGE_SIZE):
-        raise errors.ValidationFailed(f"limit is a number from 1 to {MAX_PAGE_SIZE}.", param="limit")
-    return int(raw)
+    return number_of(request.query_params.get("limit", str(PAGE_SIZE)), "limit", most=MAX_PAGE_SIZE)
 
 
 def write_cursor(position: object, *, backwards: bool) -> str:

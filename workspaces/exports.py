@@ -11,7 +11,9 @@ from asgiref.sync import sync_to_async
 from django.http import StreamingHttpResponse
 
 from workspaces import tenancy
+from workspaces.errors import ValidationFailed
 
+KINDS = ("csv", "json")
 #: A cell that begins so is run as a formula by spreadsheets.
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 #: Bytes gathered before they are sent.
@@ -29,7 +31,7 @@ def csv_cell(value: object) -> str:
             return value.isoformat()
         case int() | float() | Decimal():
             return str(value)
-    text = str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return f"'{text}" if text.startswith(FORMULAS) else text
 
 
@@ -56,8 +58,31 @@ def json_text(about: Mapping[str, object], rows: Iterable[Mapping[str, object]])
     yield "]}"
 
 
-def download(workspace_id: int, text: Callable[[], Iterator[str]], *, name: str, kind: str) -> StreamingHttpResponse:
-    """The answer that sends ``text``, read inside the workspace. ``kind``: csv or json; ``name`` is the file's, without its ending."""
+def kind_of(query: Mapping[str, str]) -> str:
+    """``format`` of an address, csv unless asked otherwise. Raises ``ValidationFailed``."""
+    kind = query.get("format", "csv")
+    if kind not in KINDS:
+        raise ValidationFailed(f"One of {', '.join(KINDS)}.", param="format")
+    return kind
+
+
+def export(
+    workspace_id: int,
+    rows: Callable[[], Iterable[Mapping[str, object]]],
+    *,
+    heads: Sequence[str],
+    kind: str,
+    name: str,
+    about: Mapping[str, object] | None = None,
+) -> StreamingHttpResponse:
+    """The answer that sends ``rows``, read inside the workspace: ``heads`` are the columns of csv, ``about`` goes before json's ``results``.
+
+    ``name`` is the file's, without its ending.
+    """
+
+    def text() -> Iterator[str]:
+        return csv_text(heads, rows()) if kind == "csv" else json_text(about or {}, rows())
+
     content_type = "text/csv; charset=utf-8" if kind == "csv" else "application/json"
     headers = {"Content-Disposition": f'attachment; filename="{name}.{kind}"', "Cache-Control": "no-store"}
     return StreamingHttpResponse(_pieces(workspace_id, text), content_type=content_type, headers=headers)

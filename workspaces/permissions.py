@@ -56,6 +56,7 @@ PERMISSIONS = {
     # Keys
     "keys.view_key": at_least(Role.MEMBER),
     "keys.change_key": at_least(Role.DEVELOPER),
+    "keys.export_key": at_least(Role.DEVELOPER),
     "keys.change_gateway_key": at_least(Role.ADMIN),
     "keys.reveal_key": at_least(Role.DEVELOPER),
     "keys.reveal_gateway_key": at_least(Role.ADMIN),

@@ -1,18 +1,19 @@
 """The token object as clients read and write it. Source: spec/platform.md 1.2, spec/decisions.md 4.4."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from keys import money_selectors
 from keys.api.amounts import Dollars, shown
 from keys.engine import limits
 from keys.engine.ceilings import Cycle
 from keys.engine.scope import Status, status
 from keys.models import ApiKey
 from keys.money_selectors import Balance
-from keys.selectors import KeyUse, scope_of
+from keys.selectors import KeyUse, scope_of, uses_of
 from keys.services import key_of, masked, policy_of
 from workspaces import money
 from workspaces.api_base import MAX_ID, Body
@@ -142,6 +143,12 @@ class KeyBody(Body):
             "is_frozen": key.is_frozen,
             "replaces_id": key.replaces_id,
         }
+
+
+def as_shown(workspace: Workspace, keys: Sequence[ApiKey], *, at: datetime) -> list[dict[str, object]]:
+    """Keys as they are read, masked: two statements, however many."""
+    context = {"at": at, "uses": uses_of(workspace, keys), "balances": money_selectors.key_balances(workspace, [key.pk for key in keys])}
+    return [KeyBody(key, context=context).data for key in keys]
 
 
 class BatchBody(Body):

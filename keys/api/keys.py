@@ -1,31 +1,42 @@
 """``/api/token/``: relay keys."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
+from django.http import StreamingHttpResponse
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, inline_serializer
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from keys import money_selectors, selectors, services
-from keys.api.bodies import BatchBody, KeyBody, with_plaintext
+from keys import selectors, services
+from keys.api.bodies import BatchBody, KeyBody, as_shown, with_plaintext
 from keys.engine.scope import Status
 from keys.models import ApiKey
-from workspaces import errors
+from workspaces import errors, exports
 from workspaces.api import PAGING, a_page_of
-from workspaces.api_base import ApiRequest, WorkspaceViewSet, row_id
+from workspaces.api_base import ApiRequest, WorkspaceViewSet, number_of, row_id
 from workspaces.authentication import signed_in_lately
+from workspaces.models import Workspace
 from workspaces.selectors import hold_row
 
-FILTERS = {"q", "keyword", "status", "environment", "firewall_policy_id"}
+FILTERS = {"q", "keyword", "status", "environment", "firewall_policy_id", "has_ceiling", "unused_days"}
 NO_STORE = {"Cache-Control": "no-store"}
-_QUERY = [
-    *PAGING,
+#: As far back as a key may be asked not to have been used.
+MOST_UNUSED_DAYS = 365
+#: Keys of an export that are read at once.
+CHUNK = 200
+_NARROWED = [
     OpenApiParameter("q", str, description="Part of the name or the environment, or a mask as shown."),
     OpenApiParameter("keyword", str, description="The same as `q`."),
     OpenApiParameter("status", str, description="1 to 4, several with commas."),
     OpenApiParameter("environment", str, description="Exactly this one; empty: keys without."),
     OpenApiParameter("firewall_policy_id", int, description="Bound to this policy; 0: to none."),
+    OpenApiParameter("has_ceiling", bool, description="`false`: neither `credit_limit_usd` nor `cycle_limit_usd` is set."),
+    OpenApiParameter(
+        "unused_days", {"type": "integer", "minimum": 1, "maximum": MOST_UNUSED_DAYS}, description="At least so many days old, and not used in them."
+    ),
 ]
 
 
@@ -44,22 +55,21 @@ class Keys(WorkspaceViewSet):
         "destroy": "keys.change_key",
         "batch": "keys.change_key",
         "reveal": "keys.reveal_key",
+        "export": "keys.export_key",
     }
-    filters = {"list": FILTERS}
+    filters = {"list": FILTERS, "export": FILTERS | {"format"}}
 
-    @extend_schema(responses=a_page_of(KeyBody), parameters=_QUERY)
+    @extend_schema(responses=a_page_of(KeyBody), parameters=[*PAGING, *_NARROWED])
     def list(self, request: ApiRequest) -> Response:
-        asked = request.query_params
-        policy = asked.get("firewall_policy_id")
-        found = selectors.find_keys(
-            self.workspace,
-            at=timezone.now(),
-            q=asked.get("q", asked.get("keyword", "")).strip(),
-            statuses=_statuses(asked.get("status", "")),
-            environment=asked.get("environment"),
-            policy_id=None if policy is None else row_id(policy, "firewall_policy_id"),
-        )
-        return self.keyset(found, self._shown)
+        return self.keyset(selectors.find_keys(self.workspace, wanted_of(request.query_params), at=timezone.now()), self._shown)
+
+    @extend_schema(
+        parameters=[OpenApiParameter("format", str, enum=[*exports.KINDS]), *_NARROWED],
+        responses={(200, "text/csv"): OpenApiTypes.STR, (200, "application/json"): OpenApiResponse(OpenApiTypes.OBJECT)},
+    )
+    def export(self, request: ApiRequest) -> StreamingHttpResponse:
+        """Every key that fits, masked, as a file."""
+        return export_of(self.workspace, wanted_of(request.query_params), exports.kind_of(request.query_params))
 
     def retrieve(self, request: ApiRequest, pk: str) -> Response:
         return Response(self._shown([self.get_object()])[0])
@@ -130,9 +140,35 @@ class Keys(WorkspaceViewSet):
             self.require("keys.change_gateway_key")
 
     def _shown(self, keys: Sequence[ApiKey]) -> Sequence[dict]:
-        balances = money_selectors.key_balances(self.workspace, [key.pk for key in keys])
-        context = {"at": timezone.now(), "uses": selectors.uses_of(self.workspace, keys), "balances": balances}
-        return [KeyBody(key, context=context).data for key in keys]
+        return as_shown(self.workspace, keys, at=timezone.now())
+
+
+def wanted_of(query: Mapping[str, str]) -> selectors.KeyFilter:
+    """The filters of an address. Raises ``ValidationFailed``."""
+    policy, days = query.get("firewall_policy_id"), query.get("unused_days")
+    if (has_ceiling := query.get("has_ceiling")) not in (None, "true", "false"):
+        raise errors.ValidationFailed("true or false.", param="has_ceiling")
+    return selectors.KeyFilter(
+        q=query.get("q", query.get("keyword", "")).strip(),
+        statuses=_statuses(query.get("status", "")),
+        environment=query.get("environment"),
+        policy_id=None if policy is None else row_id(policy, "firewall_policy_id"),
+        has_ceiling=None if has_ceiling is None else has_ceiling == "true",
+        unused_days=None if days is None else number_of(days, "unused_days", most=MOST_UNUSED_DAYS),
+    )
+
+
+def export_of(workspace: Workspace, wanted: selectors.KeyFilter, kind: str) -> StreamingHttpResponse:
+    """The keys as a download; the caller has checked the role."""
+    at = timezone.now()
+
+    def rows() -> Iterator[dict[str, object]]:
+        found = selectors.find_keys(workspace, wanted, at=at).order_by("-pk").iterator(CHUNK)
+        # What the keys used is summed for a chunk of them, and no more than a chunk is kept.
+        while chunk := list(islice(found, CHUNK)):
+            yield from as_shown(workspace, chunk, at=at)
+
+    return exports.export(workspace.pk, rows, heads=list(KeyBody().fields), kind=kind, name=f"keys-{at:%Y%m%d}")
 
 
 def _statuses(text: str) -> list[Status]:

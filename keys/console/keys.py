@@ -1,8 +1,7 @@
-"""Pages of relay keys: the list with its bulk actions, the editor, one key."""
+"""Pages of relay keys: the editor, one key. The list has ``listing``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 from django.contrib import messages
@@ -16,24 +15,20 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from firewall.engine.decide import resolve
-from firewall.models import Policy
-from keys import closing, money_selectors, selectors, services
+from keys import closing, selectors, services
+from keys.console.rows import default_policy, key_of, openness_of, rows_of
 from keys.engine import words
 from keys.engine.ceilings import Cycle, Limits
-from keys.engine.scope import ModelList, Scope, Status, status
+from keys.engine.scope import ModelList, Scope
 from keys.forms import KeyForm
-from keys.gauges import Gauge, all_gauges_of, gauges_of, own_limits
+from keys.gauges import all_gauges_of, own_limits
 from keys.models import ApiKey
 from workspaces import errors
-from workspaces.api_base import row_id
 from workspaces.authentication import signed_in_lately
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.engine.client_address import parse_network
-from workspaces.paging import page_of
 from workspaces.permissions import allowed
 
-STATES = [(Status.ENABLED, "Enabled"), (Status.DISABLED, "Disabled"), (Status.EXPIRED, "Expired"), (Status.EXHAUSTED, "Exhausted")]
-MAX_BULK = 200
 #: What each button of a key's page changes, and the word for it afterwards.
 SWITCHES = {
     "disable": ({"is_disabled": True}, "disabled"),
@@ -43,106 +38,13 @@ SWITCHES = {
 }
 
 
-@dataclass(frozen=True)
-class Row:
-    """One key of the list."""
-
-    key: ApiKey
-    mask: str
-    status: Status
-    use: selectors.KeyUse
-    week: selectors.KeyUse
-    gates: tuple[words.Gate, ...]
-    gauges: tuple[Gauge, ...]
-
-    @property
-    def gauge(self) -> Gauge | None:
-        """The ceiling of its own that it is nearest to."""
-        return max(self.gauges, key=lambda gauge: gauge.share, default=None)
-
-    @property
-    def closed(self) -> int:
-        return sum(gate.is_closed for gate in self.gates)
-
-    @property
-    def open_words(self) -> str:
-        return ", ".join(gate.name.lower() for gate in self.gates if not gate.is_closed)
-
-
-# --- The list -------------------------------------------------------------------------------------------------------
-@require_GET
-@page("keys.view_key")
-def keys(request: ConsoleRequest) -> HttpResponse:
-    at = timezone.now()
-    asked = {name: request.GET.get(name, "").strip()[:200].replace("\x00", "") for name in ("q", "state", "environment", "policy")}
-    found = selectors.find_keys(
-        request.workspace,
-        at=at,
-        q=asked["q"],
-        statuses=[state for state, word in STATES if word.lower() == asked["state"]],
-        environment=asked["environment"] or None,
-        policy_id=row_id(asked["policy"], "policy") if asked["policy"] else None,
-    )
-    policies = list(request.workspace.policies.all()[:200])
-    shown = page_of(found, request.GET.get("cursor"))
-    context = {
-        "page": shown,
-        "rows": _rows(request, shown.rows, at),
-        "count": found.count(),
-        "asked": asked,
-        "is_filtered": any(asked.values()),
-        "states": [word for _, word in STATES],
-        "environments": selectors.environments(request.workspace),
-        "policies": policies,
-        "policy_word": next((policy.name for policy in policies if str(policy.pk) == asked["policy"]), asked["policy"] and "none"),
-    }
-    return TemplateResponse(request, "keys/keys.html", context)
-
-
-def _rows(request: ConsoleRequest, found: list[ApiKey], at: datetime) -> list[Row]:
-    uses, weeks = selectors.uses_of(request.workspace, found), selectors.uses_of(request.workspace, found, since=at - timedelta(days=7))
-    default = _default_policy(request)
-    gauges = gauges_of(request.workspace, found, at=at)
-    balances = money_selectors.key_balances(request.workspace, [key.pk for key in found])
-    rows = []
-    for key in found:
-        scope = selectors.scope_of(key)
-        gates = words.gates(scope, own_limits(key), resolve(key.firewall_policy, default), at)
-        state = status(scope, at, credit_limit_micro_usd=key.credit_limit_micro_usd, spent_micro_usd=balances[key.pk].spent_micro_usd)
-        rows.append(Row(key, services.masked(key), state, uses[key.pk], weeks[key.pk], gates, gauges[key.pk]))
-    return rows
-
-
-@require_POST
-@page("keys.change_key")
-def bulk(request: ConsoleRequest) -> HttpResponse:
-    """Disable at once; ask before deleting, on a page of its own that works without JavaScript."""
-    ids = [row_id(value, "ids") for value in request.POST.getlist("ids")[:MAX_BULK]]
-    found, at = list(request.workspace.api_keys.filter(pk__in=ids)), timezone.now()
-    if not found:
-        messages.error(request, "Select at least one key.")
-    elif request.POST.get("action") == "disable":
-        services.disable_keys(found, actor=request.user, at=at)
-        messages.success(request, f"{_counted(found)} disabled.")
-    elif request.POST.get("action") == "delete" and request.POST.get("confirmed"):
-        services.delete_keys(request.workspace, keys=found, actor=request.user, at=at)
-        messages.success(request, f"{_counted(found)} deleted.")
-    elif request.POST.get("action") == "delete":
-        return TemplateResponse(request, "keys/delete.html", {"rows": _rows(request, found, at), "counted": _counted(found)})
-    return redirect("console:keys")
-
-
-def _counted(found: list[ApiKey]) -> str:
-    return "1 key" if len(found) == 1 else f"{len(found)} keys"
-
-
 # --- The editor -----------------------------------------------------------------------------------------------------
 @require_http_methods(["GET", "POST"])
 @page("keys.change_key")
 def key_new(request: ConsoleRequest) -> HttpResponse:
     """Make a key; ``?from=id`` begins with the scope of another, to replace it."""
     at = timezone.now()
-    other = _key(request, request.GET["from"]) if "from" in request.GET else None
+    other = key_of(request, request.GET["from"]) if "from" in request.GET else None
     if request.method == "GET":
         initial = KeyForm.initial_of(other) | {"name": f"{other.name[:78]}-2"} if other else None
         return _editor(request, _form(request, at=at, initial=initial), at=at)
@@ -160,12 +62,12 @@ def key_edit(request: ConsoleRequest, pk: str) -> HttpResponse:
 
     ``?close=gate`` begins with what would close a gate of the least-agency checklist.
     """
-    key, at = _key(request, pk), timezone.now()
+    key, at = key_of(request, pk), timezone.now()
     proposed = closing.proposal(request.workspace, key, request.GET.get("close", ""), at=at)
     form = _form(request, request.POST or None, at=at, initial=KeyForm.initial_of(key) | proposed.fields)
     if request.method == "GET" or not form.is_valid():
         return _editor(request, form, at=at, key=key, proposed=proposed.says, status=200 if request.method == "GET" else 422)
-    opened = words.loosened(_openness_of(key), _openness(form.stored, key))
+    opened = words.loosened(openness_of(key), _openness(form.stored, key))
     if opened and not request.POST.get("confirmed"):
         return _editor(request, form, at=at, key=key, opened=opened, status=422)
     services.change_key(key, changes=form.stored, actor=request.user, at=at)
@@ -194,7 +96,7 @@ def _editor(
     if form.is_bound or key is None:
         sentence = _sentence(request, form, at)
     else:
-        sentence = words.sentence(selectors.scope_of(key), own_limits(key), resolve(key.firewall_policy, _default_policy(request)), at)
+        sentence = words.sentence(selectors.scope_of(key), own_limits(key), resolve(key.firewall_policy, default_policy(request)), at)
     return TemplateResponse(request, "keys/edit.html", {"form": form, "key": key, "opened": opened, "proposed": proposed, "sentence": sentence}, status=status)
 
 
@@ -204,12 +106,7 @@ def _sentence(request: ConsoleRequest, form: KeyForm, at: datetime) -> str:
         return ""
     form.cleaned_data = {"name": "", "environment": ""} | form.cleaned_data
     typed = _openness(form.stored, None)
-    return words.sentence(typed.scope, typed.limits, resolve(form.stored["firewall_policy"], _default_policy(request)), at)
-
-
-def _openness_of(key: ApiKey) -> words.Openness:
-    policy = key.firewall_policy
-    return words.Openness(selectors.scope_of(key), policy.name if policy else None, key.is_firewall_gateway, own_limits(key))
+    return words.sentence(typed.scope, typed.limits, resolve(form.stored["firewall_policy"], default_policy(request)), at)
 
 
 def _openness(stored: dict, key: ApiKey | None) -> words.Openness:
@@ -228,14 +125,14 @@ def _openness(stored: dict, key: ApiKey | None) -> words.Openness:
 @require_GET
 @page("keys.view_key")
 def key(request: ConsoleRequest, pk: str) -> HttpResponse:
-    return _detail(request, _key(request, pk), at=timezone.now())
+    return _detail(request, key_of(request, pk), at=timezone.now())
 
 
 @require_POST
 @page("keys.change_key")
 def key_switch(request: ConsoleRequest, pk: str) -> HttpResponse:
     """``action``: disable, enable, freeze, unfreeze."""
-    found, at = _key(request, pk), timezone.now()
+    found, at = key_of(request, pk), timezone.now()
     try:
         changes, word = SWITCHES[request.POST.get("action", "")]
     except KeyError as error:
@@ -248,7 +145,7 @@ def key_switch(request: ConsoleRequest, pk: str) -> HttpResponse:
 @require_POST
 @page("keys.change_key")
 def key_delete(request: ConsoleRequest, pk: str) -> HttpResponse:
-    found = _key(request, pk)
+    found = key_of(request, pk)
     services.delete_keys(request.workspace, keys=[found], actor=request.user, at=timezone.now())
     messages.success(request, f"{found.name} is deleted.")
     return redirect("console:keys")
@@ -258,7 +155,7 @@ def key_delete(request: ConsoleRequest, pk: str) -> HttpResponse:
 @page("keys.reveal_key")
 def key_reveal(request: ConsoleRequest, pk: str) -> HttpResponse:
     """Show the plaintext once more, after a sign-in of the last 15 minutes."""
-    found, at = _key(request, pk), timezone.now()
+    found, at = key_of(request, pk), timezone.now()
     if found.is_firewall_gateway and not allowed(request.membership, "keys.reveal_gateway_key"):
         raise errors.PermissionRefused("Revealing a gateway key needs the role Admin or above.", needs="keys.reveal_gateway_key")
     if not signed_in_lately(request, at):
@@ -274,9 +171,9 @@ def key_reveal(request: ConsoleRequest, pk: str) -> HttpResponse:
 
 
 def _detail(request: ConsoleRequest, key: ApiKey, *, at: datetime, plaintext: str = "", is_new: bool = False) -> HttpResponse:
-    scope, policy = selectors.scope_of(key), resolve(key.firewall_policy, _default_policy(request))
+    scope, policy = selectors.scope_of(key), resolve(key.firewall_policy, default_policy(request))
     context = {
-        "row": _rows(request, [key], at)[0],
+        "row": rows_of(request, [key], at)[0],
         "key": key,
         "policy": policy,
         "today": selectors.uses_of(request.workspace, [key], since=at.replace(hour=0, minute=0, second=0, microsecond=0))[key.pk],
@@ -291,15 +188,3 @@ def _detail(request: ConsoleRequest, key: ApiKey, *, at: datetime, plaintext: st
         "model": next(iter(key.model_limits), "") or selectors.first_model(request.workspace),
     }
     return TemplateResponse(request, "keys/key.html", context)
-
-
-# --- Helpers --------------------------------------------------------------------------------------------------------
-def _key(request: ConsoleRequest, pk: str) -> ApiKey:
-    found = request.workspace.api_keys.select_related("firewall_policy", "created_by").filter(pk=row_id(pk)).first()
-    if found is None:
-        raise errors.NotFound("Not found.")
-    return found
-
-
-def _default_policy(request: ConsoleRequest) -> Policy | None:
-    return request.workspace.policies.filter(is_default=True).first()

@@ -8,9 +8,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from keys import deeds, selectors, services
-from keys.models import ApiKey
+from keys.console.rows import key_of
 from workspaces import errors
-from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 
 #: How far back a leak is looked at, by its name in the address.
@@ -24,7 +23,7 @@ QUIET = timedelta(hours=24)
 @page("keys.change_key")
 def leak(request: ConsoleRequest, pk: str) -> HttpResponse:
     """Disable now, see what it did, go on with a successor, delete: each step with its button."""
-    key, at = _key(request, pk), timezone.now()
+    key, at = key_of(request, pk), timezone.now()
     chosen = request.GET.get("since", "24h")
     if chosen not in SINCE:
         raise errors.ValidationFailed("There is no such stretch of time.", param="since")
@@ -45,7 +44,7 @@ def leak(request: ConsoleRequest, pk: str) -> HttpResponse:
 @page("keys.change_key")
 def rotation(request: ConsoleRequest, pk: str) -> HttpResponse:
     """The old key and its successor beside one another, until the old one is quiet."""
-    key, at = _key(request, pk), timezone.now()
+    key, at = key_of(request, pk), timezone.now()
     successor = deeds.successor_of(request.workspace, key)
     pair = [each for each in (key, successor) if each is not None]
     uses, days = selectors.uses_of(request.workspace, pair), selectors.uses_of(request.workspace, pair, since=at - QUIET)
@@ -64,10 +63,3 @@ def rotation(request: ConsoleRequest, pk: str) -> HttpResponse:
 
 def _is_quiet(last: datetime | None, at: datetime) -> bool:
     return last is None or at - last >= QUIET
-
-
-def _key(request: ConsoleRequest, pk: str) -> ApiKey:
-    found = request.workspace.api_keys.filter(pk=row_id(pk)).first()
-    if found is None:
-        raise errors.NotFound("Not found.")
-    return found

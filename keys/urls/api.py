@@ -12,6 +12,7 @@ urlpatterns = [
     path("token/", Keys.as_view({"get": "list", "post": "create", "put": "change_named"})),
     path("token/search/", Keys.as_view({"get": "list"})),
     path("token/batch/", Keys.as_view({"post": "batch"})),
+    path("token/export/", Keys.as_view({"get": "export"})),
     path("token/<str:pk>/", Keys.as_view(ITEM)),
     path("token/<str:pk>/reveal/", Keys.as_view({"post": "reveal"})),
     path("workspace/budgets/", Budgets.as_view({"get": "list", "post": "create"})),

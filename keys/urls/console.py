@@ -2,13 +2,14 @@
 
 from django.urls import path
 
-from keys.console import keys, money, providers, successors
+from keys.console import keys, listing, money, providers, successors
 
 urlpatterns = [
-    path("keys/", keys.keys, name="keys"),
+    path("keys/", listing.keys, name="keys"),
     path("keys/new/", keys.key_new, name="key_new"),
     path("keys/effect/", keys.key_effect, name="key_effect"),
-    path("keys/bulk/", keys.bulk, name="keys_bulk"),
+    path("keys/bulk/", listing.bulk, name="keys_bulk"),
+    path("keys/export/", listing.keys_export, name="keys_export"),
     path("keys/<str:pk>/", keys.key, name="key"),
     path("keys/<str:pk>/edit/", keys.key_edit, name="key_edit"),
     path("keys/<str:pk>/switch/", keys.key_switch, name="key_switch"),

@@ -15,7 +15,7 @@ from orcarouter.activity.selectors.ranked import MEASURES, Place, ranked
 from orcarouter.activity.selectors.run_money import is_known, money_of
 from orcarouter.activity.selectors.runs import GROUPS, Run, RunFilter, run_page, runs_named
 from orcarouter.activity.selectors.traces import Call, calls_of
-from workspaces.api_base import MAX_ID, ApiRequest, Body, WorkspaceViewSet, page_size, read_place, row_id, write_cursor
+from workspaces.api_base import MAX_ID, ApiRequest, Body, WorkspaceViewSet, number_of, page_size, read_place, row_id, write_cursor
 from workspaces.errors import NotFound, ValidationFailed
 
 #: What a decision is about, by the surface on which it was taken.
@@ -122,9 +122,9 @@ class RunViewSet(WorkspaceViewSet):
         by = request.query_params.get("by", "run")
         if by not in GROUPS:
             raise ValidationFailed(f"One of {', '.join(GROUPS)}.", param="by")
-        wanted = self._wanted()
+        wanted, days = self._wanted(), number_of(request.query_params.get("days", "7"), "days", most=90)
         if (order := request.query_params.get("order", "latest")) != "latest":
-            return self._ranked(wanted, order, by)
+            return self._ranked(wanted, order, by, days)
         before, backwards = event_place(request.query_params.get("cursor"))
         if backwards:
             raise ValidationFailed("This cursor is not one of ours.", param="cursor")
@@ -158,15 +158,12 @@ class RunViewSet(WorkspaceViewSet):
         stopped = stop_run(self.workspace, key_id=key_id, run_id=run_id, actor=request.user, at=timezone.now())
         return Response(StoppedOut(stopped).data)
 
-    def _ranked(self, wanted: RunFilter, order: str, by: str) -> Response:
+    def _ranked(self, wanted: RunFilter, order: str, by: str, days: int) -> Response:
         if order not in MEASURES:
             raise ValidationFailed(f"One of latest, {', '.join(MEASURES)}.", param="order")
         if by != "run":
             raise ValidationFailed("Conversations are listed by their latest call.", param="order")
-        days = self.request.query_params.get("days", "7")
-        if not (days.isascii() and days.isdigit() and 1 <= int(days[:4]) <= 90):
-            raise ValidationFailed("A number from 1 to 90.", param="days")
-        since = timezone.now() - timedelta(days=int(days))
+        since = timezone.now() - timedelta(days=days)
         after = rank_of(self.request.query_params.get("cursor"))
         runs, later = ranked(self.workspace, wanted, order, since=since, limit=page_size(self.request), after=after)
         return Response({"results": RunOut(runs, many=True).data, "next": self._link(later and write_rank(later)), "previous": None})
@@ -206,7 +203,7 @@ def rank_of(cursor: str | None) -> Place | None:
     key_id, _, run_id = rest.partition(" ")
     if not cursor:
         return None
-    if not (measure.isdigit() and key_id.isdigit() and run_id and len(measure) < 19 and len(key_id) < 19):
+    if not (rest.isascii() and measure.isascii() and measure.isdigit() and key_id.isdigit() and run_id and len(measure) < 19 and len(key_id) < 19):
         raise ValidationFailed("This cursor is not one of ours.", param="cursor")
     return int(measure), int(key_id), run_id
 

@@ -1,6 +1,6 @@
 """``/api/workspace/usage/``: what was spent, summed up, and exports of it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from django.http import StreamingHttpResponse
@@ -17,7 +17,6 @@ from workspaces.api_base import ApiRequest, WorkspaceViewSet, page_size, read_pl
 from workspaces.errors import ValidationFailed
 from workspaces.models import Workspace
 
-KINDS = ("csv", "json")
 #: Days of usage that are told unless asked otherwise.
 DAYS = 30
 #: What an export may hold beside the sums: every call.
@@ -85,7 +84,7 @@ class UsageViewSet(WorkspaceViewSet):
         return Response({"results": results, "total": SumsOut(spend.total(self.workspace, wanted)).data, "next": link, "previous": None})
 
     @extend_schema(
-        parameters=[OpenApiParameter("by", str, enum=[*spend.GROUPS, CALLS]), OpenApiParameter("format", str, enum=list(KINDS)), *_NARROWED],
+        parameters=[OpenApiParameter("by", str, enum=[*spend.GROUPS, CALLS]), OpenApiParameter("format", str, enum=list(exports.KINDS)), *_NARROWED],
         responses={(200, "text/csv"): OpenApiTypes.STR, (200, "application/json"): OpenApiResponse(OpenApiTypes.OBJECT)},
     )
     def export(self, request: ApiRequest) -> StreamingHttpResponse:
@@ -118,9 +117,7 @@ def wanted_of(query: Mapping[str, str], at: datetime) -> spend.Wanted:
 def export_of(workspace: Workspace, query: Mapping[str, str], at: datetime) -> StreamingHttpResponse:
     """The download that an address asks for; the caller has checked the role."""
     by = by_of(query.get("by", "day"), (*spend.GROUPS, CALLS))
-    kind = query.get("format", "csv")
-    if kind not in KINDS:
-        raise ValidationFailed("One of csv, json.", param="format")
+    kind = exports.kind_of(query)
     wanted = wanted_of(query, at)
     heads = spend.CALL_HEADS if by == CALLS else [*spend.HEADS[by], *SumsOut().fields]
 
@@ -130,8 +127,7 @@ def export_of(workspace: Workspace, query: Mapping[str, str], at: datetime) -> S
         return (spend.as_row(by, group) for group in spend.everything(workspace, wanted, by))
 
     about = {"by": by, "from": wanted.since, "to": wanted.until}
-    text: Callable[[], Iterator[str]] = (lambda: exports.csv_text(heads, rows())) if kind == "csv" else (lambda: exports.json_text(about, rows()))
-    return exports.download(workspace.pk, text, name=f"usage-by-{by}-{wanted.since:%Y%m%d}", kind=kind)
+    return exports.export(workspace.pk, rows, heads=heads, kind=kind, name=f"usage-by-{by}-{wanted.since:%Y%m%d}", about=about)
 
 
 def _moment(query: Mapping[str, str], name: str, default: datetime) -> datetime:
@@ -149,6 +145,6 @@ def read_after(cursor: str | None) -> tuple[int, str] | None:
     cost, _, name = (place or "").partition(" ")
     if place is None:
         return None
-    if not cost.isdigit() or len(cost) > 18:
+    if not (cost.isascii() and cost.isdigit() and len(cost) < 19):
         raise ValidationFailed("This cursor is not one of ours.", param="cursor")
     return int(cost), name

@@ -3,6 +3,7 @@
 A member's spend is that of the keys they made; keys that are gone have no maker any more.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -24,6 +25,8 @@ GROUPS = (*BY_TOTAL, *BY_KEY)
 #: Rows fetched at once while everything is read.
 CHUNK = 500
 LONGEST = timedelta(days=400)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +226,10 @@ def call_rows(found: Iterable[Usage]) -> Iterator[dict[str, object]]:
 
 def day_of(text: str) -> datetime:
     """``2026-11-22``, or a moment of RFC 3339, in UTC. Raises ``ValueError``."""
-    if len(text) == len("2026-11-22"):
+    if _DAY.fullmatch(text):
         return datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
+    # Python reads weeks and more besides, and takes what follows a compact date for nothing.
+    if not _MOMENT.match(text):
+        raise ValueError("not a moment of RFC 3339")
     at = datetime.fromisoformat(text)
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)

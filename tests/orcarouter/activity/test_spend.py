@@ -12,6 +12,7 @@ from orcarouter.activity.selectors import spend
 from tests.factories.activity import UsageFactory
 from tests.factories.keys import make_key
 from workspaces import exports, tenancy
+from workspaces.api_base import write_cursor
 from workspaces.permissions import Role
 
 NOW = datetime.now(UTC)
@@ -93,10 +94,14 @@ def test_pages_together_are_everything_once(acme, by):
         ({"by": "week"}, "by"),
         ({"from": "yesterday"}, "from"),
         ({"to": "2026-13-01"}, "to"),
+        ({"from": "20261101xx"}, "from"),
+        ({"from": "2026-W47-1"}, "from"),
+        ({"from": "2026-11-01T00:00:00+25:00"}, "from"),
         ({"from": "2026-01-02", "to": "2026-01-02"}, "to"),
         ({"from": "2020-01-01", "to": "2026-01-01"}, "to"),
         ({"key_id": "x"}, "key_id"),
         ({"cursor": "x"}, "cursor"),
+        ({"cursor": write_cursor("² x", backwards=False), "by": "model"}, "cursor"),
         ({"limit": "0"}, "limit"),
     ],
 )
