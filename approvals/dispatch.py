@@ -27,7 +27,7 @@ from workspaces.selectors import workspace as workspace_of
 #: Longer than an attempt may take, so whoever holds a message longer was killed.
 LEASE = timedelta(seconds=45)
 #: Parcels that one worker has in hand at a time.
-BATCH = 50
+MOST_IN_HAND = 100
 #: Attempts are never more than this, however many workers were killed over them.
 MOST_ATTEMPTS = 40
 MOST_IN_A_DIGEST = 200
@@ -67,10 +67,15 @@ class Outcome:
 
 
 # --- Claiming -------------------------------------------------------------------------------------------------------
-def claim(at: datetime) -> list[Parcel]:
-    """What is due and in nobody's hand, at most ten messages a workspace; it is in the caller's hand from now on."""
+def claim(at: datetime, most: int = MOST_IN_HAND) -> list[Parcel]:
+    """What is due and in nobody's hand; it is in the caller's hand from now on.
+
+    However many workers there are, ten messages of a workspace are on their way to its webhook at a time, and two while nothing arrives.
+    """
+    if most <= 0:
+        return []
     with connection.cursor() as cursor:
-        cursor.execute("SELECT workspace_id, id FROM orca_due_deliveries(%s, %s)", [at, BATCH])
+        cursor.execute("SELECT workspace_id, id FROM orca_due_deliveries(%s, %s)", [at, most])
         due: dict[int, list[int]] = defaultdict(list)
         for workspace_id, delivery_id in cursor.fetchall():
             due[workspace_id].append(delivery_id)

@@ -225,6 +225,7 @@ class Delivery(models.Model):
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["due_at"], condition=models.Q(state="pending"), name="delivery_due"),
+            models.Index(fields=["leased_until"], condition=models.Q(leased_until__isnull=False), name="delivery_in_hand"),
             models.Index(fields=["workspace", "-id"], name="delivery_log"),
             models.Index(fields=["workspace", "approval_id"], name="delivery_of_approval"),
         ]

@@ -26,6 +26,8 @@ from workspaces.models import User, Workspace
 #: Notices to people: holds that come together are told together, and the next ones after a while, in one.
 COLLECT = timedelta(seconds=10)
 DIGEST_EVERY = timedelta(minutes=5)
+#: Seconds after which a hint is none any more: many of them must not keep a worker busy.
+HINT_SECONDS = 10
 #: Messages that people may ask for, a workspace and minute.
 ASKED_A_MINUTE = 20
 
@@ -153,12 +155,13 @@ def stop_webhook(workspace: Workspace, *, at: datetime) -> None:
 
 def hint() -> None:
     """Wake a worker once this transaction is committed. Lost or refused, the sweep finds the rows."""
-    transaction.on_commit(_wake, robust=True)
+    transaction.on_commit(wake, robust=True)
 
 
-def _wake() -> None:
+def wake() -> None:
+    """Ask a worker to send what is due. A message that is old when a worker comes by it is dropped: the sweep was there before."""
     try:
-        current_app.send_task("approvals.tasks.send_due", ignore_result=True, retry=False)
+        current_app.send_task("approvals.tasks.send_due", ignore_result=True, retry=False, expires=HINT_SECONDS)
     except (kombu.exceptions.OperationalError, redis.RedisError):
         return
 

@@ -1,6 +1,7 @@
 """What approvals do later and on a timer. Every task may run twice, at any time, on any worker."""
 
 import time
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from datetime import timedelta
 
 from celery import shared_task
@@ -8,13 +9,14 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from approvals import dispatch, sender, services
+from approvals import dispatch, outbox, sender, services
+from approvals.dispatch import Outcome, Parcel
 from workspaces import tenancy
 from workspaces.errors import NotFound
 from workspaces.selectors import workspace, workspace_ids
 
-#: A task that finds more to send after this many seconds leaves it to the next one.
-SENDING_SECONDS = 5
+#: A task that finds more to send after this many seconds leaves it to the next one; how often it looks for more while receivers are slow.
+SENDING_SECONDS, LOOK_SECONDS = 3.0, 0.25
 
 
 @shared_task
@@ -39,13 +41,25 @@ def _expire(workspace_id: int) -> int:
 
 @shared_task
 def send_due(**_: object) -> None:
-    """Send what is due in the outbox: at once after a change, and every few seconds for what a lost message or worker left behind."""
-    started = time.monotonic()
-    while parcels := dispatch.claim(timezone.now()):
-        for parcel, outcome in zip(parcels, sender.send_all(parcels), strict=True):
-            dispatch.finish(parcel, outcome, at=timezone.now())
-        if time.monotonic() - started > SENDING_SECONDS:
-            return
+    """Send what is due in the outbox: at once after a change, and every few seconds for what a lost message or worker left behind.
+
+    A receiver that is slow keeps no other waiting, and this worker for one attempt at most.
+    """
+    until, looked, in_hand = time.monotonic() + SENDING_SECONDS, 0.0, dict[Future[Outcome], Parcel]()
+    parcels = dispatch.claim(timezone.now(), dispatch.MOST_IN_HAND)
+    if not parcels:
+        return
+    with sender.Sender() as line:
+        while parcels or in_hand:
+            in_hand |= {line.send(parcel): parcel for parcel in parcels}
+            for done in wait(in_hand, LOOK_SECONDS, FIRST_COMPLETED).done:
+                dispatch.finish(in_hand.pop(done), done.result(), at=timezone.now())
+            parcels, now = [], time.monotonic()
+            if now < until and (not in_hand or now - looked > LOOK_SECONDS):
+                parcels, looked = dispatch.claim(timezone.now(), dispatch.MOST_IN_HAND - len(in_hand)), now
+    if time.monotonic() >= until:
+        # There may be more: after what else the worker has to do.
+        outbox.wake()
 
 
 @shared_task

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 import pytest
 from django.utils import timezone
 
+from approvals import dispatch, sender
+from tests.factories.workspaces import Tenant
 from tests.receiver import HOST
 from workspaces.models import Workspace
 
@@ -15,6 +17,21 @@ def loopback(settings):
     """The receiver may be dialled, as an operator's setting can allow."""
     settings.ALLOWED_PRIVATE_HOSTS = [HOST]
     return settings
+
+
+def claim(tenant: Tenant, at: datetime) -> list[dispatch.Parcel]:
+    """What is due of this workspace: others may have something, too."""
+    return [parcel for parcel in dispatch.claim(at) if parcel.workspace_id == tenant.workspace.pk]
+
+
+def work(tenant: Tenant, at: datetime | None = None) -> int:
+    """What the task does, at a moment of the test's choice; how many parcels that were."""
+    at = at or timezone.now()
+    parcels = claim(tenant, at)
+    with sender.Sender() as line:
+        for parcel, outcome in [(parcel, line.send(parcel)) for parcel in parcels]:
+            dispatch.finish(parcel, outcome.result(), at=at)
+    return len(parcels)
 
 
 @dataclass

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from approvals import dispatch, outbox, sender, settings_services
+from approvals import outbox, settings_services
 from approvals.outbox import HoldEvent
-from tests.approvals.conftest import Hold
+from tests.approvals.conftest import Hold, work
 from tests.factories.workspaces import make_tenant
 from workspaces import tenancy
 from workspaces.permissions import Role
@@ -27,13 +27,6 @@ def team(db, loopback, receiver):
 def tell(tenant, at, number=0, event=HoldEvent.PENDING, **fields):
     with tenancy.scope(tenant.workspace.pk):
         outbox.enqueue([Hold(tenant.workspace, id=f"{number:024x}", expires_at=at + timedelta(hours=24), **fields)], event=event, at=at)
-
-
-def work(tenant, at):
-    parcels = [parcel for parcel in dispatch.claim(at) if parcel.workspace_id == tenant.workspace.pk]
-    for parcel, outcome in zip(parcels, sender.send_all(parcels), strict=True):
-        dispatch.finish(parcel, outcome, at=at)
-    return len(parcels)
 
 
 def states(tenant):

@@ -12,9 +12,9 @@ from standardwebhooks import Webhook
 from approvals import addressees, dispatch, outbox, sender, tasks
 from approvals.models import Delivery
 from approvals.outbox import HoldEvent
-from tests.approvals.conftest import Hold
+from tests.approvals.conftest import Hold, claim, work
 from tests.factories.workspaces import make_tenant
-from tests.receiver import SECRET
+from tests.receiver import SECRET, listening
 from workspaces import errors, tenancy, vault
 from workspaces.permissions import Role
 
@@ -44,20 +44,6 @@ def site(db, loopback, receiver):
 def tell(tenant, event=HoldEvent.PENDING, at=None, **fields):
     with tenancy.scope(tenant.workspace.pk):
         outbox.enqueue([Hold(tenant.workspace, **fields)], event=event, at=at or timezone.now())
-
-
-def claim(tenant, at):
-    """What is due of this workspace: others may have something, too."""
-    return [parcel for parcel in dispatch.claim(at) if parcel.workspace_id == tenant.workspace.pk]
-
-
-def work(tenant, at=None):
-    """What the task does, at a moment of the test's choice; how many parcels that were."""
-    at = at or timezone.now()
-    parcels = claim(tenant, at)
-    for parcel, outcome in zip(parcels, sender.send_all(parcels), strict=True):
-        dispatch.finish(parcel, outcome, at=at)
-    return len(parcels)
 
 
 def deliveries(tenant, **filters):
@@ -208,14 +194,41 @@ def test_workers_at_once_never_have_the_same_message_in_hand(committed, loopback
     assert len(set(ids)) == len(ids) == 30
 
 
-def test_a_slow_workspace_does_not_keep_the_others_waiting(site, receiver):
+def test_a_slow_receiver_keeps_no_other_waiting_and_gets_few_at_a_time(site, receiver, monkeypatch):
+    monkeypatch.setattr(sender, "ATTEMPT_SECONDS", 2)
+    monkeypatch.setattr(tasks, "SENDING_SECONDS", 1.5)
     other = make_tenant()
-    point(other.workspace, receiver.url)
-    for number in range(60):
+    for number in range(30):
         tell(site, id=f"{number:024x}")
-    tell(other)
-    taken = [parcel.workspace_id for parcel in dispatch.claim(timezone.now())]
-    assert (taken.count(site.workspace.pk), taken.count(other.workspace.pk)) == (10, 1)
+    with listening() as fast:
+        point(other.workspace, fast.url)
+        for number in range(12):
+            tell(other, id=f"{number:024x}")
+        receiver.gate.clear()
+        tasks.send_due()
+        assert len(fast.received) == 12
+    slow = attempts(site)
+    assert [each.error for each in slow] == ["No answer within 2 seconds."] * 10
+    assert max(each.finished_at for each in attempts(other)) < min(each.finished_at for each in slow)
+    # Nothing has arrived there since: it is given two at a time, by however many workers.
+    soon = timezone.now() + timedelta(seconds=1)
+    assert (len(claim(site, soon)), len(claim(site, soon))) == (2, 0)
+    receiver.gate.set()
+    work(site, soon + dispatch.LEASE)
+    assert (len(receiver.received), endpoint(site).failing_since) == (12, None)
+    assert len(claim(site, soon + dispatch.LEASE)) == 10
+
+
+def test_a_person_who_tests_a_failing_webhook_does_not_wait_for_what_is_queued(site, receiver):
+    receiver.answers = [500]
+    start = timezone.now()
+    tell(site, at=start)
+    work(site, start)
+    for number in range(5):
+        tell(site, at=start, id=f"{number:024x}")
+    with tenancy.scope(site.workspace.pk):
+        outbox.enqueue_test(site.workspace, actor=site.person(Role.ADMIN), at=start)
+    assert "firewall.approval.test" in [parcel.headers["X-Orca-Event"] for parcel in claim(site, start)]
 
 
 def test_during_a_rotation_both_secrets_open_the_message(site, receiver):
