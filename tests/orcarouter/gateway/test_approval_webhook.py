@@ -14,6 +14,7 @@ from django.utils import timezone
 from psycopg import sql
 from standardwebhooks import Webhook
 
+from approvals import outbox
 from approvals.models import Delivery
 from tests.orcarouter.gateway.conftest import make_agent
 from tests.orcarouter.gateway.test_holds import HOLDS, PAY, calls_of, chat, held, refused
@@ -60,10 +61,11 @@ def delivery_of(agent, event: str = "firewall.approval.pending") -> Delivery:
 
 
 def due_now(agent) -> None:
-    """Time passes: leases are over and waits are done."""
+    """Time passes: leases are over and waits are done, and the sweep comes by."""
     with tenancy.scope(agent.workspace.pk):
         agent.workspace.deliveries.filter(state="pending").update(due_at=timezone.now())
         agent.workspace.deliveries.exclude(leased_until=None).update(leased_until=timezone.now())
+    outbox.wake()
 
 
 def finish(agent, approval_id: str, received) -> None:
