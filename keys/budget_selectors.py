@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 
 from keys import money_selectors
+from keys.engine import pace
 from keys.engine.ceilings import Account, Cycle, Scope, period
 from keys.models import Budget, BudgetNotice
 from keys.money_selectors import Balance
@@ -17,12 +18,13 @@ THRESHOLDS = (50, 80, 100)
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """A budget in its month. ``notified_percent`` None: nothing was to be told yet."""
+    """A budget in its month, as it is ``at`` a moment. ``notified_percent`` None: nothing was to be told yet."""
 
     budget: Budget
     balance: Balance
     month: date
     resets_at: datetime
+    at: datetime
     notified_percent: int | None = None
 
     @property
@@ -40,6 +42,12 @@ class BudgetState:
         return max(self.budget.limit_micro_usd - self.balance.spent_micro_usd - self.balance.held_micro_usd, 0)
 
     @property
+    def reached_at(self) -> datetime | None:
+        """When it is reached at this month's pace; None: not this month, or nobody can tell yet."""
+        since = datetime.combine(self.month, time(), UTC)
+        return pace.reached_before(self.resets_at, spent_micro_usd=self.balance.spent_micro_usd, left_micro_usd=self.left_micro_usd, since=since, at=self.at)
+
+    @property
     def whose(self) -> str:
         """As in ``the workspace's budget``."""
         return f"{self.budget.member.email}'s" if self.budget.member else "the workspace's"
@@ -51,7 +59,7 @@ def states_of(workspace: Workspace, budgets: Iterable[Budget], *, at: datetime) 
     told: dict[int, int] = {}
     for budget_id, percent in workspace.budget_notices.filter(month=month).values_list("budget_id", "percent"):
         told[budget_id] = max(told.get(budget_id, 0), percent)
-    return [BudgetState(budget, _balance(workspace, budget, month, at), month, resets_at, told.get(budget.pk)) for budget in budgets]
+    return [BudgetState(budget, _balance(workspace, budget, month, at), month, resets_at, at, told.get(budget.pk)) for budget in budgets]
 
 
 def states(workspace: Workspace, *, at: datetime) -> list[BudgetState]:

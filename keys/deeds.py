@@ -53,6 +53,11 @@ def deeds(workspace: Workspace, key: ApiKey, *, since: datetime) -> Deeds:
     )
 
 
+def denied_since(workspace: Workspace, key: ApiKey, since: datetime) -> int:
+    """How many tools and calls of a key were denied."""
+    return workspace.events.filter(key_id=key.pk, pk__gte=lowest_at(since), verdict="deny").count()
+
+
 def calls_by_hour(workspace: Workspace, keys: Sequence[ApiKey], *, at: datetime) -> list[tuple[datetime, list[int]]]:
     """The last 24 hours, the current one included: how many calls each of these keys made, in their order."""
     first = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=23)

@@ -11,7 +11,7 @@ from firewall.clause_rows import paths_in
 from firewall.engine import rule_json
 from firewall.engine import types as engine
 from firewall.engine.arguments import decoded
-from firewall.models import Policy, PolicyVersion, Rule, Settings
+from firewall.models import Policy, PolicyVersion, Rule, RuleVerdict, Settings
 from workspaces.errors import NotFound
 from workspaces.ids import lowest_at
 from workspaces.models import Workspace
@@ -35,6 +35,12 @@ def policies(workspace: Workspace) -> QuerySet[Policy]:
 def settings_of(workspace: Workspace) -> Settings:
     """The workspace's firewall settings; the defaults, not yet saved, where none were made."""
     return Settings.objects.filter(workspace=workspace).first() or Settings(workspace=workspace)
+
+
+def strictest_cap(policy: Policy) -> Rule | None:
+    """The rule of a policy that lets a run cost the least; None where none caps runs."""
+    caps = policy.rules.filter(enabled=True, verdict=RuleVerdict.CAP_COST, cap_cost_cents__isnull=False)
+    return caps.order_by("cap_cost_cents", "priority", "pk").first()
 
 
 def compiled(policy: Policy, rules: Iterable[Rule]) -> engine.Policy:

@@ -26,6 +26,9 @@ class BudgetBody(Body):
     spent_micro_usd = serializers.IntegerField(read_only=True, help_text="This month.")
     reserved_micro_usd = serializers.IntegerField(read_only=True, help_text="What calls in flight hold.")
     resets_at = serializers.DateTimeField(read_only=True)
+    reached_at = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="When it is reached at this month's pace; null: not this month, or nobody can tell."
+    )
     notified_percent = serializers.IntegerField(read_only=True, allow_null=True, help_text="The highest of 50, 80, 100 that Admins were told of this month.")
 
 
@@ -99,6 +102,7 @@ class Budgets(WorkspaceViewSet):
                 "spent_micro_usd": state.balance.spent_micro_usd,
                 "reserved_micro_usd": state.balance.held_micro_usd,
                 "resets_at": state.resets_at,
+                "reached_at": state.reached_at,
                 "notified_percent": state.notified_percent,
             }
             for state in budget_selectors.states_of(self.workspace, budgets, at=timezone.now())

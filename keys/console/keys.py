@@ -15,13 +15,13 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from firewall.engine.decide import resolve
-from keys import closing, selectors, services
+from keys import closing, deeds, money_selectors, selectors, services
 from keys.console.rows import default_policy, key_of, openness_of, rows_of
 from keys.engine import words
 from keys.engine.ceilings import Cycle, Limits
 from keys.engine.scope import ModelList, Scope
 from keys.forms import KeyForm
-from keys.gauges import all_gauges_of, own_limits
+from keys.gauges import all_gauges_of, own_limits, run_cap_of
 from keys.models import ApiKey
 from workspaces import errors
 from workspaces.authentication import signed_in_lately
@@ -172,14 +172,18 @@ def key_reveal(request: ConsoleRequest, pk: str) -> HttpResponse:
 
 def _detail(request: ConsoleRequest, key: ApiKey, *, at: datetime, plaintext: str = "", is_new: bool = False) -> HttpResponse:
     scope, policy = selectors.scope_of(key), resolve(key.firewall_policy, default_policy(request))
+    midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
     context = {
         "row": rows_of(request, [key], at)[0],
         "key": key,
         "policy": policy,
-        "today": selectors.uses_of(request.workspace, [key], since=at.replace(hour=0, minute=0, second=0, microsecond=0))[key.pk],
+        "today": selectors.uses_of(request.workspace, [key], since=midnight)[key.pk],
+        "denied": deeds.denied_since(request.workspace, key, midnight),
+        "spent": money_selectors.key_balances(request.workspace, [key.pk])[key.pk].spent_micro_usd,
         "hours": selectors.spend_by_hour(request.workspace, key, at=at),
         "sentence": words.sentence(scope, own_limits(key), policy, at),
         "gauges": all_gauges_of(request.workspace, key, at=at),
+        "run_cap": run_cap_of(request.workspace, key, policy, at=at),
         "plaintext": plaintext,
         "is_new": is_new,
         "may_reveal": allowed(request.membership, "keys.reveal_gateway_key" if key.is_firewall_gateway else "keys.reveal_key"),

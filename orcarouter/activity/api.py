@@ -75,6 +75,7 @@ class RunMoneyOut(serializers.Serializer):
     spent_micro_usd = serializers.IntegerField()
     reserved_micro_usd = serializers.IntegerField(source="held_micro_usd", help_text="What its calls in flight hold.")
     cap_micro_usd = serializers.IntegerField(allow_null=True, help_text="Of the strictest cost rule that judges its next call; null: none does.")
+    reached_at = serializers.DateTimeField(allow_null=True, help_text="When the cap is reached at the pace of the last ten minutes; null: nobody can tell.")
 
 
 class TraceOut(serializers.Serializer):

@@ -150,9 +150,31 @@ def test_the_gauge_shows_spent_reserved_and_cap(acme, developer, runs):
     assert "rule Run cost cap, priority 1" in page
     assert "$0.0100 left" in page
     trace = developer("GET", f"/api/workspace/firewall/trace/by-run?run_id=dear&key_id={runs.pk}").json()
-    assert trace["money"] == {"spent_micro_usd": 60_000, "reserved_micro_usd": 30_000, "cap_micro_usd": 100_000}
+    assert trace["money"] == {"spent_micro_usd": 60_000, "reserved_micro_usd": 30_000, "cap_micro_usd": 100_000, "reached_at": None}
     LedgerFactory(workspace=acme.workspace, key_id=runs.pk, agent_run_id="dear", spent_micro_usd=50_000)
     assert "The cap is reached" in text_of(browser.get(path))
+
+
+def test_the_gauge_tells_when_the_present_pace_ends_the_run(acme, developer, runs):
+    policy = capped(acme, runs, 10)
+    path, trace = f"/runs/{runs.pk}/hasty/", f"/api/workspace/firewall/trace/by-run?run_id=hasty&key_id={runs.pk}"
+    browser = acme.client(Role.DEVELOPER)
+    # Of an hour ago: not the present pace.
+    UsageFactory(workspace=acme.workspace, key_id=runs.pk, agent_run_id="hasty", cost_micro_usd=1_000, at=NOW - timedelta(hours=1))
+    UsageFactory(workspace=acme.workspace, key_id=runs.pk, agent_run_id="hasty", cost_micro_usd=30_000, at=datetime.now(UTC) - timedelta(minutes=4))
+    assert "At the present pace" not in text_of(browser.get(path))
+    UsageFactory(workspace=acme.workspace, key_id=runs.pk, agent_run_id="hasty", cost_micro_usd=10_000, at=datetime.now(UTC) - timedelta(minutes=1))
+    # 0.04 dollars in four minutes, 0.059 left: some six minutes.
+    reached_at = datetime.fromisoformat(developer("GET", trace).json()["money"]["reached_at"])
+    assert timedelta(minutes=5) < reached_at - datetime.now(UTC) < timedelta(minutes=8)
+    page = text_of(browser.get(path))
+    assert "At the present pace the cap is reached <time" in page
+    assert "then every further call of this run is denied" in page
+    with tenancy.scope(acme.workspace.pk):
+        acme.workspace.policies.filter(pk=policy.pk).update(shadow_mode=True)
+    page = text_of(browser.get(path))
+    assert "in shadow: it denies nothing yet" in page
+    assert "is denied" not in page.partition("run-gauge")[2].partition("</p>")[0]
 
 
 def test_one_button_stops_the_run(acme, runs):
