@@ -201,7 +201,6 @@ def _worked_off(agent: Agent, replayed) -> None:
 
 
 def _places(agent: Agent, policy) -> dict[str, tuple]:
-    print([(e.verdict, e.surface, e.tool_name, e.tools) for e in agent.events()])
     denied = next(event for event in agent.events(verdict="deny") if event.tool_name)
     offered = next(event for event in agent.events(surface="inbound") if event.tools)
     with tenancy.scope(agent.workspace.pk):
