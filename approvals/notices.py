@@ -57,7 +57,9 @@ def of_pause(workspace: Workspace, why: str) -> Notice:
 
 
 def _link(approval_id: str) -> str:
-    return f"{settings.PUBLIC_URL}/approvals/{approval_id}{'/' if approval_id else ''}"
+    """The page of a hold; without an id, the queue."""
+    place = reverse("console:approval", args=[approval_id]) if approval_id else reverse("console:approvals")
+    return f"{settings.PUBLIC_URL}{place}"
 
 
 def _plain(text: object) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import openai
+from django.urls import reverse
 
 from orcarouter.demo.installation import SECONDS, Installation, opener
 from orcarouter.demo.screen import BOLD, DIM, Screen
@@ -38,7 +39,7 @@ def play(*, installation: Installation, key: Mapping, screen: Screen, wait_secon
     else:
         return [f"The payment was not held: {calls}"]
     screen.says("agent", "waits; nothing has run. Decide about it here:")
-    screen.says("", f"{installation.url}/approvals/{held}/", whole=True)
+    screen.says("", f"{installation.url}{reverse('console:approval', args=[held])}", whole=True)
     state = payment.wait(held, wait_seconds)
     if state != "approved":
         word = "Nobody has decided yet" if state == "pending" else f"It was {state}"
