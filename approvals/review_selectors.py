@@ -1,33 +1,43 @@
 """What whoever decides about a hold is shown: the queue, the call beside the calls before it, its rule then and now, its run."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q, QuerySet, Sum
-from django.db.models.functions import Now
+from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
+from django.db.models.functions import Length, Now
 
 from approvals import selectors
 from approvals.engine.args_hash import as_json, rule_hash
 from approvals.engine.binding import State
-from approvals.engine.diff import Line, compared, fields_of
+from approvals.engine.diff import MAX_FIELDS, Line, compared, fields_of
+from approvals.engine.shown import is_cut
 from approvals.models import Approval
+from firewall.engine.arguments import decoded
+from firewall.engine.words import Surface
 from firewall.models import Event
-from workspaces import vault
+from keys.models import UsageSource
+from workspaces import errors, vault
+from workspaces.api_base import read_cursor, write_cursor
 from workspaces.models import User, Workspace
+from workspaces.paging import Page
 
 #: Earlier approved calls that say what is usual.
 USUAL_FROM = 20
 #: Events of a run that are shown.
 MOST_OF_RUN = 12
 GRANTED_DAYS = 30
+#: Longer arguments are not opened for a line of the queue.
+MAX_TOLD_BYTES = 16 * 1024
+_ID = re.compile(r"[0-9a-f]{24}")
 
 
 def queue(workspace: Workspace, state: str = State.PENDING) -> QuerySet[Approval]:
     """Holds in a state as it is now, the oldest first; what is over and not swept yet counts as expired. Empty: all of them."""
     over = Q(state__in=[State.PENDING, State.APPROVED], expires_at__lte=Now())
-    found = workspace.approvals.all()
+    found = workspace.approvals.annotate(is_over=Q(expires_at__lte=Now()))
     if state == State.EXPIRED:
         found = found.filter(Q(state=State.EXPIRED) | over)
     elif state in (State.PENDING, State.APPROVED):
@@ -37,21 +47,82 @@ def queue(workspace: Workspace, state: str = State.PENDING) -> QuerySet[Approval
     return found.order_by("created_at", "pk")
 
 
+def page_of_queue(found: QuerySet[Approval], cursor: str | None, *, size: int, newest_first: bool = False) -> Page:
+    """One page of holds in the order of the queue, or the newest first. ``newer`` is the page before, ``older`` the one after it.
+
+    Raises ``ValidationFailed`` for a foreign cursor.
+    """
+    position, backwards = read_cursor(cursor, Approval)
+    descends = newest_first != backwards
+    if position is not None:
+        found = found.filter(_beyond(str(position), descends=descends))
+    rows = list(found.order_by(*(("-created_at", "-pk") if descends else ("created_at", "pk")))[: size + 1])
+    more, rows = len(rows) > size, rows[:size]
+    if backwards:
+        rows.reverse()
+    before = rows and (more if backwards else position is not None)
+    after = rows and (more or backwards)
+    return Page(rows, _place(rows[0], backwards=True) if before else "", _place(rows[-1], backwards=False) if after else "")
+
+
+def _place(approval: Approval, *, backwards: bool) -> str:
+    return write_cursor(f"{approval.created_at.isoformat()}/{approval.pk}", backwards=backwards)
+
+
+def _beyond(place: str, *, descends: bool) -> Q:
+    """What comes after a place. Raises ``ValidationFailed`` for a place that we did not write."""
+    at, _, pk = place.partition("/")
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError:
+        raise errors.ValidationFailed("This cursor is not one of ours.", param="cursor") from None
+    if moment.tzinfo is None or not _ID.fullmatch(pk):
+        raise errors.ValidationFailed("This cursor is not one of ours.", param="cursor")
+    way = "lt" if descends else "gt"
+    return Q(**{f"created_at__{way}": moment}) | Q(created_at=moment, **{f"pk__{way}": pk})
+
+
+def open_count(workspace: Workspace) -> int:
+    """Holds that wait for a decision: at most ``services.PER_WORKSPACE``."""
+    return queue(workspace, State.PENDING).count()
+
+
+def in_lines(found: QuerySet[Approval]) -> QuerySet[Approval]:
+    """Holds for a list that tells of each in a line: without what is long. ``size`` is that of the sealed arguments."""
+    size = Length("arguments_sealed")
+    short = Case(When(size__lte=MAX_TOLD_BYTES, then=F("arguments_sealed")), default=None)
+    return found.annotate(size=size, short_sealed=short).defer("arguments_sealed", "rule")
+
+
 def arguments_of(approval: Approval) -> str | None:
     """The arguments without secrets; None for an offered tool, which has none."""
-    if approval.arguments_sealed is None:
-        return None
-    return vault.unseal(bytes(approval.arguments_sealed), workspace_id=approval.workspace_id, purpose=selectors.arguments_seal(approval.pk))
+    return _opened(approval, approval.arguments_sealed)
+
+
+def short_arguments_of(approval: Approval) -> str | None:
+    """Those of a hold of ``in_lines``; None where they are too long for it as well."""
+    return _opened(approval, approval.short_sealed)  # type: ignore[attr-defined]  # annotated
+
+
+def _opened(approval: Approval, sealed: bytes | memoryview | None) -> str | None:
+    return None if sealed is None else vault.unseal(bytes(sealed), workspace_id=approval.workspace_id, purpose=selectors.arguments_seal(approval.pk))
 
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """One hold as its reviewer sees it. ``rule_now`` None: the rule is gone. ``objection``: why this person may not decide."""
+    """One hold as its reviewer sees it. ``rule_now`` None: the rule is gone. ``objection``: why this person may not decide.
+
+    ``more_lines`` are fields that are not among ``lines``; ``is_cut`` and ``is_bad``: arguments not shown to their end, and such as are
+    no object with unique names. ``run_unpriced`` are model calls whose cost is unknown, and not in the run's.
+    """
 
     approval: Approval
     state: State
     arguments: str | None
     lines: list[Line]
+    more_lines: int
+    is_cut: bool
+    is_bad: bool
     last: Approval | None
     granted: int
     rejected: int
@@ -60,6 +131,9 @@ class Reviewed:
     run: list[Event]
     run_calls: int
     run_cost_micro_usd: int | None
+    run_unpriced: int
+    #: Other holds of the same answer that nobody has decided about.
+    waits_with: int
     quorum: int
     approvals: int
     objection: str | None
@@ -74,28 +148,30 @@ def reviewed(approval: Approval, person: User) -> Reviewed:
     like = workspace.approvals.filter(key_id=approval.key_id, tool_name=approval.tool_name).exclude(pk=approval.pk)
     granted = list(like.filter(state__in=[State.APPROVED, State.CONSUMED]).order_by("-resolved_at")[:USUAL_FROM])
     known = [fields_of(arguments_of(each)) for each in granted]
-    usual: dict[str, list[Any]] = {}
-    for fields in known:
-        for name, value in fields.items():
-            usual.setdefault(name, []).append(value)
     arguments = arguments_of(approval)
+    lines = compared(fields_of(arguments), known)
+    cut = arguments is not None and is_cut(arguments)
     since = like.filter(resolved_at__gt=Now() - timedelta(days=GRANTED_DAYS))
     rule = selectors.rule_now(approval)
-    run = _run(approval)
-    usage = workspace.usage.filter(key_id=approval.key_id, agent_run_id=approval.agent_run_id) if approval.agent_run_id else None
+    used = _used(approval)
     return Reviewed(
         approval=approval,
         state=selectors.state_now(approval),
         arguments=arguments,
-        lines=compared(fields_of(arguments), known[0] if known else None, usual),
+        lines=lines[:MAX_FIELDS],
+        more_lines=max(len(lines) - MAX_FIELDS, 0),
+        is_cut=cut,
+        is_bad=arguments is not None and not cut and decoded(arguments) is None,
         last=granted[0] if granted else None,
         granted=since.filter(state__in=[State.APPROVED, State.CONSUMED]).count(),
         rejected=since.filter(state=State.REJECTED).count(),
         rule_now=as_json(rule) if rule else None,
         rule_hash_now=rule_hash(rule) if rule else approval.rule_hash,
-        run=list(run.order_by("-pk")[:MOST_OF_RUN])[::-1],
-        run_calls=usage.count() if usage is not None else 0,
-        run_cost_micro_usd=usage.aggregate(cost=Sum("cost_micro_usd"))["cost"] if usage is not None else None,
+        run=list(_run(approval).order_by("-pk")[:MOST_OF_RUN])[::-1],
+        run_calls=used["calls"],
+        run_cost_micro_usd=used["cost"] if used["cost"] is not None or used["unpriced"] else 0,
+        run_unpriced=used["unpriced"],
+        waits_with=_waits_with(approval),
         quorum=selectors.review_plan_of(workspace, approval.policy_id).quorum,
         approvals=approval.votes.filter(approves=True).count(),
         objection=selectors.objection(approval, person) if approval.state == State.PENDING else None,
@@ -103,6 +179,23 @@ def reviewed(approval: Approval, person: User) -> Reviewed:
 
 
 def _run(approval: Approval) -> QuerySet[Event]:
+    """What the run's agent called, or was refused to offer. What it merely offered says nothing of what it did."""
     if not approval.agent_run_id:
         return approval.workspace.events.none()
-    return approval.workspace.events.filter(key_id=approval.key_id, agent_run_id=approval.agent_run_id, tool_name__isnull=False)
+    events = approval.workspace.events.filter(key_id=approval.key_id, agent_run_id=approval.agent_run_id, tool_name__isnull=False)
+    return events.exclude(surface=Surface.INBOUND, verdict__in=["allow", "audit", "observe"], approval_id=None)
+
+
+def _used(approval: Approval) -> dict[str, Any]:
+    """``calls`` to a model, their ``cost`` (None: no price is known), and how many are ``unpriced``."""
+    mine = approval.workspace.usage.filter(key_id=approval.key_id, agent_run_id=approval.agent_run_id)
+    if not approval.agent_run_id:
+        mine = approval.workspace.usage.none()
+    # A request that was held or refused before it went out asked no model.
+    asked = mine.exclude(usage_source=UsageSource.NONE)
+    return asked.aggregate(calls=Count("pk"), cost=Sum("cost_micro_usd"), unpriced=Count("pk", filter=Q(cost_micro_usd=None)))
+
+
+def _waits_with(approval: Approval) -> int:
+    kept = approval.workspace.kept_answers.filter(approval_ids__contains=[approval.pk]).values_list("approval_ids", flat=True).first() or []
+    return queue(approval.workspace, State.PENDING).filter(pk__in=kept).exclude(pk=approval.pk).count()

@@ -2,9 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
 
-from django.db.models import Q
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
@@ -15,7 +13,7 @@ from approvals.engine.binding import State
 from approvals.models import Approval
 from firewall.api.bodies import page_of
 from workspaces import errors
-from workspaces.api_base import ApiRequest, Body, WorkspaceViewSet, page_size, read_cursor, row_id, write_cursor
+from workspaces.api_base import ApiRequest, Body, WorkspaceViewSet, page_size, row_id
 
 _ID = re.compile(r"[0-9a-f]{24}")
 #: What a list may be narrowed to, beside the state.
@@ -49,7 +47,8 @@ class ApprovalOut(serializers.ModelSerializer):
         return selectors.state_now(approval)
 
     def get_rule_changed(self, approval: Approval) -> bool:
-        return selectors.rule_hash_now(approval) != approval.rule_hash
+        rules = self.context.get("rules")
+        return (selectors.rule_hash_now(approval) if rules is None else rules.get(approval.rule_id)) != approval.rule_hash
 
 
 class VoteOut(serializers.Serializer):
@@ -113,25 +112,13 @@ class ApprovalViewSet(WorkspaceViewSet):
         for name in _FILTERS:
             if value := request.query_params.get(name):
                 found = found.filter(**{_COLUMNS.get(name, name): row_id(value, name) if name in ("key_id", "policy_id") else value})
-        limit = page_size(request)
-        position, backwards = read_cursor(request.query_params.get("cursor"), Approval)
-        if position is not None:
-            found = found.filter(_beyond(str(position), backwards=backwards))
-        if backwards:
-            found = found.order_by("-created_at", "-pk")
-        rows = list(found[: limit + 1])
-        more, rows = len(rows) > limit, rows[:limit]
-        if backwards:
-            rows.reverse()
-        links = {
-            "next": self._link(rows[-1], backwards=False) if rows and (more or backwards) else None,
-            "previous": self._link(rows[0], backwards=True) if rows and (more if backwards else position is not None) else None,
-        }
-        return Response({"results": ApprovalOut(rows, many=True).data} | links)
+        page = review_selectors.page_of_queue(found, request.query_params.get("cursor"), size=page_size(request))
+        rules = selectors.rule_hashes_now(self.workspace, page.rows)
+        links = {"next": self._link(page.older), "previous": self._link(page.newer)}
+        return Response({"results": ApprovalOut(page.rows, many=True, context={"rules": rules}).data} | links)
 
-    def _link(self, approval: Approval, *, backwards: bool) -> str:
-        place = f"{approval.created_at.isoformat()}/{approval.pk}"
-        return replace_query_param(self.request.build_absolute_uri(), "cursor", write_cursor(place, backwards=backwards))
+    def _link(self, cursor: str) -> str | None:
+        return replace_query_param(self.request.build_absolute_uri(), "cursor", cursor) if cursor else None
 
     @extend_schema(responses=ApprovalWhole)
     def retrieve(self, request: ApiRequest, pk: str) -> Response:
@@ -164,16 +151,3 @@ class ApprovalViewSet(WorkspaceViewSet):
         if found is None:
             raise errors.NotFound("Not found.")
         return found
-
-
-def _beyond(place: str, *, backwards: bool) -> Q:
-    """What comes after a place in the queue, or before it. Raises ``ValidationFailed`` for a place that we did not write."""
-    at, _, pk = place.partition("/")
-    try:
-        moment = datetime.fromisoformat(at)
-    except ValueError:
-        raise errors.ValidationFailed("This cursor is not one of ours.", param="cursor") from None
-    if moment.tzinfo is None or not _ID.fullmatch(pk):
-        raise errors.ValidationFailed("This cursor is not one of ours.", param="cursor")
-    way = "lt" if backwards else "gt"
-    return Q(**{f"created_at__{way}": moment}) | Q(created_at=moment, **{f"pk__{way}": pk})

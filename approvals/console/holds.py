@@ -1,7 +1,10 @@
 """The queue of held calls: one beside the list, the calls before it, its rule and its run; approve or reject, one or several alike."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
 
 from django.contrib import messages
 from django.db import transaction
@@ -13,16 +16,18 @@ from django.views.decorators.http import require_GET, require_POST
 
 from approvals import review_selectors, selectors, services
 from approvals.engine.binding import State
-from approvals.engine.diff import alike, fields_of, written
+from approvals.engine.diff import differing, fields_of, written
 from approvals.models import Approval
 from firewall.console.words import rule_in_words
+from firewall.engine.words import Surface
+from firewall.models import EventSource
 from workspaces import errors
 from workspaces.console_base import ConsoleRequest, page
 
-#: Holds on a page; the oldest are looked at first.
-SHOWN = 100
-#: Holds alike that are decided about together.
-MOST_ALIKE = 20
+#: Holds on a page.
+SHOWN = 50
+#: Holds alike that are decided about together, and fields in which each is told to differ.
+MOST_ALIKE, MOST_DIFFERING = 20, 12
 #: Fields that a line of the queue tells.
 TOLD = 3
 STATES = {State.PENDING: "Open", State.APPROVED: "Approved", State.REJECTED: "Rejected", State.EXPIRED: "Expired", State.CONSUMED: "Used"}
@@ -35,6 +40,21 @@ class Row:
     approval: Approval
     told: str
     state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """An open hold like the one that is looked at: ``fields`` that it has otherwise, those it is ``without``, and how many ``more``.
+
+    ``is_hidden``: it differs in nothing that is shown, and all the same it does.
+    """
+
+    approval: Approval
+    fields: list[tuple[str, str]]
+    without: list[str]
+    more: int
+    is_equal: bool
+    is_hidden: bool
 
 
 @require_GET
@@ -67,7 +87,12 @@ def decide(request: ConsoleRequest, pk: str) -> HttpResponse:
         try:
             with transaction.atomic():
                 seen = request.POST.get("rule_hash") or None
-                said.append(services.resolve(each, decision=decision, by=request.user, reason=request.POST.get("reason", "")[:2000], seen_rule_hash=seen))
+                found = services.resolve(each, decision=decision, by=request.user, reason=request.POST.get("reason", "")[:2000], seen_rule_hash=seen)
+            if found.resolved_at and found.resolved_by_id != request.user.pk:
+                # The same was decided already: that changes nothing, and is no deed of this person's.
+                refusals.append(services.already_resolved(found))
+            else:
+                said.append(found)
         except (errors.ApprovalResolved, errors.PermissionRefused, errors.Conflict) as error:
             refusals.append(error)
     if request.htmx:
@@ -92,11 +117,14 @@ def _outcome(said: list[Approval], decision: State) -> str:
 def _told(error: errors.OrcaError) -> str:
     if not isinstance(error, errors.ApprovalResolved):
         return error.message
-    by, at = error.metadata.get("resolved_by"), error.metadata.get("resolved_at")
-    if not by:
+    by, at, state = (error.metadata.get(name) for name in ("resolved_by", "resolved_at", "state"))
+    if not by or state == State.EXPIRED:
         return error.message
-    moment = datetime.fromisoformat(str(at)).astimezone(UTC)
-    return f"{by} was faster: {error.metadata['state']} at {moment:%H:%M:%S} UTC. Nothing was changed by you."
+    return f"{by} was faster: {selectors.STATE_WORDS[State(str(state))]} at {_clock(datetime.fromisoformat(str(at)))}. Nothing was changed by you."
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%H:%M:%S} UTC"
 
 
 def _found(request: ConsoleRequest, pk: str) -> Approval:
@@ -123,27 +151,41 @@ def _list(request: ConsoleRequest, chosen: Approval | None) -> HttpResponse:
 
 
 def _queue(request: ConsoleRequest) -> dict:
-    asked = request.GET.get("state", State.PENDING)
+    workspace, asked = request.workspace, request.GET.get("state", State.PENDING)
     state = State(asked) if asked in list(State) else State.PENDING
-    waiting = review_selectors.queue(request.workspace, State.PENDING)
-    found = waiting if state is State.PENDING else review_selectors.queue(request.workspace, state).order_by("-created_at", "-pk")
-    rows = [Row(each, _fields_told(each), selectors.state_now(each)) for each in found[:SHOWN]]
-    unused = review_selectors.queue(request.workspace, State.APPROVED)[:SHOWN] if state is State.PENDING else ()
+    found = review_selectors.in_lines(review_selectors.queue(workspace, state))
+    shown = review_selectors.page_of_queue(found, request.GET.get("cursor"), size=SHOWN, newest_first=state is not State.PENDING)
+    unused: list[Approval] = []
+    if state is State.PENDING and not shown.newer:
+        unused = list(review_selectors.in_lines(review_selectors.queue(workspace, State.APPROVED))[:SHOWN])
     return {
-        "rows": rows,
+        "rows": [Row(each, _fields_told(each), state) for each in shown.rows],
         "unused": [Row(each, _fields_told(each), State.APPROVED) for each in unused],
+        "page": shown,
         "state": str(state),
-        "open_count": waiting.count(),
+        "open_count": review_selectors.open_count(workspace),
         "query": f"?state={state}" if state is not State.PENDING else "",
+        "watched": _watched(request),
     }
+
+
+def _watched(request: ConsoleRequest) -> dict[str, str] | None:
+    """What has become of the hold that a page shows while it asks for the queue again."""
+    found = request.workspace.approvals.filter(pk=request.GET.get("hold", "")[:24]).first()
+    if found is None or (state := selectors.state_now(found)) is State.PENDING:
+        return None
+    if state is State.EXPIRED or found.resolved_at is None:
+        return {"pk": found.pk, "told": "This hold is over: nobody decided in time."}
+    return {"pk": found.pk, "told": f"{found.resolved_by_label} has decided about this hold: {selectors.STATE_WORDS[state]} at {_clock(found.resolved_at)}."}
 
 
 def _fields_told(each: Approval) -> str:
     """The first few arguments of a call, as a line."""
-    arguments = review_selectors.arguments_of(each)
+    arguments = review_selectors.short_arguments_of(each)
     if arguments is None:
-        return "offered to the model, not called yet"
-    told = [f"{name} {written(value)}".strip()[:60] for name, value in list(fields_of(arguments).items())[:TOLD]]
+        size = each.size  # type: ignore[attr-defined]  # annotated
+        return f"arguments of {size // 1024} kB" if size else "offered to the model, not called yet"
+    told = [f"{name} {written(value)}".strip()[:60] for name, value in islice(fields_of(arguments).items(), TOLD)]
     return ", ".join(told) or "no arguments"
 
 
@@ -157,8 +199,7 @@ def _about(request: ConsoleRequest, chosen: Approval) -> dict:
     """What the panel says of a hold."""
     seen = review_selectors.reviewed(chosen, request.user)
     others = _alike(chosen) if seen.state is State.PENDING else []
-    calls = [fields_of(review_selectors.arguments_of(each)) for each in (chosen, *others)]
-    differing = alike(calls)
+    fields = fields_of(seen.arguments)
     policy = request.workspace.policies.select_related("updated_by").filter(pk=chosen.policy_id).first()
     settings = selectors.settings_of(request.workspace)
     return {
@@ -167,12 +208,45 @@ def _about(request: ConsoleRequest, chosen: Approval) -> dict:
         "now_words": rule_in_words(seen.rule_now) if seen.rule_now else None,
         "held_words": rule_in_words(chosen.rule),
         "policy": policy,
-        "use_minutes": round(settings.approval_use_ttl_seconds / 60),
+        "effect": effect(chosen, use_seconds=settings.approval_use_ttl_seconds),
         "votes": list(chosen.votes.all()),
-        "others": [
-            {"approval": each, "told": ", ".join(f"{name} {values[place]}".strip() for name, values in differing[:TOLD]) or "the same arguments"}
-            for place, each in enumerate(others, start=1)
-        ],
-        "differing": [name for name, _ in differing],
+        "others": [_other(chosen, fields, each) for each in others],
         "close": reverse("console:approvals"),
     }
+
+
+def _other(chosen: Approval, fields: Mapping[str, Any], each: Approval) -> Other:
+    told = differing(fields, fields_of(review_selectors.arguments_of(each)))
+    shown = told[:MOST_DIFFERING]
+    is_equal = each.args_hash == chosen.args_hash
+    return Other(
+        approval=each,
+        fields=[(name, value) for name, value in shown if value is not None],
+        without=[name for name, value in shown if value is None],
+        more=len(told) - len(shown),
+        is_equal=is_equal,
+        is_hidden=not told and not is_equal,
+    )
+
+
+def effect(approval: Approval, *, use_seconds: int) -> tuple[str, str]:
+    """What approving does, and what rejecting does, in words."""
+    within = f"within {_period(use_seconds)}"
+    if approval.surface == Surface.INBOUND:
+        return (
+            f"Approved, exactly this request may go to the model with this tool on offer, once, {within}. What the model then calls is judged as ever.",
+            "Rejected, it stays refused.",
+        )
+    if approval.source == EventSource.RELAY:
+        return (
+            f"Approved, exactly this call may run, once, {within}: the agent gets the answer that was kept, and the model is not asked again.",
+            "Rejected, the call is taken out of the answer and never runs.",
+        )
+    return f"Approved, the agent may make exactly this call, once, {within}.", "Rejected, it never runs."
+
+
+def _period(seconds: int) -> str:
+    for size, word in ((3600, "h"), (60, "min")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size} {word}"
+    return f"{seconds // 60} min {seconds % 60} s" if seconds > 60 else f"{seconds} s"

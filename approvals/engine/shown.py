@@ -1,7 +1,9 @@
 """What a reviewer is shown of a call's arguments: all of them, without secrets."""
 
+import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -14,13 +16,16 @@ MAX_SHOWN_CHARS = 256 * 1024
 REDACTED = "[redacted]"
 #: Names of fields whose value is a secret, whatever it looks like.
 _SECRET = re.compile(r"pass(?:word|wd|phrase)|secret|token|api_?key|authorization|credential|private_?key", re.IGNORECASE)
+#: A name that stands in a path as it is; every other one is quoted, so that no name can look like another's path.
+_PLAIN = re.compile(r"\w[\w-]*")
 
 
 def redacted(arguments: str) -> str:
     """A call's arguments without secrets: JSON where they were one object, else the text as far as it may be shown."""
     value = decoded(arguments)
     if value is None:
-        return redacted_text(arguments[:MAX_SHOWN_CHARS].replace("\x00", "�"))
+        # Redact before cutting: half a secret is still a secret.
+        return redacted_text(arguments[: 2 * MAX_SHOWN_CHARS].replace("\x00", "�"))[:MAX_SHOWN_CHARS]
     text = orjson.dumps(_clean(value, is_secret=False), default=str, option=orjson.OPT_NON_STR_KEYS).decode()
     return text if len(text) <= MAX_SHOWN_CHARS else text[:MAX_SHOWN_CHARS]
 
@@ -28,7 +33,8 @@ def redacted(arguments: str) -> str:
 def _clean(value: Any, *, is_secret: bool) -> Any:
     match value:
         case dict():
-            return {_text(name): _clean(inner, is_secret=is_secret or _SECRET.search(name) is not None) for name, inner in value.items()}
+            names = _names(value)
+            return {names[name]: _clean(inner, is_secret=is_secret or _SECRET.search(name) is not None) for name, inner in value.items()}
         case list():
             return [_clean(inner, is_secret=is_secret) for inner in value]
         case None | bool():
@@ -47,11 +53,37 @@ def _text(text: str) -> str:
     return redacted_text(text).encode(errors="replace").decode()
 
 
+def _names(value: Mapping[str, Any]) -> dict[str, str]:
+    """The redacted form of each name, no two the same: else one field would hide behind another."""
+    found: dict[str, str] = {}
+    times: Counter[str] = Counter()
+    taken = set()
+    for name in value:
+        shown = cleaned = _text(name)
+        while shown in taken:
+            times[cleaned] += 1
+            shown = f"{cleaned} ({times[cleaned] + 1})"
+        taken.add(shown)
+        found[name] = shown
+    return found
+
+
+def hides(shown: str) -> bool:
+    """Whether a value was redacted, or in part: two that look the same need not be."""
+    return "[redacted" in shown
+
+
+def is_cut(shown: str) -> bool:
+    """Whether arguments are shown up to a point only."""
+    return len(shown) >= MAX_SHOWN_CHARS
+
+
 def paths(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
-    """``(path, value)`` of each leaf: ``to[0].name``. An empty object or list is a leaf."""
+    """``(path, value)`` of each leaf: ``to[0].name``, ``["a.b"]``; no two the same. An empty object or list is a leaf."""
     if isinstance(value, dict) and value:
         for name, inner in value.items():
-            yield from paths(inner, f"{at}.{name}" if at else name)
+            step = f"{at}.{name}".removeprefix(".") if _PLAIN.fullmatch(name) else f"{at}[{json.dumps(name)}]"
+            yield from paths(inner, step)
     elif isinstance(value, list) and value:
         for place, inner in enumerate(value):
             yield from paths(inner, f"{at}[{place}]")

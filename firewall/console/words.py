@@ -57,7 +57,9 @@ def rule_in_words(fields: Mapping[str, Any]) -> SafeString:
         return format_html(
             "{} is let through without its secrets {}{}: taken out of its arguments is {}.", subject, _WHERE.get(stage, stage), if_clauses, taken
         )
-    return format_html("{} {} {}{}.", subject, _THEN.get(verdict, verdict), _WHERE.get(stage, stage), if_clauses)
+    # Without a stage an offered tool is not held, only its calls are: a person approves what will run.
+    where = "when it is called" if verdict == "pending_approval" and not stage else _WHERE.get(stage, stage)
+    return format_html("{} {} {}{}.", subject, _THEN.get(verdict, verdict), where, if_clauses)
 
 
 def match_in_words(fields: Mapping[str, Any]) -> SafeString:

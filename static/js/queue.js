@@ -1,7 +1,10 @@
 // The queue of held calls stays as it is on the server while somebody looks at it: new ones come at their place, decided ones
 // leave, nothing that is being read or typed moves. The page's title counts what is open; times until an end run on.
 const EVERY_MS = 2000;
+const SOON_MS = 3_600_000;
 const list = () => document.querySelector("[data-queue]");
+// The hold in the panel, as long as nothing is known to have become of it.
+const watched = () => document.querySelector("#panel [data-hold][data-state='pending']");
 const words = document.title.replace(/^\(\d+\) /, "");
 
 function until(time) {
@@ -16,6 +19,7 @@ function tick() {
   document.querySelectorAll("time[data-until]").forEach((time) => {
     const left = until(time);
     if (time.textContent !== left) time.textContent = left;
+    time.toggleAttribute("data-soon", Date.parse(time.dateTime) - Date.now() < SOON_MS);
   });
 }
 
@@ -39,21 +43,27 @@ function put(fresh) {
   known.forEach((item) => item.remove());
   shown.dataset.open = fresh.dataset.open;
   count(fresh.dataset.open);
-  const hold = document.querySelector("#panel [data-hold][data-state='pending']");
-  const gone = hold && shown.dataset.queue.includes("state=pending") && !fresh.querySelector(`[data-id="${hold.dataset.hold}"][data-state="pending"]`);
-  if (gone) hold.querySelector("[data-hold-gone]").hidden = false;
+  const hold = watched();
+  if (!hold || fresh.dataset.gone !== hold.dataset.hold) return;
+  hold.querySelector("[data-hold-told]").textContent = fresh.dataset.told;
+  hold.querySelector("[data-hold-gone]").hidden = false;
 }
 
 function count(open) {
   document.title = Number(open) ? `(${open}) ${words}` : words;
   const shown = document.getElementById("page-count");
   if (shown) shown.textContent = `${open} open`;
+  const menu = document.getElementById("menu-count");
+  if (!menu) return;
+  menu.hidden = !Number(open);
+  menu.firstChild.data = open;
 }
 
 async function look() {
   if (!list()) return;
   try {
-    const answer = await fetch(list().dataset.queue, { headers: { "HX-Request": "true" } });
+    const hold = watched()?.dataset.hold;
+    const answer = await fetch(list().dataset.queue + (hold ? `&hold=${hold}` : ""), { headers: { "HX-Request": "true" } });
     if (!answer.ok || answer.redirected) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-queue]");
     if (fresh) put(fresh);

@@ -36,6 +36,9 @@ def test_a_person_approves_and_exactly_that_call_runs(agent, desk):
         assert sideways(page) == []
     page.set_viewport_size({"width": 1440, "height": 900})
     panel.get_by_label("Reason").fill("invoice seen")
+    page.keyboard.press("Enter")
+    panel.get_by_label("Reason").press("Enter")
+    expect(panel.get_by_role("button", name="Approve once")).to_be_visible()
     panel.get_by_role("heading", name="payments.transfer").focus()
     page.keyboard.press("a")
     expect(panel.get_by_role("button", name="Approve once")).to_be_focused()
@@ -56,7 +59,7 @@ def test_the_slower_reviewer_is_told_who_was_faster(agent, desk):
     page = desk.open(agent.tenant, Role.ADMIN)
     page.goto(f"/approvals/{told['approval_id']}/")
     decide(agent, told["approval_id"])
-    expect(page.get_by_text("Somebody has just decided about this hold.")).to_be_visible()
+    expect(page.get_by_text(f"{agent.tenant.person(Role.DEVELOPER).email} has decided about this hold: approved at")).to_be_visible()
     page.get_by_role("button", name="Reject").click()
     expect(page.get_by_text(f"{agent.tenant.person(Role.DEVELOPER).email} was faster: approved")).to_be_visible()
 
@@ -67,9 +70,12 @@ def test_several_alike_are_decided_together(agent, desk):
     page = desk.open(agent.tenant, Role.DEVELOPER)
     page.goto("/approvals/")
     page.get_by_role("link", name="payments.transfer").first.click()
-    expect(page.get_by_text("They differ in amount.")).to_be_visible()
+    expect(page.locator("#panel").get_by_text("2 more like it")).to_be_visible()
+    assert [text.split() for text in page.locator("#panel .alike .pair").all_inner_texts()] == [["amount", "1"], ["amount", "2"]]
+    expect(page.locator("#menu-count")).to_have_text("3 open")
     for box in page.locator("#panel input[type=checkbox]").all():
         box.check()
     page.get_by_role("button", name="Reject").click()
     expect(page.get_by_text("3 calls will not run.")).to_be_visible()
+    expect(page.locator("#menu-count")).to_be_hidden()
     expect(page.get_by_text("Nothing waits for a decision")).to_be_visible()
