@@ -51,12 +51,14 @@ class Call:
     @cached_property
     def places(self) -> list[int]:
         """For each operand, how many options stand before it: as many operands before it may be their values."""
-        found, options = [], 0
+        found, options, only_operands = [], 0, False
         for word in self.args:
-            if word.startswith("-") and len(word) > 1:
-                options += "=" not in word
-            else:
+            if word == "--" and not only_operands:
+                only_operands = True
+            elif only_operands or not word.startswith("-") or word == "-":
                 found.append(options)
+            else:
+                options += "=" not in word
         return found
 
     def value(self, *names: str) -> str | None:

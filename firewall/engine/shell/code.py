@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re2
 
+from firewall.engine.shell import edits
 from firewall.engine.shell.call import Call
+from firewall.engine.shell.credentials import credentials_read
 from firewall.engine.shell.databases import sql
 from firewall.engine.shell.evaluate import unbase64
-from firewall.engine.shell.files import Rule, credentials_read, overwritten
+from firewall.engine.shell.files import Rule, overwritten
 from firewall.engine.shell.paths import harmless
-from firewall.engine.shell.types import Category, Finding
+from firewall.engine.shell.types import FED, Category, Finding
 
 #: Interpreters and the options that give them a program.
 INTERPRETERS: dict[str, tuple[str, ...]] = {
@@ -33,6 +35,7 @@ INTERPRETERS: dict[str, tuple[str, ...]] = {
     "elixir": ("-e",),
     "ghc": ("-e",),
     "expect": ("-c",),
+    "r": ("-e",),
 }
 _AWK = frozenset({"awk", "gawk", "mawk", "nawk"})
 
@@ -40,7 +43,7 @@ _STRING = re2.compile(r"""(?s)"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.
 _LIST = re2.compile(r"""(?s)[\[(]\s*((?:"[^"\\]*"|'[^'\\]*')(?:\s*,\s*\[?\s*(?:"[^"\\]*"|'[^'\\]*'))+)""")
 _DELETES_TREE = re2.compile(
     r"\brmtree\b|\bremovedirs\b|\brm_rf?\b|\bremove_(?:entry_secure|dir|tree|all)\b|\brm(?:dir)?Sync\b|\bfs(?:Promises|\.promises)?\.rm(?:dir)?\s*\(|\brimraf\b|\bdeltree\b|\bDirectory\.Delete\b|\bRemoveAll\b"
-    r"|unlink\s*(?:\(\s*)?(?:glob|<|[\w:]*glob)|\bdeleteDir\b|\bremoveSync\b|\bemptyDir(?:Sync)?\b|\['\"]rm['\"]\s*,\s*['\"]-r"
+    r"|unlink\s*(?:\(\s*)?(?:glob|<|[\w:]*glob)|\bdeleteDir\b|\bremoveSync\b|\bemptyDir(?:Sync)?\b|\['\"]rm['\"]\s*,\s*['\"]-r|\b(?:rm|unlink)\w*\s*\([^)]*\brecursive\s*[:=]\s*(?:true|TRUE|T\b)"
 )
 _DELETES_FILE = re2.compile(
     r"\b(?:os\.(?:remove|unlink|rmdir)|unlink(?:Sync)?|File\.delete|Path\([^)]*\)\.unlink|fs\.unlink|FileUtils\.rm|os\.truncate)\s*\(?\s*([^,;)]*)"
@@ -54,12 +57,18 @@ _WRITES = re2.compile(
     r"""\bopen\s*\(\s*['"]([^'"]+)['"]\s*,\s*['"](?:r\+b?|wb?\+?|>|w)|\b(?:writeFileSync|writeFile|truncateSync|file_put_contents)\s*\(\s*['"]([^'"]+)['"]"""
 )
 _READS = re2.compile(r"\bopen\b|\bread\w*\b|\bFile\b|\bPath\b|\bfile_get_contents\b|\bslurp\b|<")
-_FORKS = re2.compile(r"(?s)\b(?:while|loop|for)\b.*\bfork\b|\bfork\b\s*while\b|\bfork\b.*\bwhile\b")
+_FORKS = re2.compile(
+    r"(?s)\b(?:while|loop|for)\b.*\bfork\b|\bfork\b\s*while\b|\bfork\b.*\bwhile\b|\bsetInterval\b.*\b(?:spawn|fork)\b|\bspawn\w*\s*\(\s*process\.(?:argv|execPath)\b.*\bprocess\.argv\b"
+)
 _FETCHED_CODE = re2.compile(
     r"(?is)\b(?:exec|eval|system|Invoke-Expression|iex|instance_eval|new Function|loadstring)\b.*"
     r"\b(?:urlopen|requests\.get|urllib|http\.get|fetch|LWP|open-uri|URI\.open|file_get_contents|DownloadString|Net::HTTP)\b"
     r"|\b(?:urlopen|requests\.get|fetch)\b.*\b(?:exec|eval|os\.system)\s*\("
 )
+_REMOTE = re2.compile(
+    r"(?is)\b(?:socket|fsockopen|TCPSocket|net\.(?:connect|Socket)|inet_aton|IO::Socket|TCPClient)\b.*(?:/bin/(?:ba|z|da|k)?sh\b|\bcmd(?:\.exe)?['\"]|powershell|pty\.spawn|\bdup2\b)"
+)
+_MACHINE = re2.compile(r"(?i)\bto\s+(?:shut\s+down|restart|empty\s+(?:the\s+)?trash|delete\s+every)|\bshut\s+down\b")
 _DECODES = re2.compile(r"b64|base64|atob|Buffer\.from")
 _KILLS = re2.compile(r"\bos\.kill\s*\(\s*-1|\bkill\s*(?:\(\s*)?['\"]?(?:9|KILL)['\"]?\s*,\s*-1")
 
@@ -68,6 +77,10 @@ def program(text: str, call: Call) -> Finding | None:
     """Judge a program by what its calls are named and by its strings, since those name the commands and files it works on."""
     if found := _FORKS.search(text):
         return Finding(Category.FORK_BOMB, "fork", "starts itself again without end")
+    if _REMOTE.search(text):
+        return Finding(Category.REMOTE_CONTROL, call.name, "gives a shell to whoever is at the other end")
+    if call.name == "osascript" and (found := _MACHINE.search(text)):
+        return Finding(Category.SERVICES, found.group(0), "stops the machine or deletes")
     if found := _KILLS.search(text):
         return Finding(Category.SERVICES, found.group(0), "ends every process there is")
     if _FETCHED_CODE.search(text):
@@ -100,14 +113,15 @@ def _run_by(text: str, strings: list[str], call: Call) -> Finding | None:
         if not string or seen > 64:
             continue
         seen += 1
-        if _RUNS.search(text) and (judged := call.again(string)):
+        # A string that ends with a blank is to be followed by something.
+        if _RUNS.search(text) and (judged := call.again(string + FED if string.endswith(" ") else string)):
             return judged
         if "execute" in text and (judged := sql(string)):
             return judged
         decoded = unbase64(string) if len(string) >= 8 and _DECODES.search(text) else None
         if decoded and (judged := program(decoded, call) or call.again(decoded)):
             return judged
-    spawned = [found.group(1) for found in _SPAWNED.finditer(text)] if call.name == "expect" else []
+    spawned = [found.group(1) for found in _SPAWNED.finditer(text)] if call.name in ("expect", "tclsh") else []
     quoted = [found.group(1) for found in _QUOTED.finditer(text)] if "qx" in text or "system" in text or "exec" in text else []
     return next(filter(None, map(call.again, [*spawned, *quoted])), None)
 
@@ -118,6 +132,8 @@ _QUOTED = re2.compile(r"(?:qx|%x|\bq|\bqq)\s*[{(\[/|!]([^})\]/|!]*(?:/[^})\]|!]*
 
 def interpreter(call: Call) -> Finding | None:
     """The program on the command line, or the one it is fed."""
+    if call.name == "perl" and (found := edits.perl(call)):
+        return found
     options = INTERPRETERS[interpreter_name(call.name)]
     texts = []
     for place, word in enumerate(call.args):
@@ -140,9 +156,10 @@ def awk(call: Call) -> Finding | None:
     for text in call.args:
         if "system" in text or "|" in text:
             for found in _STRING.finditer(text):
-                if judged := call.again(found.group(0)[1:-1]):
+                string = found.group(0)[1:-1]
+                if judged := call.again(string + FED if string.endswith(" ") else string):
                     return judged
-    return None
+    return edits.awk(call)
 
 
 def editor(call: Call) -> Finding | None:
@@ -150,7 +167,7 @@ def editor(call: Call) -> Finding | None:
         text = word.lstrip("+-c").lstrip(":")
         if text.startswith("!") and (judged := call.again(text[1:])):
             return judged
-    return None
+    return edits.editor(call)
 
 
 RULES: dict[str, Rule] = {

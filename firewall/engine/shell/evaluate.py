@@ -166,7 +166,7 @@ def _tr_set(text: str) -> str:
 
 def _sed(words: list[str], fed: str) -> str | None:
     """``s/a/b/g`` with plain text; anything more is unknown."""
-    if len(words) != 1 or not (found := re.fullmatch(r"s(.)(.*)\1(.*)\1(g?)", words[0], re.DOTALL)):
+    if len(words) != 1 or not (found := re.fullmatch(r"s(.)(.*)\1(.*)\1(g?)e?", words[0], re.DOTALL)):
         return None
     old, new = found[2], found[3]
     if not old or re.search(r"[\\\[\]*.^$&]", old + new):
@@ -178,7 +178,28 @@ def _cat(words: list[str], fed: str) -> str | None:
     return fed if all(word in ("-", "-u", "/dev/stdin") for word in words) else None
 
 
-_PRINTERS: dict[str, Callable[[list[str]], str | None]] = {"echo": _echo, "printf": _printf, "print": _echo}
+def _which(words: list[str]) -> str | None:
+    return words[-1] if words and not words[-1].startswith("-") else None
+
+
+def _command(words: list[str]) -> str | None:
+    return _which(words) if words[:1] in (["-v"], ["-V"]) else None
+
+
+def _mktemp(words: list[str]) -> str:
+    """A new name among the temporary files, unless a template says where."""
+    template = next((word for word in words if "XXX" in word and "/" in word), "")
+    return template or "/tmp/tmp.XXXXXXXXXX"  # noqa: S108 - a name to compare with
+
+
+_PRINTERS: dict[str, Callable[[list[str]], str | None]] = {
+    "echo": _echo,
+    "printf": _printf,
+    "print": _echo,
+    "which": _which,
+    "command": _command,
+    "mktemp": _mktemp,
+}
 _FILTERS: dict[str, Callable[[list[str], str], str | None]] = {
     "base64": _base64,
     "base32": _base32,

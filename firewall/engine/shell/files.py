@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from firewall.engine.shell import paths
 from firewall.engine.shell.call import Call, Row, table
-from firewall.engine.shell.types import Category, Command, Finding, Redirect, word_set
+from firewall.engine.shell.credentials import credentials_read, credentials_sent
+from firewall.engine.shell.types import FED, FOUND, Category, Command, Finding, Redirect
 
 Rule = Callable[[Call], Finding | None]
 
@@ -25,10 +26,14 @@ def remove(call: Call) -> Finding | None:
             continue
         if recursive:
             return Finding(Category.DELETION, target, "deletes a folder and all that is in it")
-        if paths.whole(target) or target in ("$@", "$*"):
+        if paths.whole(target) or target in ("$@", "$*", FED):
             return Finding(Category.DELETION, target, "deletes all files there")
+        if target.endswith(FOUND):
+            return Finding(Category.DELETION, call.name, "deletes every file found")
         if paths.system(target) or paths.precious(target) or paths.private(target) or paths.log(target):
             return Finding(Category.DELETION, target, "deletes a file of the system, a database or settings")
+        if re.fullmatch(r"(?:\./)?\*[\w.-]*\.(?:log|out)", target):
+            continue
         if "*" in target.rpartition("/")[2] and "-f" in call.flags and target.strip("./")[:1] in ("*", "~", "/"):
             return Finding(Category.DELETION, target, "deletes files by pattern without asking")
     return None
@@ -77,7 +82,8 @@ def found_by_run(call: Call, run: list[str], args: list[str], roots: list[str]) 
         return Finding(Category.DELETION, " ".join(run[:2]), "deletes every file found")
     if run and run[0] in ("chmod", "chown", "chgrp"):
         return call.words_again([run[0], "-R", *(word.replace("{}", place) for word in run[1:])])
-    return call.words_again([word.replace("{}", place if not paths.whole(place) else "$found") for word in run])
+    found = "/tmp/found" if harmless_search(args, roots) else f"{place.rstrip('/')}/{FOUND}"  # noqa: S108 - a name to compare with
+    return call.words_again([word.replace("{}", found) for word in run])
 
 
 def harmless_search(args: list[str], roots: list[str]) -> bool:
@@ -91,13 +97,22 @@ def permissions(call: Call) -> Finding | None:
     """``chmod`` and ``chown``: trees of the system, and anything opened to everyone with all that is in it."""
     recursive = not call.flags.isdisjoint({"-R", "--recursive"})
     mode, targets = (call.operands[0], call.operands[1:]) if call.operands else ("", [])
+    if call.name == "chmod" and (removed := next((word for word in call.args if re.fullmatch(r"-[rwxXst]+", word)), "")):
+        mode, targets = removed, call.operands
     if "--reference" in call.flags:
         mode, targets = "", call.operands
     opens = call.name == "chmod" and (
         mode.lstrip("0") in ("777", "666", "776", "767") or mode in ("a+rwx", "ugo+rwx", "a=rwx", "o+w", "a+w", "o+rwx", "+rwx", "ugo+w")
     )
-    closes = call.name == "chmod" and mode.lstrip("0") == "" and mode != ""
+    closes = call.name == "chmod" and mode != "" and (mode.lstrip("0") == "" or mode in ("u=,g=,o=", "a=", "ugo=", "a-rwx", "ugo-rwx", "-rwx"))
+    stops = call.name == "chmod" and re.fullmatch(r"[augo]*-[rwx]+", mode) and mode.strip("augo-w")
+    if call.name == "setfacl":
+        mode, targets = call.value("-m", "-x", "--modify", "--set") or "", call.operands
+        recursive = recursive or not call.flags.isdisjoint({"-b", "--remove-all"})
+        opens = bool(re.search(r"(?:^|,)(?:o|other)::?\w*w|u:(?:nobody|everyone)\w*:\w*w", mode))
     for target in targets:
+        if call.name == "chmod" and _sets_user_id(mode) and (target.startswith("/") or recursive):
+            return Finding(Category.PERMISSIONS, mode, "lets a program run as its owner")
         if paths.temporary(target):
             continue
         if (
@@ -110,10 +125,10 @@ def permissions(call: Call) -> Finding | None:
             return Finding(Category.PERMISSIONS, mode, "opens files to every user of the machine")
         if closes and (recursive or paths.system(target) or paths.whole(target)):
             return Finding(Category.PERMISSIONS, mode, "takes away everyone's access")
+        if stops and paths.critical(target):
+            return Finding(Category.PERMISSIONS, target, "may no longer be used")
         if call.name in ("chown", "chgrp") and (paths.critical(target) or target.rstrip("/") in ("", "/etc", "/usr", "/bin")):
             return Finding(Category.PERMISSIONS, target, "changes the owner of a file of the system")
-        if call.name == "chmod" and _sets_user_id(mode) and (target.startswith("/") or recursive):
-            return Finding(Category.PERMISSIONS, mode, "lets a program run as its owner")
     return None
 
 
@@ -122,8 +137,30 @@ def _sets_user_id(mode: str) -> bool:
 
 
 def dd(call: Call) -> Finding | None:
-    target = next((word[3:] for word in call.args if word.startswith("of=")), "")
+    options = dict(word.partition("=")[::2] for word in call.args)
+    target, source = options.get("of", ""), options.get("if", "")
+    if paths.endless(source) and not paths.disk(target):
+        if "count" not in options and target and target != "/dev/null":
+            return Finding(Category.DISK, target, "grows until the disk is full")
+        return emptied(target) if paths.precious(target) else overwritten(target)
     return overwritten(target) if target else None
+
+
+def resized(call: Call) -> Finding | None:
+    size = call.value("-L", "-l", "--size", "--extents") or ""
+    return Finding(Category.DISK, size, "shrinks a volume") if size.startswith("-") else None
+
+
+def make_file_system(call: Call) -> Finding | None:
+    """Into a file is harmless: an image being made."""
+    if call.flags & {"--help", "-n", "-V", "--version", "-N"} or not call.operands:
+        return None
+    targets = [
+        word
+        for word in call.operands
+        if "/dev/" in word or word.startswith("$") or not re.fullmatch(r"[\w./-]+\.(?:img|raw|iso|ext[234]|fs|bin|dmg|qcow2)|\d+[kKMGT]?", word)
+    ]
+    return Finding(Category.DISK, call.name, "makes a new file system over the old") if targets else None
 
 
 def partitions(call: Call) -> Finding | None:
@@ -148,6 +185,8 @@ def emptied(target: str) -> Finding | None:
     """Making ``target`` empty."""
     if paths.log(target):
         return Finding(Category.TRACES, target, "wipes a log or a history")
+    if target.endswith((FOUND, FED)):
+        return Finding(Category.DELETION, target, "empties every file found")
     if paths.precious(target) or (paths.system(target) and not paths.clean(target).startswith("/dev/")):
         return Finding(Category.SYSTEM_FILES, target, "empties a file that others need")
     return overwritten(target)
@@ -165,6 +204,8 @@ def redirected(redirect: Redirect, command: Command) -> Finding | None:
         return None
     if redirect.operator in (">>", "&>>"):
         return appended(target)
+    if (command.words[:1] == ["yes"] or (command.words[:1] == ["cat"] and any(map(paths.endless, command.words)))) and not target.startswith("/dev/"):
+        return Finding(Category.DISK, target, "grows until the disk is full")
     prints_nothing = not command.words or (command.words[0] in (":", "true", "echo", "printf") and not "".join(command.words[1:]).strip("-ne"))
     from_nothing = command.words[:2] == ["cat", "/dev/null"]
     if (prints_nothing and not command.inner) or from_nothing:
@@ -192,6 +233,8 @@ def copy(call: Call) -> Finding | None:
     operands = call.operands
     if call.flags & {"--help", "--version"} or not operands:
         return None
+    if call.name == "install" and (mode := call.value("-m", "--mode")) and _sets_user_id(mode):
+        return Finding(Category.PERMISSIONS, mode, "lets a program run as its owner")
     target = call.value("-t", "--target-directory") or operands[-1]
     sources = operands[:-1] or operands
     if call.name == "mv":
@@ -211,7 +254,11 @@ def copy(call: Call) -> Finding | None:
 
 def _system_folder(path: str) -> bool:
     path = paths.clean(path).rstrip("/")
-    return path.startswith("/") and path.count("/") == 1 and paths.system(path)
+    return (
+        path.startswith("/")
+        and paths.system(path)
+        and (path.count("/") == 1 or bool(re.fullmatch(r"/usr/(?:s?bin|lib\w*|share|libexec)|/var/(?:lib|log|spool)", path)))
+    )
 
 
 def truncate(call: Call) -> Finding | None:
@@ -241,66 +288,6 @@ def rsync(call: Call) -> Finding | None:
     return credentials_sent(call)
 
 
-_READERS = word_set(
-    """
-    cat bat less more head tail tac nl strings xxd od hexdump base64 base32 grep egrep fgrep rg ag awk gawk sed cut sort uniq tr rev paste fold jq yq view
-    nano pico emacs zip tar gpg openssl python perl ruby node get-content gc type rsync scp sftp ftp nc ncat netcat socat curl wget mail mutt aws gsutil
-    rclone tee dd cpio 7z xclip pbcopy clip column tree-sitter diff printf echo
-    """
-)
-_SENDERS = word_set(
-    """
-    curl wget nc ncat netcat socat scp sftp ftp rsync mail mutt sendmail http https xh telnet rclone ssh aws gsutil
-    """
-)
-
-
-def credentials_read(call: Call | Command, *targets: str) -> Finding | None:
-    for target in targets:
-        if paths.private(target):
-            return Finding(Category.CREDENTIALS, target, "reads a file that holds credentials")
-    return None
-
-
-def credentials(call: Call) -> Finding | None:
-    """Reading keys and passwords with any program that shows or sends a file."""
-    if call.name not in _READERS:
-        return None
-    # Where a copy goes is not what is copied; the key one signs in with is used, not shown.
-    skipped = (
-        {call.value("-i"), call.value("--key"), call.value("--cert"), call.value("-E")} if call.name in ("scp", "sftp", "rsync", "curl", "wget") else set()
-    )
-    if call.name in ("echo", "printf"):
-        return None
-    names = [
-        word.rpartition("=")[2] if "=" in word and not word.startswith("/") else word
-        for word in call.args
-        if word not in skipped and not word.startswith("-") and not re.match(r"[\w.@-]+:", word)
-    ]
-    return credentials_read(call, *(name.lstrip("@<") for name in names)) or (credentials_sent(call) if call.name in _SENDERS else None)
-
-
-def credentials_sent(call: Call) -> Finding | None:
-    for word in call.args:
-        path = word.rpartition("@")[2] if "@" in word and not word.partition("@")[2].count(":") else word
-        if paths.environment(path.removeprefix("file://")) and word not in (
-            call.value("-i"),
-            call.value("--cacert"),
-            call.value("-E"),
-            call.value("--cert"),
-            call.value("--key"),
-            call.value("-o"),
-        ):
-            return Finding(Category.CREDENTIALS, word, "sends a file that often holds credentials away")
-    for command in call.before:
-        if command.words[:1] and command.words[0] in ("env", "printenv", "set") and len(command.words) == 1:
-            return Finding(Category.CREDENTIALS, command.words[0], "sends the environment away, which often holds credentials")
-        for word in command.words[1:]:
-            if paths.environment(word):
-                return Finding(Category.CREDENTIALS, word, "sends a file that often holds credentials away")
-    return None
-
-
 def remote_copy(call: Call) -> Finding | None:
     target = call.operands[-1].rpartition(":")[2] if call.operands else ""
     return overwritten(target) if paths.critical(target) or paths.disk(target) else None
@@ -320,6 +307,8 @@ def remove_tree(call: Call) -> Finding | None:
     return remove(Call(call.name, ["-r", *call.args]))
 
 
+_FILE_SYSTEMS = ["ext2", "ext3", "ext4", "xfs", "btrfs", "jfs", "vfat", "fat", "ntfs", "exfat", "f2fs", "minix", "reiserfs", "cramfs", "udf", "bfs"]
+
 RULES: dict[str, Rule] = {
     "scp": remote_copy,
     "mount": mount,
@@ -338,9 +327,12 @@ RULES: dict[str, Rule] = {
     "fd": find,
     "fdfind": find,
     "bfs": find,
-    "chmod": permissions,
+    **dict.fromkeys(("chmod", "chflags", "setfacl"), permissions),
     "chown": permissions,
     "chgrp": permissions,
+    **dict.fromkeys(("mkfs", "mke2fs", "mkdosfs", "mkntfs", "mkreiserfs", "newfs", "newfs_apfs", "newfs_hfs", "newfs_msdos", "newfs_exfat"), make_file_system),
+    **dict.fromkeys((f"mkfs.{kind}" for kind in _FILE_SYSTEMS), make_file_system),
+    "lvresize": resized,
     "dd": dd,
     "dcfldd": dd,
     "fdisk": partitions,
@@ -361,9 +353,6 @@ RULES: dict[str, Rule] = {
 TABLE: dict[str, tuple[Row, ...]] = table(
     Category.DISK,
     """
-    mkfs,mke2fs,mkdosfs,newfs,mkntfs,mkreiserfs ! --help -n -V --version | makes a new file system over the old
-    mkfs.ext2,mkfs.ext3,mkfs.ext4,mkfs.xfs,mkfs.btrfs,mkfs.jfs ! --help -n -V | makes a new file system over the old
-    mkfs.vfat,mkfs.fat,mkfs.ntfs,mkfs.exfat,mkfs.f2fs ! --help -n -V | makes a new file system over the old
     mkswap ! --help | makes a disk a swap area
     wipefs + -a --all -f --force -o --offset ! --no-act -n | erases the marks of a file system
     blkdiscard ! --help | discards all data of a disk
@@ -404,6 +393,14 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     e2fsck,fsck,xfs_repair + -L | throws away the journal of a file system
     umount + -l -f -a --all --force --lazy ! --help | takes file systems away under running programs
     swapoff + -a --all | takes away the swap area
+    resize2fs + -M -f | shrinks a file system
+    losetup + -D --detach-all | takes devices away
+    debugfs + -w | writes into a file system behind its back
+    asr restore + --erase -erase | writes over a volume
+    diskutil unmountDisk + force | takes file systems away under running programs
+    flashrom + -w -E --write --erase | writes over the firmware of the machine
+    gpt destroy | changes the partitions of a disk
+    sdelete,sdelete64,nwipe,dban | overwrites data so that it cannot be recovered
     chattr + -i -a +i | changes what may be changed at all
     """,
 )

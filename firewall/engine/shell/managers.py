@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from firewall.engine.shell.call import Call, Row, table
+from firewall.engine.shell.files import Rule
 from firewall.engine.shell.types import Category, Finding, word_set
 
 #: Verbs that mean it wherever they stand, for programs never heard of too.
@@ -29,7 +30,7 @@ _REMOVES = word_set(
 _SPARES = word_set(
     """
     get list ls describe show help version status explain view diff lookup inspect create add new init edit set put cp copy comment login whoami cat ps
-    top tail history validate lint install update upgrade up build pull fetch generate read enable completion stat du tree head query annotate label
+    top tail can history validate lint install update upgrade up build pull fetch generate read enable completion stat du tree head query annotate label
     """
 )
 _VERB = re.compile(r"[A-Za-z][A-Za-z:_-]*")
@@ -50,15 +51,16 @@ MANAGERS = word_set(
     aws awslocal aws2 gcloud gsutil bq az azcopy kubectl oc k9s helm helmfile terraform tofu terragrunt pulumi cdk cdktf serverless sls sam eksctl kops
     copilot eb amplify heroku vercel netlify fly flyctl railway render supabase firebase wrangler doctl linode-cli hcloud scw vultr-cli exo oci ibmcloud
     openstack civo gh glab hub vault bao doppler op bws infisical chamber sops restic borg borgmatic velero rclone mc mcli s3cmd s5cmd kopia duplicity
-    tarsnap pgbackrest barman wal-g rabbitmqctl rabbitmqadmin rabbitmq-plugins nats consul nomad etcdctl influx stripe twilio ldcli unleash flipt algolia
-    meilisearch datadog-ci dog newrelic pd splunk promtool amtool grafana-cli grr kong deck apigeecli fastly cf circleci buildkite-agent argocd argo flux
-    istioctl linkerd cilium minikube kind k3d k3s vagrant multipass lxc incus virsh qm pct VBoxManage vboxmanage prlctl govc databricks snow snowsql
-    pscale neonctl turso atlas confluent ccloud kaf rpk pulsar-admin hasura prisma jenkins-cli jenkins-cli.jar jenkins gitlab-runner gitlab glab drone tkn
-    crictl ctr buildah skopeo flarectl cloudflared akamai step certbot acme.sh tailscale wg-quick cinder nova neutron glance swift rados rbd ceph gluster
-    drbdadm pcs crm kadmin ldapdelete dropdb dropuser dscl az-cli elasticdump curator_cli opensearch-cli mongocli fauna cockroach tiup cqlsh nodetool
-    sentry-cli pagerduty flagsmith optimizely split sendgrid mailgun postmark ses plesk whmapi1 pm2 supervisorctl dokku convox kubeadm kustomize
-    crossplane talosctl rancher eas expo appcenter aptible porter massdriver qovery zeet temporal tctl airflow dagster prefect wp drush artisan rails rake
-    manage.py django-admin flask alembic flyway liquibase knex sequelize typeorm mix ecto dbmate goose migrate sqitch
+    tarsnap pgbackrest barman wal-g rabbitmqctl rabbitmqadmin rabbitmq-plugins nats consul nomad etcdctl influx stripe twilio ldcli unleash flipt
+    algolia meilisearch datadog-ci dog newrelic pd splunk promtool amtool grafana-cli grr kong deck apigeecli fastly cf circleci buildkite-agent argocd
+    argo flux istioctl linkerd cilium minikube kind k3d k3s vagrant multipass lxc incus virsh qm pct VBoxManage vboxmanage prlctl govc databricks snow
+    snowsql pscale neonctl turso atlas confluent ccloud kaf rpk pulsar-admin hasura prisma jenkins-cli jenkins-cli.jar jenkins gitlab-runner gitlab glab
+    drone tkn crictl ctr buildah skopeo flarectl cloudflared akamai step certbot acme.sh tailscale wg-quick cinder nova neutron glance swift rados rbd
+    ceph gluster drbdadm pcs crm kadmin ldapdelete dropdb dropuser dscl az-cli elasticdump curator_cli opensearch-cli mongocli fauna cockroach tiup
+    cqlsh nodetool sentry-cli pagerduty flagsmith optimizely split sendgrid mailgun postmark ses plesk whmapi1 pm2 supervisorctl dokku convox kubeadm
+    kustomize ipa samba-tool keycloak kcadm.sh crossplane talosctl rancher eas expo appcenter aptible porter massdriver qovery zeet temporal tctl
+    airflow dagster prefect wp drush artisan rails rake manage.py django-admin flask alembic flyway liquibase knex sequelize typeorm mix ecto dbmate
+    goose migrate sqitch
     """
 )
 
@@ -69,7 +71,7 @@ _OWN_GRAMMAR = frozenset({"terraform", "tofu", "terragrunt", "pm2", "supervisorc
 
 def verb(call: Call) -> Finding | None:
     """The first verb among the operands decides; for a program we do not know only an unmistakable one near the front does."""
-    if call.name in _OWN_GRAMMAR or is_dry_run(call):
+    if call.name in _OWN_GRAMMAR or is_dry_run(call) or (call.name == "rails" and call.operands[:1] in (["destroy"], ["d"])):
         return None
     known = call.name in MANAGERS or call.name.startswith(("kafka-", "gcloud", "jenkins-cli"))
     verbs = _DESTROYS | _REMOVES if known else _DESTROYS
@@ -82,6 +84,8 @@ def verb(call: Call) -> Finding | None:
         if parts[0] in _SPARES and not (place == 0 and known and parts[0] in ("list", "label", "history", "set", "top", "comment") and len(call.operands) > 1):
             return None
         told = parts[0] in verbs or (len(parts) > 1 and (parts[-1] in verbs or (known and not verbs.isdisjoint(parts))))
+        if told and parts[-1] in _EMPTIES and not _REGENERATED.isdisjoint(parts) and call.name not in ("gh", "aws", "gcloud", "az", "kubectl"):
+            return None
         if told and not _is_value(call, word):
             return Finding(_category(call.name), word, "deletes or takes away what it manages")
     if option := next((word for word in call.args if word.partition("=")[0] in _REMOVING_OPTIONS), None):
@@ -95,9 +99,12 @@ _ACTION = re.compile(r"""["']?[Aa]ction["']?\s*[:=]\s*["']?DELETE""")
 _VALUED = word_set(
     """
     --name -n --namespace --title --body --message -m --query --filter --description --label --notes --search --context --profile --project --region -c
-    --tag --user -u
+    --tag --user -u --filter-pattern --grep --pattern --reason --comment --text --label-selector --field-selector -l --selector --expression -k --subject
     """
 )
+#: Emptying these costs time at most.
+_REGENERATED = word_set("cache caches config route routes view views tmp temp assets compiled event events optimize log logs build")
+_EMPTIES = word_set("clear flush prune clean clobber reset")
 
 
 def _is_value(call: Call, word: str) -> bool:
@@ -146,6 +153,8 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     gpg,gpg2 + --delete-secret-keys --delete-secret-key --delete-keys --delete-key --delete-secret-and-public-key | deletes keys
     security delete-keychain | deletes keys
     aws kms schedule-key-deletion | deletes a key, and with it all it encrypted
+    aws organizations close-account | closes an account
+    aws organizations leave-organization | takes an account away
     aws cloudtrail stop-logging | stops the record of what is done
     aws autoscaling set-desired-capacity + 0 | stops every machine of a group
     aws rds reboot-db-instance + --force-failover | restarts a database
@@ -160,7 +169,6 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     kubectl,oc delete ! --dry-run | deletes resources
     kubectl,oc drain ! --dry-run | drives everything from a node
     kubectl,oc replace + --force ! --dry-run | deletes and makes again
-    kubectl,oc scale + --replicas=0 ! --dry-run | stops every copy
     kubectl,oc apply + --prune ! --dry-run | deletes what is not in the file
     kubectl,oc taint + NoExecute ! --dry-run | drives everything from a node
     helm uninstall ! --dry-run | deletes a release
@@ -209,6 +217,7 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     virsh destroy | destroys a machine
     tailscale logout | leaves the network
     manage.py,django-admin flush | empties the database
+    manage.py,django-admin migrate + zero | undoes every migration
     manage.py,django-admin reset_db | deletes the database
     artisan migrate:fresh | deletes all tables
     artisan migrate:refresh | deletes all tables
@@ -229,7 +238,39 @@ TABLE: dict[str, tuple[Row, ...]] = table(
 )
 
 
+def scaled(call: Call) -> Finding | None:
+    """``--replicas=0``, ``--desired-count 0``: every copy of a service stopped."""
+    if is_dry_run(call):
+        return None
+    for option in ("--replicas", "--desired-count", "--num-nodes", "--node-count", "--min-size"):
+        if call.value(option) == "0" and not {"get", "describe", "create", "run"} & set(call.operands[:2]):
+            return Finding(Category.CLOUD, option, "stops every copy")
+    if call.operands[:1] == ["patch"] and (found := next(filter(None, map(_HOLDS_NOTHING.search, call.args)), None)):
+        return Finding(Category.CLOUD, found.group(0), "stops every copy, or takes the last guard away")
+    return None
+
+
+_HOLDS_NOTHING = re.compile(r"[\"']?(?:finalizers[\"']?\s*:\s*(?:null|\[\])|replicas[\"']?\s*:\s*0\b)")
+
+
+def salt(call: Call) -> Finding | None:
+    found = next((word for word in call.operands if _SALT.fullmatch(word)), None)
+    return Finding(Category.SERVICES, found, "stops or takes away what many machines need") if found else None
+
+
+_SALT = re.compile(
+    r"(?:system\.(?:reboot|shutdown|poweroff|halt|init)|service\.(?:stop|disable|mask)|pkg\.(?:remove|purge)|file\.(?:remove|rmdir|truncate)|user\.delete|group\.delete|disk\.wipe|cmd\.wipe)"
+)
+
+
 def ansible(call: Call) -> Finding | None:
     """``-a 'path=/srv state=absent'``; what it runs in a shell is judged as such."""
     absent = next((word for word in call.args if re.search(r"\bstate=(?:absent|shutdown|removed)\b", word)), None)
     return Finding(Category.CLOUD, absent, "deletes on many machines") if absent and not call.flags & {"--check", "-C"} else None
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(("kubectl", "oc", "aws", "gcloud", "doctl", "eksctl", "az"), scaled),
+    "ansible": ansible,
+    "salt": salt,
+}

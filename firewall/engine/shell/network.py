@@ -28,6 +28,7 @@ _DELETING_URL = re2.compile(
     r"(?i)(?:/|[?&]action=)_?(?:do[-_]?delete|delete(?:[-_]?(?:all|by[-_]query|batch|objects?|documents?))?|destroy|purge(?:_cache|_queue)?|terminate|wipe|truncate|drop|clear|flush(?:all|db)?|kill|shutdown"
     r"|hard[-_]?delete|bulk[-_]?delete|factory[-_]?reset|removeall|disconnectall|quickdown|exit|safeexit|quitquitquit|(?:delete|destroy|purge|drop|wipe)[-_]\w+)/?(?:[?#].*)?$|/scriptText"
 )
+_STORE = re2.compile(r"(?i)\bflush(?:all|db|_all)\b|\bshutdown(?:\s+(?:nosave|save))?\b|\*\d\r?\\r\\n\$\d+\\r\\nFLUSH")
 _DELETING_BODY = re2.compile(
     r"(?i)mutation[^{]*\{\s*(?:\w+\s*:\s*)?(?:delete|destroy|remove|purge|archive)\w*|\"(?:action|op|operation|method|requests?)\"\s*:\s*\[?\s*\{?\s*\"?(?:delete|destroy|drop|purge|clear)|\"purge_everything\"\s*:\s*true"
 )
@@ -93,7 +94,9 @@ def piped_to_interpreter(before: list[Command], name: str) -> Finding | None:
 
 
 def netcat(call: Call) -> Finding | None:
-    """A shell tied to a connection."""
+    """A shell tied to a connection, or a command for a store that listens there."""
+    if call.fed and (found := _STORE.search(call.fed)):
+        return Finding(Category.DATABASE, found.group(0), "empties or stops a store")
     if call.flags & {"-e", "-c", "--exec", "--sh-exec"} or any(word.lower().startswith(("exec:", "system:")) for word in call.args):
         return Finding(Category.REMOTE_CONTROL, call.name, "gives a shell to whoever is at the other end")
     return None
@@ -107,7 +110,8 @@ def saved_as(command: Command) -> list[str]:
     named = call.value("-o", "-O", "--output", "--output-document", "-OutFile")
     files = [redirect.target for redirect in command.redirects if redirect.operator.startswith(">")]
     files += [named] if named else []
-    files += [word for word in call.operands if "://" in word]
+    copies = command.words[0].rsplit("/", 1)[-1] in ("scp", "sftp", "rsync")
+    files += [word for word in call.operands if "://" in word or (copies and ":" in word)]
     return [name for file in files if (name := file.partition("?")[0].rsplit("/", 1)[-1])]
 
 

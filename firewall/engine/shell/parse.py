@@ -11,46 +11,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from firewall.engine.shell.evaluate import output_of
 from firewall.engine.shell.expand import BRACE_MARKS, ansi_c, expand_braces, parameter
+from firewall.engine.shell.scope import ASSIGNMENT, MAX_DEPTH, MAX_EXPANDED_CHARS, Loop, Scope, TooDeepError
 from firewall.engine.shell.types import Command, Redirect, Script
 
-MAX_DEPTH = 12
 MAX_SECOND_READINGS = 4
-MAX_WORDS = 20_000
-MAX_EXPANDED_CHARS = 524_288
 UNKNOWN = "$(...)"
 """Stands for the output of a command that is not known before it runs."""
 
 _BLANK = re.compile(r"(?:[^\S\n]|\\\r?\n)+")
 _PLAIN = re.compile(r"[^\s'\"\\$`;&|<>(){},]+")
 _IN_DOUBLE = re.compile(r'[^"\\$`]+')
-_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(?:\[[^\]]*\])?\+?=(.*)", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_]\w*|[0-9@*#?$!-]")
 _REDIRECT = re.compile(r"(?:\d+|\{\w+\})?(<<<|<<-?|<>|<&|>&|&>>|&>|>>|>\||<|>)")
 _EACH = re.compile(r'"\$(?:@|\{@\}|\{\w+\[@\]\})"')
 _FUNCTION = re.compile(r"\(\s*\)")
 _BACKTICKED = re.compile(r"((?:[^`\\]|\\.)*)`", re.DOTALL)
-_KEYWORDS = frozenset({"if", "then", "elif", "else", "fi", "while", "until", "do", "done", "!", "coproc", "begin", "end", "and", "or", "not"})
-_DECLARING = frozenset({"export", "local", "declare", "typeset", "readonly"})
-
-
-class TooDeepError(Exception):
-    """Nested or expanded beyond what is worth following."""
-
-
-@dataclass(slots=True)
-class Scope:
-    """What a text has defined so far, shared by all readers of its parts."""
-
-    variables: dict[str, str] = field(default_factory=dict)
-    aliases: dict[str, str] = field(default_factory=dict)
-    functions: set[str] = field(default_factory=set)
-    second_readings: int = 0
-    words: int = 0
-    expanded: int = 0
+_FOREVER = re.compile(r"\(\(\s*;\s*(?:1|true)?\s*;")
+KEYWORDS = frozenset({"if", "then", "elif", "else", "fi", "while", "until", "do", "done", "!", "coproc", "begin", "end", "and", "or", "not"})
 
 
 def parse(text: str, *, variables: Mapping[str, str] = {}, depth: int = 0) -> tuple[Script, Scope]:
@@ -68,6 +48,9 @@ class _Reader:
         self.text, self.scope, self.depth, self.at = text, scope, depth, 0
         self.command = Command()
         self.heredocs: list[tuple[Command, str, bool, bool]] = []
+        self.loops: list[Loop] = []
+        self.finished: list[str] = []
+        self.defining, self.forever = "", False
 
     def script(self, closer: str = "") -> Script:
         """The commands up to ``closer``, which is skipped, or to the end of the text."""
@@ -134,6 +117,7 @@ class _Reader:
     def _parenthesis(self) -> None:
         words = self.command.words
         if len(words) == 1 and (empty := _FUNCTION.match(self.text, self.at)):
+            self.defining = words[0]
             self.scope.functions.add(words[0])
             self.command, self.at = Command(inner=self.command.inner), empty.end()
         elif words or not self._arithmetic():
@@ -152,11 +136,19 @@ class _Reader:
 
     def _group(self, closer: str) -> None:
         self.at += 1
-        self.command.inner.append(self.script(closer))
+        defined, self.defining = self.defining, ""
+        self.forever = self.forever or (self.command.words == ["for"] and bool(_FOREVER.match(self.text, self.at - 1)))
+        script = self.script(closer)
+        if defined:
+            self.scope.body(defined, script)
+        self.command.inner.append(script)
 
     def _end(self, script: Script, *, pipeline: bool) -> None:
         """Close the current command; ``pipeline``: and the pipeline it ends."""
         command, self.command = self.command, Command()
+        self.finished = command.words
+        for loop in self.loops[-1:]:
+            loop.holds(command)
         self._define(command)
         if command.words or command.redirects or command.inner:
             script[-1].append(command)
@@ -164,30 +156,25 @@ class _Reader:
             script.append([])
 
     def _define(self, command: Command) -> None:
-        """Remember what a finished command defines: variables, aliases, positional parameters."""
-        words, variables = command.words, self.scope.variables
-        if not words:
-            return
-        match words[0]:
-            case "for" | "select" if len(words) > 3 and words[2] == "in":
-                variables[words[1]] = " ".join(words[3:])
-            case "set" if len(words) > 2 and words[1] == "--":
-                variables["@"] = variables["*"] = " ".join(words[2:])
-            case "set" if len(words) > 2 and words[1].isidentifier():
-                variables[words[1]] = " ".join(words[2:])  # fish
-            case "alias":
-                for word in words[1:]:
-                    name, _, body = word.partition("=")
-                    self.scope.aliases[name] = body
-            case name if name in _DECLARING:
-                for word in words[1:]:
-                    if assigned := _ASSIGNMENT.fullmatch(word):
-                        variables[assigned[1]] = assigned[2]
-            case name if name in self.scope.aliases:
-                # Once: an alias may name itself.
-                body = self.scope.aliases.pop(name)
-                command.inner.append(_Reader(body, self.scope, self.depth).script())
-                command.words = body.split() + words[1:]
+        """Remember what a finished command defines; an alias it uses is read as well."""
+        if (words := command.words) and (body := self.scope.define(words)) is not None:
+            command.inner.append(_Reader(body, self.scope, self.depth).script())
+            command.words = body.split() + words[1:]
+
+    def _keyword(self, word: str) -> None:
+        """Loops are followed, since what never ends must not start more."""
+        if word in ("while", "until"):
+            self.loops.append(Loop(word))
+        elif word == "do":
+            if not self.loops or self.finished[:1] in (["for"], ["select"]):
+                self.loops.append(Loop("for", self.forever))
+                self.forever = False
+            else:
+                self.loops[-1].begins(self.finished)
+        elif word == "done" and self.loops:
+            loop = self.loops.pop()
+            if loop.is_endless and loop.started and not loop.paced:
+                self.scope.bomb = loop.started
 
     def _word_of_command(self) -> int:
         """Read one word into the command; 1 if it opens a ``case``, -1 if it closes one."""
@@ -195,21 +182,21 @@ class _Reader:
         words = self._word()
         literal = self.text[start : self.at]
         if not command.words and words and literal == words[0]:
-            if literal in _KEYWORDS:
+            if literal in KEYWORDS:
+                self._keyword(literal)
                 return 0
             if literal == "esac":
                 return -1
             if literal == "function":
                 self._skip_blank()
-                self.scope.functions.update(self._word()[:1])
+                self.defining = "".join(self._word()[:1])
+                self.scope.functions.add(self.defining)
                 return 0
             if self._assigned(literal):
                 return 0
-        elif not command.words and len(words) == 1 and _ASSIGNMENT.match(literal) and self._assigned(words[0]):
+        elif not command.words and len(words) == 1 and ASSIGNMENT.match(literal) and self._assigned(words[0]):
             return 0
-        self.scope.words += len(words)
-        if self.scope.words > MAX_WORDS:
-            raise TooDeepError
+        self.scope.count(len(words))
         command.words += words
         if words == ["in"] and len(command.words) == 3 and command.words[0] == "case":
             self.command = Command(inner=command.inner)
@@ -217,7 +204,7 @@ class _Reader:
         return 0
 
     def _assigned(self, word: str) -> bool:
-        if not (assigned := _ASSIGNMENT.fullmatch(word)):
+        if not (assigned := ASSIGNMENT.fullmatch(word)):
             return False
         name, value = assigned[1], assigned[2]
         if not value and self.text.startswith("(", self.at):

@@ -7,22 +7,32 @@ import re
 
 from firewall.engine.shell.types import word_set
 
-TEMPORARY = ("/tmp", "/var/tmp", "/private/tmp", "/dev/shm", "$TMPDIR", "$TMP", "$TEMP", "$RUNNER_TEMP")  # noqa: S108 - names to compare with
+TEMPORARY = word_set(
+    """
+    /tmp /var/tmp /private/tmp /dev/shm $TMPDIR $TMP $TEMP $RUNNER_TEMP $env:TEMP $env:TMP %TEMP% %TMP% C:/Temp C:/Windows/Temp
+    """
+)
 
 #: What a build or a package manager makes again.
 REBUILDABLE = word_set(
     """
     node_modules bower_components .next .nuxt .svelte-kit .turbo .parcel-cache .angular .cache .eslintcache __pycache__ .pytest_cache .mypy_cache
     .ruff_cache .tox .nox .hypothesis .eggs .ipynb_checkpoints htmlcov .coverage coverage build dist target out _build bazel-out cmake-build-debug
-    cmake-build-release .gradle DerivedData Pods .dart_tool .venv venv tmp temp .tmp .sass-cache .terraform site-packages test-results playwright-report
+    cmake-build-release bin obj .nyc_output .vite .output .docusaurus .expo .gradle DerivedData Pods .dart_tool .venv venv tmp temp .tmp .sass-cache
+    .terraform site-packages test-results playwright-report
     """
 )
-_REBUILDABLE_FILE = re.compile(r"(?:.*[*.])?(?:pyc|pyo|o|obj|class|tmp|temp|swp|swo|egg-info|tsbuildinfo|DS_Store|orig|rej|bak~?)|.*~|#.*#|core")
+_REBUILDABLE_FILE = re.compile(
+    r"(?:.*[*.])?(?:pyc|pyo|o|a|so|lo|la|obj|class|gcda|gcno|aux|toc|tmp|temp|swp|swo|egg-info|tsbuildinfo|DS_Store|orig|rej|bak~?)|.*~|#.*#|core"
+)
 
 _SYSTEM_ROOTS = word_set(
     """
     bin boot dev etc lib lib32 lib64 opt proc root sbin srv sys usr var home run snap mnt media System Library Applications Users Volumes Windows nix
     """
+)
+_WINDOWS = re.compile(
+    r"(?i)(?:[a-z]:)?[\\/]?(?:windows|program files)\b|[a-z]:[\\/](?:users|programdata)[\\/]?[^\\/]*$|%(?:systemroot|windir)%|\$env:(?:systemroot|windir)"
 )
 #: Writing over one of these locks people out, opens the machine or stops it from starting.
 _CRITICAL = re.compile(
@@ -42,10 +52,18 @@ _PRIVATE = re.compile(
     r"|(?:.*/)?(?:application_default_credentials|access_tokens|accessTokens|azureProfile)\.(?:json|db)"
     r"|(?:.*/)?gcloud/credentials\.db|(?:.*/)?gh/hosts\.yml"
     r"|/proc/(?:self|\d+|\*)/environ"
-    r"|/run/secrets/.*"
+    r"|/run/secrets/.*|(?:.*/)?Library/Keychains/.+|.*\.keychain(?:-db)?"
     r"|(?:.*/)?\.(?:ssh|aws|gnupg|kube|azure)/?|/var/run/secrets/.*|(?:.*/)?(?:Login Data|logins\.json|key4\.db|wallet\.dat)|.*/etc/ssh/ssh_host_\w+_key"
 )
 _ENVIRONMENT = re.compile(r"(?:.*/)?\.env(?:\.(?!example|sample|template|dist)\w+)?|(?:.*/)?(?:secrets?|credentials)\.(?:ya?ml|json|toml|env)|.*\.pem")
+
+
+#: In a home or on the machine: what is made again when it is next wanted.
+_CACHE = re.compile(
+    r"(?:~|\$HOME|\$XDG_CACHE_HOME)/(?:\.cache|Library/Caches|Library/Developer/Xcode/DerivedData|\.npm/_\w+|\.gradle/caches|\.m2/repository|\.cargo/registry|\.local/share/Trash|\.bun/install/cache)/.+"
+    r"|(?:~|\$HOME)/Library/Developer/Xcode/DerivedData/?|(?:~|\$HOME)/\.npm/_cacache/?"
+    r"|/var/(?:lib/apt/lists|cache/(?:apt|apk|yum|dnf|pacman|debconf|ldconfig)(?:/archives|/pkg)?)/[^/]+/?|/root/\.cache/.+"
+)
 
 
 def clean(path: str) -> str:
@@ -75,21 +93,25 @@ def rebuildable(path: str) -> bool:
 
 
 def harmless(path: str) -> bool:
-    return temporary(path) or rebuildable(path)
+    return temporary(path) or rebuildable(path) or (".." not in path and bool(_CACHE.fullmatch(clean(path))))
 
 
 def whole(path: str) -> bool:
     """A root, a home or the folder one stands in: ``/``, ``~``, ``.``, ``*``, ``/*``, ``..``, a drive."""
     bare = clean(path).rstrip("/")
     bare = bare.removesuffix("/*").removesuffix("/.*")
-    return bare in ("", "*", ".*", "~", ".", "..", "./*", "../*", "$PWD", "/*") or bool(re.fullmatch(r"[A-Za-z]:\\?\*?", bare)) or bare == "/."
+    return (
+        bare in ("", "*", ".*", "~", ".", "..", "./*", "../*", "$PWD", "/*")
+        or bool(re.fullmatch(r"[A-Za-z]:[\\/]*(?:\*(?:\.\*)?)?|[*.]+|\$env:(?:USERPROFILE|HOME)|%USERPROFILE%", bare))
+        or bare == "/."
+    )
 
 
 def system(path: str) -> bool:
     """A folder of the system or a part of one; what lies in a home does not count."""
     path = clean(path)
     if not path.startswith("/") or temporary(path):
-        return bool(re.match(r"(?i)(?:[a-z]:)?\\?(?:windows|program files)|%systemroot%|\$env:systemroot", path))
+        return bool(_WINDOWS.match(path))
     first = path.lstrip("/").partition("/")[0]
     return not first or first in _SYSTEM_ROOTS or "*" in first or "?" in first
 
@@ -100,6 +122,10 @@ def critical(path: str) -> bool:
 
 def disk(path: str) -> bool:
     return bool(_DISK.match(clean(path)))
+
+
+def endless(path: str) -> bool:
+    return path in ("/dev/zero", "/dev/urandom", "/dev/random")
 
 
 def log(path: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from firewall.engine.shell.call import Call, Row, table
@@ -83,12 +84,19 @@ _JOB = re.compile(r"\s*(?:@[a-z]+|(?:\S+\s+){4}\S+)\s+")
 def crontab(call: Call) -> Finding | None:
     if "-r" in call.flags:
         return Finding(Category.SERVICES, "-r", "deletes every scheduled job")
-    if call.operands == ["-"]:
+    if call.operands in ([], ["-"]) and (call.operands or call.before or call.fed) and not call.flags & {"-l", "-e"}:
         scheduled = [call.fed] if call.fed else [text for command in call.before[-1:] for script in command.inner for text in says(script)]
         for line in (line for text in scheduled for line in text.splitlines()):
             if (job := _JOB.match(line)) and (found := call.again(line[job.end() :])):
                 return found
     return emptied("/etc/crontab") if call.operands == ["/dev/null"] else None
+
+
+def shell_option(call: Call) -> Finding | None:
+    """``set +o history``."""
+    if call.args[:2] == ["+o", "history"]:
+        return Finding(Category.TRACES, "history", "stops the history of commands")
+    return None
 
 
 def history(call: Call) -> Finding | None:
@@ -118,6 +126,15 @@ def container_all(call: Call) -> Finding | None:
     if call.operands[:1] and call.operands[0] in ("rm", "rmi", "stop", "kill") and any(word.startswith("$(") for word in call.operands[1:]):
         return Finding(Category.CONTAINERS, call.operands[0], "stops or deletes every container there is")
     return next(filter(None, (row.finding(call) for row in CONTAINERS["docker"])), None)
+
+
+def machine_mounted(call: Call) -> Finding | None:
+    """``docker run -v /:/host``: whoever is in the container owns the machine, whatever it runs."""
+    if call.name in _CONTAINER_PROGRAMS and {"run", "create"} & set(call.operands[:3]):
+        for option, value in itertools.pairwise(call.args):
+            if option in ("-v", "--volume") and re.match(r"/:(?!.*:ro\b)", value):
+                return Finding(Category.PERMISSIONS, value, "gives a container the whole machine")
+    return None
 
 
 _CONTAINER_PROGRAMS = ("docker", "podman", "nerdctl")
@@ -179,7 +196,9 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     spctl + --master-disable --global-disable | turns a protection off
     aa-teardown | turns a protection off
     aa-disable | turns a protection off
-    auditctl + -D | removes every rule of the audit
+    auditctl + -D -e | stops the audit
+    dmesg + -C -c --clear --read-clear | wipes the log of the kernel
+    log erase | wipes the logs
     userdel,deluser ! --help | deletes a user
     groupdel,delgroup ! --help | deletes a group
     sysadminctl + -deleteUser | deletes a user
@@ -190,6 +209,12 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     rmmod ! --help | takes a driver out of the kernel
     modprobe + -r --remove | takes a driver out of the kernel
     atrm ! -V | deletes a scheduled job
+    ip link set + down | takes a network interface away
+    ifconfig + down | takes a network interface away
+    ip route del | takes a route away
+    ip route delete | takes a route away
+    nmcli radio + off | turns the network off
+    networksetup + off Off | turns the network off
     ip link delete | takes a network interface away
     ip route flush | removes every route
     ip addr flush | removes every address
@@ -199,6 +224,7 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     ifdown + -a --all | turns the network off
     grub-install,update-initramfs,dracut + -d /dev/sda | changes how the machine starts
     efibootmgr + -B --delete-bootnum | changes how the machine starts
+    tmutil deletelocalsnapshots | deletes backups
     tmutil delete | deletes backups
     tmutil disable | turns backups off
     nvram + -c -d | changes how the machine starts
@@ -254,11 +280,12 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(_CONTAINER_PROGRAMS, container_all),
     **dict.fromkeys(("systemctl", "service", "rc-service", "invoke-rc.d", "launchctl"), service),
     **dict.fromkeys(("shutdown", "reboot", "halt", "poweroff"), stop_machine),
-    **dict.fromkeys(("killall", "pkill", "killall5", "skill", "taskkill"), kill_by_name),
+    **dict.fromkeys(("killall", "pkill", "killall5", "skill"), kill_by_name),
     **dict.fromkeys(("init", "telinit"), init),
     **dict.fromkeys(("unset", "journalctl"), traces),
     "kill": kill,
     "crontab": crontab,
     "history": history,
+    "set": shell_option,
     "sysctl": sysctl,
 }

@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+FOUND = "$found"
+"""Stands for each of the files that a search or a loop finds."""
+
+FED = "$fed"
+"""Stands for each of the words that a command is fed by the one before it."""
+
 
 def word_set(text: str) -> frozenset[str]:
     """The words of a table, written as text."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from firewall.engine.shell.call import Call
 from firewall.engine.shell.evaluate import unbase64
-from firewall.engine.shell.types import word_set
+from firewall.engine.shell.types import FOUND, word_set
 
 SHELLS = word_set(
     """
@@ -50,7 +50,7 @@ WRAPPERS = _wrappers(
     run0,systemd-run 0 -u -p -M -E --unit --property --uid --gid --description --setenv --slice --on-calendar --on-active
     env 0 -u -C --unset --chdir --block-signal
     nohup,setsid,unbuffer,rlwrap,fakeroot,catchsegv,command,builtin,noglob,nocorrect,tini,dumb-init,torsocks,torify,trickle,eatmydata 0
-    winpty,busybox,toybox,linux32,linux64,setarch,arch 0
+    winpty,busybox,toybox,linux32,linux64,setarch,arch 0 -R
     proxychains,proxychains4,firejail,bwrap,tsocks 0 -f
     exec 0 -a
     time,gtime 0 -f -o --format --output
@@ -61,6 +61,7 @@ WRAPPERS = _wrappers(
     chroot,fakechroot 1 --userspec --groups
     unshare,nsenter 0 -t -S -G --target --setuid --setgid -R
     chrt,taskset,numactl,cpulimit,schedtool 1 -p -l --limit
+    xcrun,rosetta 0 --sdk -sdk --toolchain
     gosu,su-exec,setpriv,chpst,s6-setuidgid,setuidgid 1
     caffeinate 0 -t -w
     when-changed,retry,chronic,ifne,sem,errno,ts,cgexec,dbus-run-session,xvfb-run,prlimit,softlimit,nq,nocache 0 -g -s -n -j -t
@@ -130,6 +131,25 @@ _XARGS_VALUED = word_set(
     --delay -N
     """
 )
+_ARCHITECTURE = re.compile(r"x86_64|i[3-6]86|aarch64|arm64e?|armv\w+|ppc\w*|s390x?|riscv64|linux(?:32|64)|uname26")
+#: Variables whose value a program runs.
+RUN_VARIABLES = frozenset(
+    {
+        "PROMPT_COMMAND",
+        "GIT_SSH_COMMAND",
+        "GIT_EDITOR",
+        "GIT_PAGER",
+        "GIT_SEQUENCE_EDITOR",
+        "GIT_EXTERNAL_DIFF",
+        "GIT_ASKPASS",
+        "PAGER",
+        "MANPAGER",
+        "EDITOR",
+        "VISUAL",
+    }
+    | {"LESSOPEN", "LESSCLOSE", "BROWSER", "FCEDIT", "SUDO_EDITOR", "RSYNC_RSH", "PS4"}
+)
+_BLOCK_TAKERS = word_set("% foreach-object foreach invoke-command icm start-job where-object ? measure-command")
 _SETTING = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
 #: Options of any program whose value is a command for a shell.
 _SHELL_OPTIONS = frozenset(
@@ -173,9 +193,17 @@ def _remote_or_later(call: Call) -> Inside | None:
         return Inside(texts=tuple(call.operands[:1]) if name == "trap" else (), reads_input=name in ("at", "batch"))
     if name in ("tmux", "screen", "byobu", "zellij", "dtach", "abduco"):
         return Inside(texts=tuple(word for word in call.operands[1:] if " " in word), words=_terminal(call))
-    if name in WRAPPERS:
-        return _wrapped(call)
-    return _after_word(call)
+    return _wrapped(call) if name in WRAPPERS else _each(call) or _after_word(call)
+
+
+def _each(call: Call) -> Inside | None:
+    """What Windows runs for each: ``% { Remove-Item $_ }``, ``forfiles /c "cmd /c del @path"``."""
+    if call.name in _BLOCK_TAKERS and "{" in call.args:
+        block = call.args[call.args.index("{") + 1 :]
+        return Inside(words=block[: block.index("}")] if "}" in block else block)
+    if call.name == "forfiles" and (command := call.value("/c", "-c")):
+        return Inside(texts=(re.sub(r"(?i)@(?:path|file|fname|relpath)", FOUND, command),))
+    return None
 
 
 def _wrapped(call: Call) -> Inside | None:
@@ -185,7 +213,10 @@ def _wrapped(call: Call) -> Inside | None:
     if call.name == "command" and call.flags & {"-v", "-V"}:
         return Inside()
     rest = _after_options(call.args, wrapper.valued, wrapper.skipped, settings=True)
-    return Inside(words=rest)
+    if call.name in ("setarch", "arch") and len(rest) > 1 and _ARCHITECTURE.fullmatch(rest[0]):
+        rest = rest[1:]
+    settings = [word.partition("=")[::2] for word in call.args if _SETTING.fullmatch(word)] if call.name == "env" else []
+    return Inside(words=rest, texts=tuple(value for name, value in settings if name in RUN_VARIABLES))
 
 
 def _after_options(words: list[str], valued: frozenset[str], skipped: int, *, settings: bool = False) -> list[str]:

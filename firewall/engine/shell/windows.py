@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import re
 
-from firewall.engine.shell import paths
+from firewall.engine.shell import accounts, network, paths
 from firewall.engine.shell.call import Call
 from firewall.engine.shell.files import Rule
-from firewall.engine.shell.types import Category, Finding, word_set
+from firewall.engine.shell.types import FOUND, Category, Command, Finding, word_set
+
+#: Signs of a text for PowerShell or cmd.exe: their paths and their variables before a backslash.
+_WRITTEN = re.compile(
+    r"(?i)(?:^|[\s\"'=(,;|&@])(?:[a-z]:\\|\.{1,2}\\[\w*.]|\\\\[\w.]+\\|%\w+%\\|\$(?:env:)?\w+\\[\w*.]|hk(?:lm|cu|cr|ey_\w+)\\|[\w.-]+\\[\w*])"
+)
+#: Programs whose end is the end of the machine.
+_VITAL = re.compile(r"(?i)(?:lsass|csrss|winlogon|wininit|services|smss|svchost|msmpeng|system)(?:\.exe)?|\*")
+_VITAL_SERVICE = re.compile(
+    r"(?i)mssql.*|sqlserveragent|windefend|sense|mpssvc|eventlog|wuauserv|w32time|lanman\w+|dnscache|dns|dhcp\w*|ntds|kdc|netlogon|w3svc|bits|vss|termservice|winrm|spooler|\*"
+)
+_DISARMED = re.compile(
+    r"(?i)windows defender|\\?disable(?:antispyware|antivirus|realtimemonitoring|\w*uac)|enablelua|image file execution options|securityhealth"
+)
 
 #: Nouns of ``Remove-`` and ``Clear-`` that undo nothing but a setting of the session.
 _SESSION_NOUNS = word_set(
@@ -16,7 +29,7 @@ _SESSION_NOUNS = word_set(
     screen
     """
 )
-_CMDLET = re.compile(r"(remove|clear|stop|restart|format|initialize|reset|uninstall|disable|suspend|dismount|set|revoke|unregister|delete)-([a-z]+)")
+_CMDLET = re.compile(r"(remove|clear|stop|restart|format|initialize|reset|uninstall|disable|suspend|dismount|set|add|new|revoke|unregister|delete)-([a-z]+)")
 _REASONS = {
     "format": (Category.DISK, "makes a new file system over the old"),
     "initialize": (Category.DISK, "makes a new table of partitions over the old"),
@@ -48,12 +61,32 @@ def cmdlet(call: Call) -> Finding | None:  # noqa: PLR0911 - one answer a kind o
             return Finding(*_with_word(action, call.name))
         case "disable", ("localuser" | "netfirewallrule" | "computerrestore" | "bitlocker" | "adaccount" | "netadapter"):
             return Finding(Category.SERVICES, call.name, "turns a protection or an account off")
-        case "clear", ("content" | "item"):
+        case (("clear" | "set" | "add"), ("content" | "item")):
             target = next(iter(call.operands), "")
-            return Finding(Category.SYSTEM_FILES, target, "empties a file that others need") if paths.system(target) or paths.precious(target) else None
-        case "set", "mppreference" if "-DisableRealtimeMonitoring" in call.args:
-            return Finding(Category.SERVICES, call.name, "turns a protection off")
-    return None
+            emptied = action == "clear" and paths.precious(target)
+            return Finding(Category.SYSTEM_FILES, target, "changes a file that others need") if paths.system(target) or emptied else None
+        case (("stop" | "restart"), ("service" | "process")):
+            return _ended(call)
+        case _:
+            return _disarmed(call, action, noun)
+
+
+def _disarmed(call: Call, action: str, noun: str) -> Finding | None:
+    """Settings of the protections of the machine."""
+    words = [word.lower() for word in call.args]
+    off = (
+        (noun == "mppreference" and any(word.startswith(("-disable", "-exclusion")) and word != "-disable" for word in words))
+        or (noun == "netfirewallprofile" and not {"false", "$false"}.isdisjoint(words))
+        or (noun in ("itemproperty", "item") and any(map(_DISARMED.search, words)))
+    )
+    return Finding(Category.SERVICES, call.name, "turns a protection off") if action in ("set", "add", "new") and off else None
+
+
+def _ended(call: Call) -> Finding | None:
+    vital = _VITAL if call.name.endswith("process") else _VITAL_SERVICE
+    names = [name for word in call.operands for name in word.split(",")]
+    found = next((name for name in names if vital.fullmatch(name)), None)
+    return Finding(Category.SERVICES, found, "stops what others need") if found else None
 
 
 def _with_word(action: str, word: str) -> tuple[Category, str, str]:
@@ -69,11 +102,26 @@ def remove_item(call: Call) -> Finding | None:
     recursive = any("-recurse".startswith(word) and len(word) > 1 for word in options)
     targets = [word for word in call.operands if not word.startswith("/")]
     for target in targets:
-        if paths.harmless(target.replace("\\", "/").removeprefix(".\\")):
+        if paths.harmless(target):
             continue
-        if recursive or paths.system(target) or paths.whole(target):
+        if recursive or paths.system(target) or paths.whole(target) or target == FOUND:
             return Finding(Category.DELETION, target, "deletes a folder and all that is in it")
-    return Finding(Category.DELETION, call.name, "deletes everything it is fed") if recursive and not targets else None
+    if targets:
+        return None
+    return Finding(Category.DELETION, call.name, "deletes everything it is fed") if recursive or any(map(_lists_all, call.before)) else None
+
+
+def _lists_all(command: Command) -> bool:
+    """``Get-ChildItem -Recurse``, or of a folder as a whole."""
+    listing = Call("", command.words[1:])
+    if command.words[:1] and command.words[0].lower() not in ("get-childitem", "gci", "ls", "dir"):
+        return False
+    targets = listing.operands
+    if any("*" in target.strip("*./") or paths.harmless(target) for target in targets) or any(word.lower() in ("-filter", "-include") for word in listing.args):
+        return False
+    return (
+        any(len(word) > 1 and "-recurse".startswith(word.lower()) for word in listing.args) or any(map(paths.whole, targets)) or any(map(paths.system, targets))
+    )
 
 
 def delete(call: Call) -> Finding | None:
@@ -84,6 +132,8 @@ def delete(call: Call) -> Finding | None:
     targets = [word for word in call.operands if not re.fullmatch(r"(?:/[a-zA-Z](?::\S*)?)+", word)]
     if switches & {"/s"} and not (targets and all(map(paths.rebuildable, targets))):
         return Finding(Category.DELETION, call.name, "deletes a folder and all that is in it")
+    if call.name in ("del", "erase") and FOUND in targets:
+        return Finding(Category.DELETION, call.name, "deletes every file found")
     if call.name in ("del", "erase") and switches & {"/q", "/f"} and any(paths.whole(target) or "*" in target or paths.system(target) for target in targets):
         return Finding(Category.DELETION, call.name, "deletes files without asking")
     return remove_item(call) if call.name not in ("rmdir", "unlink") or any(word.lower().startswith("-rec") for word in call.args) else None
@@ -99,8 +149,100 @@ def switched(call: Call) -> Finding | None:
     """Programs of Windows whose verb is a switch or a word: ``reg delete``, ``net user x /delete``, ``vssadmin delete shadows``."""
     words = [word.lower().lstrip("/-") for word in call.args]
     verbs = _SWITCHED[call.name]
-    found = next((word for word in words if word in verbs), None)
+    found = next((word for word in words if word in verbs or word.partition(":")[0] in verbs), None)
     return Finding(Category.SERVICES, f"{call.name} {found}", "deletes or stops what the machine needs") if found else None
+
+
+def rights(call: Call) -> Finding | None:
+    """``icacls``, ``cacls``: rights for everyone, or none for anyone, and whole drives."""
+    words = [word.lower() for word in call.args]
+    targets = [word for word in call.args if not word.startswith("/")][:1]
+    everyone = next(
+        (
+            word
+            for word in words
+            if re.match(r"(?:everyone|\*s-1-1-0|users|(?:builtin/)?users|authenticated users):(?:.*[fmw]\b|$)", word.replace("(", " ").replace(")", " "))
+        ),
+        None,
+    )
+    if everyone and not {"/grant", "/grant:r", "/g", "/p"}.isdisjoint(words):
+        return Finding(Category.PERMISSIONS, everyone, "opens files to every user of the machine")
+    spoilt = next((word for word in words if word in ("/deny", "/reset", "/remove", "/setowner", "/inheritance:r")), None)
+    if spoilt and any(paths.system(target) or paths.whole(target) for target in targets):
+        return Finding(Category.PERMISSIONS, spoilt, "changes who may use a folder of the system and all that is in it")
+    return Finding(Category.PERMISSIONS, spoilt, "takes rights away") if spoilt == "/reset" and "/t" in words else None
+
+
+def attributes(call: Call) -> Finding | None:
+    targets = [word for word in call.args if not word.startswith(("/", "-", "+"))]
+    wide = "/s" in map(str.lower, call.args) and any(paths.whole(target) or paths.system(target) for target in targets)
+    return Finding(Category.PERMISSIONS, call.name, "changes every file of a drive") if wide else None
+
+
+def disk_script(call: Call) -> Finding | None:
+    found = re.search(r"(?im)^[^\S\n]*(?:clean(?: all)?|delete (?:partition|volume|disk)|format)\b", call.fed or "")
+    return Finding(Category.DISK, found.group(0).strip(), "erases a disk") if found else switched(call)
+
+
+def registry(call: Call) -> Finding | None:
+    words = [word.lower() for word in call.args]
+    if words[:1] in (["save"], ["export"]) and any(re.search(r"(?:hklm|hkey_local_machine)[\\/]?(?:sam|security|system)$", word) for word in words):
+        return Finding(Category.CREDENTIALS, call.args[1], "copies the store of passwords")
+    if words[:1] in (["add"], ["import"]) and (key := next((word for word in call.args if _DISARMED.search(word)), None)):
+        return Finding(Category.SERVICES, key, "turns a protection off")
+    return None
+
+
+def task(call: Call) -> Finding | None:
+    names = [word for word in call.args if not word.startswith("/")]
+    found = next(filter(_VITAL.fullmatch, names), None)
+    return Finding(Category.SERVICES, found, "ends processes that others need") if found else None
+
+
+def placed(call: Call) -> Finding | None:
+    """Files copied over those of the system; a mirror deletes what the source does not have."""
+    words = [word.lower() for word in call.args]
+    mirrors = next((word for word in words if word in ("/mir", "/purge", "/move", "/mov")), None)
+    if call.name == "robocopy" and mirrors:
+        return Finding(Category.DELETION, mirrors, "deletes what the other side does not have")
+    targets = [word for word in call.args if not re.fullmatch(r"(?:/\w+(?::\S*)?)+|-\w+", word)]
+    target = targets[-1] if len(targets) > 1 else ""
+    return (
+        Finding(Category.SYSTEM_FILES, target, "overwrites a file of the system")
+        if re.match(r"(?i)(?:[a-z]:)?[\\/]?windows\b|%(?:systemroot|windir)%", target)
+        else None
+    )
+
+
+def brought(call: Call) -> Finding | None:
+    """Programs of Windows that fetch, or run what is elsewhere, without being asked what it is."""
+    word = next((word for word in call.args if re.match(r"(?i)(?:/i:|-i:)?(?:https?|ftp)://|javascript:|vbscript:", word)), None)
+    return Finding(Category.DOWNLOAD, word, "is downloaded or run from elsewhere") if word else None
+
+
+def written(text: str) -> bool:
+    """Whether ``text`` looks as if written for PowerShell or cmd.exe, where a backslash parts folders."""
+    return "\\" in text and bool(_WRITTEN.search(text))
+
+
+def method(call: Call, command: Command) -> Finding | None:
+    """Methods of .NET: ``[IO.File]::Delete``, ``$_.Delete()``, and what is made a script after it was downloaded."""
+    name = call.name
+    if name.endswith(("]::delete", ".delete")) and name.startswith(("[", "$", ".")):
+        return Finding(Category.DELETION, name, "deletes files")
+    if "[scriptblock]::create" in name and (fetcher := next(filter(None, map(network.fetches, command.inner)), None)):
+        return Finding(Category.DOWNLOAD, fetcher, "is made a script, which runs what was downloaded")
+    return None
+
+
+def each(words: list[str], command: Command) -> list[str] | None:
+    """The words run in ``for %x in (set) do ..``, with what the set holds; None for any other command."""
+    if words[:1] != ["for"] or "do" not in words or not any(word.startswith("%") for word in words):
+        return None
+    variable = next(word for word in words if word.startswith("%"))
+    held = [inner.words[0] for script in command.inner for pipeline in script for inner in pipeline if inner.words]
+    value = held[0] if held and held[0].strip("*.") and "/f" not in words and "/F" not in words else FOUND
+    return [value if word == variable else word for word in words[words.index("do") + 1 :]]
 
 
 _SWITCHED: dict[str, frozenset[str]] = {
@@ -113,11 +255,10 @@ _SWITCHED: dict[str, frozenset[str]] = {
     "wmic": frozenset({"delete", "uninstall", "terminate"}),
     "bcdedit": frozenset({"delete", "deletevalue", "set"}),
     "diskpart": frozenset({"s", "clean"}),
-    "cipher": frozenset({"w", "w:c"}),
+    "cipher": frozenset({"w"}),
     "wevtutil": frozenset({"cl", "clear-log"}),
     "fsutil": frozenset({"deletejournal", "setzerodata"}),
     "netsh": frozenset({"reset", "off", "delete"}),
-    "icacls": frozenset({"reset", "everyone:f", "everyone:(oi)(ci)f"}),
     "takeown": frozenset({"r"}),
     "dism": frozenset({"remove-package", "disable-feature"}),
     "manage-bde": frozenset({"off", "forcerecovery"}),
@@ -126,7 +267,15 @@ _SWITCHED: dict[str, frozenset[str]] = {
 }
 
 RULES: dict[str, Rule] = {
+    **dict.fromkeys(("icacls", "cacls", "xcacls"), rights),
+    **dict.fromkeys(("copy", "xcopy", "robocopy", "move", "copy-item", "move-item"), placed),
+    **dict.fromkeys(("mshta", "regsvr32", "rundll32", "certutil", "bitsadmin", "msiexec", "installutil", "cmstp"), brought),
+    "attrib": attributes,
+    "taskkill": task,
     **dict.fromkeys(("ri", "del", "erase", "rd", "rmdir", "deltree"), delete),
     **dict.fromkeys(_SWITCHED, switched),
+    "diskpart": disk_script,
+    "net": lambda call: accounts.net(call) or switched(call),
+    "reg": lambda call: registry(call) or switched(call),
     "format": drive,
 }

@@ -8,14 +8,14 @@ import pytest
 
 from firewall.engine.shell import Category, judge
 from firewall.engine.shell.judge import MAX_CHARS
-from tests.firewall.engine.shell import cousins
+from tests.firewall.engine.shell import cousins, strangers
 from tests.firewall.engine.shell.examples import DESTRUCTIVE, SAFE, lines
 
 CORPUS = Path(__file__).parents[5] / "shared" / "corpora" / "commands.jsonl"
 ROWS = [json.loads(line) for line in CORPUS.read_text().splitlines()] if CORPUS.exists() else []
 
 
-@pytest.mark.parametrize("command", [*lines(DESTRUCTIVE), *cousins.lines(cousins.DESTRUCTIVE)])
+@pytest.mark.parametrize("command", [*lines(DESTRUCTIVE), *cousins.lines(cousins.DESTRUCTIVE), *cousins.lines(strangers.DESTRUCTIVE)])
 def test_a_destructive_command_is_one(command):
     judgement = judge(command)
     assert judgement.destructive
@@ -23,7 +23,7 @@ def test_a_destructive_command_is_one(command):
     assert judgement.reason.endswith(".")
 
 
-@pytest.mark.parametrize("command", [*lines(SAFE), *cousins.lines(cousins.SAFE)])
+@pytest.mark.parametrize("command", [*lines(SAFE), *cousins.lines(cousins.SAFE), *cousins.lines(strangers.SAFE)])
 def test_a_near_miss_is_none(command):
     assert not judge(command).destructive, judge(command)
 
@@ -79,6 +79,17 @@ def test_lines_and_continuations_are_read_as_a_shell_does():
 def test_case_branches_are_commands_and_their_patterns_are_not():
     assert judge("case $x in a|b) rm -rf src ;; *) ls ;; esac").destructive
     assert not judge("case $x in rm) ls ;; esac").destructive
+
+
+def test_what_follows_two_dashes_is_no_option():
+    for command in ("npm test -- --watch=false", "cargo test -- --nocapture", "kubectl -n x -- get -o"):
+        assert not judge(command).destructive
+
+
+def test_in_a_text_for_windows_a_backslash_parts_folders():
+    assert judge(r"Remove-Item .\src -Recurse").destructive
+    assert not judge(r"Remove-Item .\obj -Recurse").destructive
+    assert judge(r"echo C:\x; r\m -rf /srv").destructive
 
 
 def test_a_text_too_long_or_too_deep_to_read_is_destructive():

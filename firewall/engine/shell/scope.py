@@ -1,0 +1,86 @@
+"""What a shell text has defined so far, and the loops it stands in."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from firewall.engine.shell.types import Command, Script
+
+MAX_DEPTH = 12
+MAX_WORDS = 20_000
+MAX_EXPANDED_CHARS = 524_288
+
+ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(?:\[[^\]]*\])?\+?=(.*)", re.DOTALL)
+_DECLARING = frozenset({"export", "local", "declare", "typeset", "readonly"})
+_ENDLESS = {"while": (["true"], [":"], ["1"], ["[", "1", "]"], ["test", "1"]), "until": (["false"], ["[", "]"])}
+#: With one of these a loop has a pace, or an end.
+_PACES = frozenset({"sleep", "wait", "read", "break", "exit", "return", "inotifywait", "usleep", "select", "pause", "timeout"})
+
+
+class TooDeepError(Exception):
+    """Nested or expanded beyond what is worth following."""
+
+
+@dataclass(slots=True)
+class Scope:
+    """Shared by all readers of a text's parts. ``bomb`` is what it starts again and again without end."""
+
+    variables: dict[str, str] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    functions: set[str] = field(default_factory=set)
+    bomb: str = ""
+    second_readings: int = 0
+    words: int = 0
+    expanded: int = 0
+
+    def count(self, words: int) -> None:
+        self.words += words
+        if self.words > MAX_WORDS:
+            raise TooDeepError
+
+    def define(self, words: list[str]) -> str | None:
+        """Remember the variables and aliases that ``words`` define; the text of an alias if it is one that they use."""
+        match words[0]:
+            case "for" | "select" if len(words) > 3 and words[2] == "in":
+                self.variables[words[1]] = " ".join(words[3:])
+            case "set" if len(words) > 2 and words[1] == "--":
+                self.variables["@"] = self.variables["*"] = " ".join(words[2:])
+            case "set" if len(words) > 2 and words[1].isidentifier():
+                self.variables[words[1]] = " ".join(words[2:])  # fish
+            case "alias":
+                for word in words[1:]:
+                    name, _, body = word.partition("=")
+                    self.aliases[name] = body
+            case name if name in _DECLARING:
+                for word in words[1:]:
+                    if assigned := ASSIGNMENT.fullmatch(word):
+                        self.variables[assigned[1]] = assigned[2]
+            case name if name in self.aliases:
+                # Once: an alias may name itself.
+                return self.aliases.pop(name)
+        return None
+
+    def body(self, name: str, script: Script) -> None:
+        """The body of a function: one that puts itself into the background doubles at every turn."""
+        if any(command.background and command.words[:1] == [name] for pipeline in script for command in pipeline):
+            self.bomb = name
+
+
+@dataclass(slots=True)
+class Loop:
+    """A loop being read: an endless one that starts programs in the background, and never waits, fills the machine."""
+
+    keyword: str
+    is_endless: bool = False
+    started: str = ""
+    paced: bool = False
+
+    def begins(self, condition: list[str]) -> None:
+        self.is_endless = self.is_endless or condition in _ENDLESS.get(self.keyword, ())
+
+    def holds(self, command: Command) -> None:
+        if command.words:
+            self.paced = self.paced or command.words[0] in _PACES
+        if command.background:
+            self.started = self.started or (command.words[0] if command.words else "&")
