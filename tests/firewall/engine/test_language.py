@@ -15,7 +15,7 @@ from firewall.engine.sanitize import Sanitizers
 from firewall.engine.sequence import Chain, Step
 from firewall.engine.types import Cap, Policy, ReasonCode, Rule, RunState, Surface, ToolCall, Verdict
 from tests.firewall.engine import reference
-from tests.firewall.engine.strategies import money, whole_calls, whole_policies
+from tests.firewall.engine.strategies import money, one_rule_policies, whole_calls, whole_policies
 
 FRESH = RunState()
 EMAIL = Sanitizers(("email",))
@@ -65,6 +65,12 @@ def test_decisions_agree_with_the_naive_interpreter(governed, call, run, earlier
     assert (decision.reason_code is not None) == (decision.verdict is Verdict.DENY or (decision.shadow and "would deny" in decision.reason))
     assert not (decision.arguments is not None and decision.verdict is not Verdict.SANITIZE)
     assert not (decision.caps and decision.verdict is Verdict.DENY)
+
+
+@given(one_rule_policies, whole_calls, money)
+def test_each_condition_agrees_with_the_naive_interpreter(governed, call, run):
+    decision = decide(governed, call, run)
+    assert (decision.verdict, decision.rule_id, decision.shadow) == reference.judge(governed, call, run, [])
 
 
 @given(whole_policies, whole_calls, money)
