@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
+from django.db.models import Q
+
 from keys import money_selectors
 from keys.engine import pace
 from keys.engine.ceilings import Account, Cycle, Scope, period
@@ -77,9 +79,10 @@ def notices(workspace: Workspace, *, at: datetime) -> list[BudgetNotice]:
     return list(found.values())
 
 
-def admins(workspace: Workspace) -> list[User]:
-    """Who is told."""
-    members = workspace.memberships.filter(role__gte=Role.ADMIN, user__is_active=True).select_related("user").order_by("pk")
+def told(workspace: Workspace, budget: Budget) -> list[User]:
+    """Who is told of a budget: the Admins, and the member whose it is."""
+    wanted = Q(role__gte=Role.ADMIN) | Q(user_id=budget.member_id) if budget.member_id else Q(role__gte=Role.ADMIN)
+    members = workspace.memberships.filter(wanted, user__is_active=True).select_related("user").order_by("-role", "pk")
     return [membership.user for membership in members]
 
 

@@ -1,4 +1,4 @@
-"""Telling Admins how far a budget is used: each part of it once a month, whoever looks and however often."""
+"""Telling Admins, and whose budget it is, how far it is used: each part of it once a month, whoever looks and however often."""
 
 import logging
 from datetime import datetime
@@ -43,7 +43,7 @@ def claim(workspace: Workspace, *, at: datetime) -> list[BudgetNotice]:
 
 
 def tell(workspace_name: str, state: BudgetState, notice: BudgetNotice, addresses: list[str]) -> bool:
-    """Write to the Admins; whether the letter left."""
+    """Write to these people; whether the letter left."""
     told = f"{notice.percent} % of {state.whose} budget is spent"
     effect = "Every further call that draws on it is refused until then." if notice.percent >= 100 else "Calls go on."
     text = (

@@ -45,6 +45,8 @@ def remove_budget(budget: Budget, *, actor: User | None, at: datetime) -> None:
 def set_price(workspace: Workspace, *, model: str, fields: Mapping[str, Any], actor: User | None, at: datetime) -> PriceOverride:
     """Set the workspace's own price of a model; ``fields`` not named stay. Raises ``ValidationFailed`` for what is no price."""
     hold(workspace.pk)
+    if not model.isprintable() or "*" in model or model != model.strip():
+        raise errors.ValidationFailed("A model's name as agents ask for it: printable, and no pattern.", param="model")
     _check(fields)
     row = workspace.price_overrides.filter(model=model).first() or PriceOverride(workspace=workspace, model=model)
     changed = {name: value for name, value in fields.items() if getattr(row, name) != value}
@@ -115,6 +117,7 @@ def _is_tier(tier: object) -> bool:
         isinstance(tier, dict)
         and "above_input_tokens" in tier
         and set(tier) <= _TIER
+        and any(value is not None for name, value in tier.items() if name != "above_input_tokens")
         and all(_is_amount(value) for value in tier.values() if value is not None)
     )
 

@@ -33,7 +33,7 @@ def tell_of_reveal(*, workspace_id: int, key_id: int, revealed_by: str, at: str,
 
 @shared_task
 def watch_budgets(**_: object) -> None:
-    """Tell Admins of budgets that came to 50, 80 or 100 percent: each once a month, however often this runs."""
+    """Tell Admins, and whose it is, of budgets that came to 50, 80 or 100 percent: each once a month, however often this runs."""
     for workspace_id in workspace_ids():
         at = timezone.now()
         with tenancy.scope(workspace_id):
@@ -42,10 +42,10 @@ def watch_budgets(**_: object) -> None:
         with tenancy.scope(workspace_id):
             claimed = budget_services.claim(workspace, at=at)
             states = {state.budget.pk: state for state in budget_selectors.states(workspace, at=at)} if claimed else {}
-            addresses = [person.email for person in budget_selectors.admins(workspace)] if claimed else []
+            addresses = {notice.pk: [person.email for person in budget_selectors.told(workspace, notice.budget)] for notice in claimed}
         for notice in claimed:
             # Outside any transaction: a mail server may be slow.
-            if notice.budget_id in states and not budget_services.tell(workspace.name, states[notice.budget_id], notice, addresses):
+            if notice.budget_id in states and not budget_services.tell(workspace.name, states[notice.budget_id], notice, addresses[notice.pk]):
                 with tenancy.scope(workspace_id):
                     budget_services.unclaim(workspace, notice)
 

@@ -8,7 +8,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from keys import deeds, selectors, services
-from keys.console.rows import key_of
+from keys.console.rows import key_of, rows_of
+from keys.engine.scope import Status
+from keys.models import ApiKey
 from workspaces import errors
 from workspaces.console_base import ConsoleRequest, page
 
@@ -30,6 +32,7 @@ def leak(request: ConsoleRequest, pk: str) -> HttpResponse:
     since = at - SINCE[chosen]
     context = {
         "key": key,
+        "state": _refused_as(request, key, at),
         "mask": services.masked(key),
         "chosen": chosen,
         "stretches": list(WORDS.items()),
@@ -59,6 +62,14 @@ def rotation(request: ConsoleRequest, pk: str) -> HttpResponse:
         "is_quiet": _is_quiet(last, at),
     }
     return TemplateResponse(request, "keys/rotation.html", context)
+
+
+def _refused_as(request: ConsoleRequest, key: ApiKey, at: datetime) -> str:
+    """Why a key that nobody disabled is refused all the same; empty while it works."""
+    if key.is_frozen:
+        return "Frozen"
+    state = rows_of(request, [key], at)[0].status
+    return {Status.EXPIRED: "Expired", Status.EXHAUSTED: "Exhausted"}.get(state, "")
 
 
 def _is_quiet(last: datetime | None, at: datetime) -> bool:

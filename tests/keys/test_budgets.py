@@ -1,6 +1,7 @@
 """Budgets and own prices over HTTP and as pages, and the Admins who are told: once for each part of a month."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
 
 import pytest
 from django.core import mail
@@ -90,6 +91,27 @@ def test_admins_are_told_of_each_part_once_a_month(acme, admin, mailoutbox):
     assert told()[1:] == ["acme: 100 % of the workspace's budget is spent"]
     assert "refused" in mailoutbox[1].body
     assert admin("GET", BUDGETS).json()["results"][0]["notified_percent"] == 100
+
+
+def test_a_member_is_told_of_their_own_budget_and_of_no_other(acme, admin, mailoutbox):
+    person, other = acme.person(Role.DEVELOPER), acme.person(Role.MEMBER)
+    admin("POST", BUDGETS, {"limit_usd": 1, "member_id": person.pk})
+    admin("POST", BUDGETS, {"limit_usd": 1, "member_id": other.pk})
+    LedgerFactory(workspace=acme.workspace, member_id=person.pk, spent_micro_usd=800_000)
+    tasks.watch_budgets()
+    assert [message.subject for message in mailoutbox] == [f"acme: 80 % of {person.email}'s budget is spent"]
+    assert set(mailoutbox[0].to) == {acme.person(Role.OWNER).email, acme.person(Role.ADMIN).email, person.email}
+
+
+def test_a_budget_tells_when_the_months_pace_reaches_it(acme, admin, time_machine):
+    time_machine.move_to(datetime(2026, 11, 16, tzinfo=UTC), tick=False)
+    made = admin("POST", BUDGETS, {"limit_usd": 2}).json()
+    assert made["reached_at"] is None
+    with tenancy.scope(acme.workspace.pk):
+        acme.workspace.ledger_days.create(day=date(2026, 11, 10), key_id=1, member_id=0, spent_micro_usd=1_500_000)
+    assert admin("GET", f"{BUDGETS}{made['id']}/").json()["reached_at"] == "2026-11-21T00:00:00Z"
+    assert "At this month's pace it is reached" in acme.client(Role.ADMIN).get("/budgets/").content.decode()
+    assert admin("PATCH", f"{BUDGETS}{made['id']}/", {"limit_usd": 5}).json()["reached_at"] is None
 
 
 def test_the_next_month_tells_anew(acme, admin, mailoutbox, clock):
@@ -235,3 +257,21 @@ def test_prices_are_typed_as_lines(acme):
         assert browser.post(f"/prices/{made.pk}/", {"input": "1"} | wrong).status_code == 422
     assert browser.post(f"/prices/{made.pk}/delete/").status_code == 302
     assert "No price of your own" in text_of(browser.get("/prices/"))
+
+
+@pytest.mark.parametrize("model", ["gpt-*", "gpt\u200b-4o", "a\tb", "\u202ea"])
+def test_a_name_that_no_agent_asks_for_has_no_price(model, acme, admin):
+    assert refusal(admin("POST", PRICES, {"model": model, "input_per_million_usd": 1})) == (400, "validation_error", "model")
+    page = acme.client(Role.ADMIN).post("/prices/new/", {"model": model, "input": "1"})
+    assert page.status_code == 422
+    assert "and no pattern" in page.content.decode()
+
+
+def test_a_tier_has_a_price(acme, admin):
+    assert refusal(admin("POST", PRICES, {"model": "m", "tiers": [{"above_input_tokens": 5, "input_per_million_usd": None}]})) == (
+        400,
+        "validation_error",
+        "tiers",
+    )
+    page = acme.client(Role.ADMIN).post("/prices/new/", {"model": "m", "tiers": "5 = /"})
+    assert page.status_code == 422

@@ -2,7 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tests.factories.activity import UsageFactory
+import pytest
+
+from tests.factories.activity import LedgerFactory, UsageFactory
 from tests.factories.firewall import EventFactory
 from tests.factories.keys import make_key
 from workspaces import tenancy
@@ -30,6 +32,19 @@ def test_the_runbook_disables_tells_what_happened_and_leads_on(acme):
     assert "It is disabled" in page
     assert "Disable now" not in page
     assert f'href="/keys/new/?from={key.pk}"' in page
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [({"is_frozen": True}, "Frozen"), ({"expires_at": NOW - timedelta(days=1)}, "Expired"), ({"credit_limit_micro_usd": 1_000}, "Exhausted")],
+)
+def test_what_is_refused_for_now_is_still_to_be_disabled(fields, state, acme):
+    key, _ = make_key(acme, name="spilt", **fields)
+    LedgerFactory(workspace=acme.workspace, key_id=key.pk, spent_micro_usd=1_000)
+    page = text_of(acme.client(Role.DEVELOPER).get(f"/keys/{key.pk}/leak/"))
+    assert "Still works" not in page
+    assert f"{state}, not disabled" in page
+    assert "Disable now" in page
 
 
 def test_a_rotation_goes_from_the_old_key_to_the_new(acme):
