@@ -13,7 +13,7 @@ from tests.browser.pages import grave_findings, sideways, weights
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
 
 #: Answers to scripts and downloads, not pages.
-FRAGMENTS = {"policy_export", "events_live", "rule_words", "rule_json", "key_effect", "usage_export"}
+FRAGMENTS = {"policy_export", "events_live", "rule_words", "rule_json", "key_effect", "keys_export", "usage_export"}
 #: Pages that nobody has to be signed in for; all others are tried by asking.
 PUBLIC = {"invitation"}
 NARROW, WIDE = 380, 1440
@@ -48,6 +48,7 @@ OTHERS = [
     "/search/?q=search",
     "/search/?q=nothing-like-this",
     "/keys/?state=disabled",
+    "/keys/?ceiling=none&unused=30",
     "/?range=30d",
     "/usage/?by=key",
     "/usage/?by=run&range=7d",
