@@ -1,7 +1,6 @@
 """Try a call on a policy, saved or not: the gateway's engine, on values alone. Nothing is sent, kept or counted."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,14 +13,12 @@ from firewall.engine.explain import Step, explain
 from firewall.engine.types import Decision, RunState, Surface, ToolCall
 from firewall.engine.validate import Problem, policy_problems
 from firewall.models import Policy, Rule
-from firewall.services import POLICY_FIELDS
+from firewall.services import POLICY_FIELDS, refuse
 from workspaces import net
 from workspaces.errors import NotFound, ValidationFailed
 from workspaces.models import Workspace
 
 DRAFT_NAME = "draft"
-#: ``rules[3].verdict`` is ``rules.3.verdict`` in an answer, as every nested field is.
-_BRACKETS = re.compile(r"\[(\d+)\]")
 
 #: Fields of a run that may be described, and of each of its earlier calls.
 PAST_FIELDS: Mapping[str, type] = {
@@ -163,8 +160,7 @@ def draft_snapshot(fields: Mapping[str, object]) -> dict:
     """
     fields = {"name": DRAFT_NAME} | dict(fields)
     found = [Problem(name, "There is no such field.") for name in fields if name not in (*POLICY_FIELDS, "rules")]
-    if found := [*found, *policy_problems(fields)]:
-        raise ValidationFailed.of([{"param": "policy." + _BRACKETS.sub(r".\1", each.param), "message": each.message} for each in found])
+    refuse([*found, *policy_problems(fields)], within="policy")
     rules = fields.pop("rules", ())
     assert isinstance(rules, list | tuple)
     ids = [rule.get("id") for rule in rules]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -13,8 +14,8 @@ from django.db.models import F
 from firewall import selectors
 from firewall.engine import history
 from firewall.engine.rule_json import stored
-from firewall.engine.validate import MAX_RULES, Problem, policy_problems, problems
-from firewall.models import Policy, Rule, Settings
+from firewall.engine.validate import MAX_PRIORITY, MAX_RULES, Problem, policy_problems, problems
+from firewall.models import Policy, Rule, RuleVerdict, Settings
 from workspaces import audit
 from workspaces.errors import Conflict, NotFound, PolicyAttached, ValidationFailed, VersionConflict
 from workspaces.models import User, Workspace
@@ -98,7 +99,7 @@ def _policy_fields(fields: Mapping[str, object], *, known: Mapping[str, object],
     """``fields`` cleaned, once they are right together with what is ``known`` already."""
     fields = {name: value.strip() if name == "name" and isinstance(value, str) else value for name, value in fields.items()}
     found = policy_problems({**known, **fields, "rules": rules})
-    _refuse([*found, *_unknown(fields, POLICY_FIELDS)])
+    refuse([*found, *_unknown(fields, POLICY_FIELDS)])
     return fields
 
 
@@ -163,7 +164,7 @@ def _settle_policy(action: str, policy: Policy, *, actor: User, at: datetime, wo
 @transaction.atomic
 def add_rule(policy: Policy, *, fields: Mapping[str, object], expected_version: int | None = None, actor: User, at: datetime) -> Rule:
     """Add a rule to a policy. ``fields`` are some of ``RULE_FIELDS``, with ``verdict``."""
-    _refuse(problems(fields))
+    refuse(problems(fields))
     hold(policy.workspace_id)
     _revise(policy, expected_version=expected_version, actor=actor, at=at)
     if policy.rules.count() >= MAX_RULES:
@@ -176,7 +177,7 @@ def add_rule(policy: Policy, *, fields: Mapping[str, object], expected_version: 
 @transaction.atomic
 def change_rule(rule: Rule, *, changes: Mapping[str, object], expected_version: int | None = None, actor: User, at: datetime) -> None:
     """Change some of ``RULE_FIELDS``. ``expected_version`` is the policy's."""
-    _refuse(problems(_kept(rule, but=changes) | dict(changes)))
+    refuse(problems(_kept(rule, but=changes) | dict(changes)))
     hold(rule.workspace_id)
     _revise(rule.policy, expected_version=expected_version, actor=actor, at=at)
     kept = _rule_fields(changes)
@@ -261,7 +262,7 @@ def replace_policy(
 
 def refuse_bad_policy(policy: Policy, fields: Mapping[str, object], rules: Sequence[Mapping[str, object]]) -> None:
     """Raise ``ValidationFailed`` if these fields and rules may not take the place of the policy's own."""
-    _refuse(policy_problems({"name": policy.name, **fields, "rules": rules}))
+    refuse(policy_problems({"name": policy.name, **fields, "rules": rules}))
 
 
 def whole_rule(fields: Mapping[str, object]) -> dict[str, Any]:
@@ -275,6 +276,22 @@ def fork_policy(policy: Policy, *, name: str, actor: User, at: datetime) -> Poli
     fields = {each: former[each] for each in POLICY_FIELDS} | {"name": name, "is_default": False}
     words = f"Copied from {policy.name}, version {policy.version}."
     return create_policy(policy.workspace, fields=fields, rules=former["rules"], actor=actor, at=at, words=words)
+
+
+@transaction.atomic
+def insert_rules(policy: Policy, rules: Sequence[Mapping[str, object]], *, expected_version: int | None = None, actor: User, at: datetime, words: str) -> None:
+    """Put rules before all others, the caps at the top aside, as one change. The others move only where no priorities are left between."""
+    hold(policy.workspace_id)
+    present = snapshot(policy)["rules"]
+    caps = list(takewhile(lambda rule: rule["verdict"] == RuleVerdict.CAP_COST, present))
+    made, rest = [whole_rule(rule) for rule in rules], present[len(caps) :]
+    low = caps[-1]["priority"] if caps else 0
+    step = min((rest[0]["priority"] - low) // (len(made) + 1) if rest else PRIORITY_STEP, PRIORITY_STEP)
+    if step and low + step * len(made) <= MAX_PRIORITY:
+        wanted = [*caps, *(rule | {"priority": low + step * place} for place, rule in enumerate(made, start=1)), *rest]
+    else:
+        wanted = [rule | {"priority": place * PRIORITY_STEP} for place, rule in enumerate([*caps, *made, *rest], start=1)]
+    _rewrite(policy, {}, wanted, expected_version=expected_version, actor=actor, at=at, words=words)
 
 
 def duplicate_rule(rule: Rule, *, actor: User, at: datetime) -> Rule:
@@ -329,7 +346,7 @@ def _keep_version(policy: Policy, *, actor: User, at: datetime, words: str = "")
 @transaction.atomic
 def change_settings(workspace: Workspace, *, changes: Mapping[str, object], actor: User, at: datetime) -> Settings:
     """Change some of ``SETTINGS_FIELDS`` and leave the rest."""
-    _refuse(_settings_problems(changes))
+    refuse(_settings_problems(changes))
     hold(workspace.pk)
     settings = selectors.settings_of(workspace)
     for name, value in changes.items():
@@ -355,14 +372,22 @@ def _unknown(fields: Mapping[str, object], names: Sequence[str]) -> list[Problem
     return [Problem(name, "There is no such field.") for name in fields if name not in names]
 
 
-def _refuse(found: Sequence[Problem]) -> None:
-    """Raise ``ValidationFailed`` for all of them at once; a rule in a list is named ``rules.3.verdict``, as every nested field is."""
-    if found:
-        raise ValidationFailed.of(
-            [
-                {"param": re.sub(r"\[(\d+)\]", r".\1", problem.param), "message": problem.message}
-                | ({} if problem.rule is None else {"rule": problem.rule})
-                | ({} if problem.clause is None else {"clause": problem.clause})
-                for problem in found
-            ]
-        )
+def refuse(found: Sequence[Problem], *, within: str = "") -> None:
+    """Raise ``ValidationFailed`` for all of them at once; a rule in a list is named ``rules.3.verdict``, as every nested field is.
+
+    Its message says of the first in which rule and clause it is, counted from 1 as people do. ``within`` is the field that they are all in.
+    """
+    if not found:
+        return
+    first, before = found[0], f"{within}." if within else ""
+    places = [f"{name} {place + 1}" for name, place in (("rule", first.rule), ("clause", first.clause)) if place is not None]
+    raise ValidationFailed(
+        f"{', '.join(places).capitalize()}: {first.message}" if places else first.message,
+        param=before + re.sub(r"\[(\d+)\]", r".\1", first.param),
+        errors=[
+            {"param": before + re.sub(r"\[(\d+)\]", r".\1", problem.param), "message": problem.message}
+            | ({} if problem.rule is None else {"rule": problem.rule})
+            | ({} if problem.clause is None else {"clause": problem.clause})
+            for problem in found
+        ],
+    )

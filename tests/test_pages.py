@@ -52,6 +52,7 @@ ROLES = {
     "/policies/<pk>/delete/": D,
     "/policies/<pk>/export/": M,
     "/policies/<pk>/fork/": D,
+    "/policies/<pk>/presets/": D,
     "/policies/<pk>/history/": M,
     "/policies/<pk>/import/": D,
     "/policies/<pk>/restore/": D,

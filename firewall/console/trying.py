@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods
 
-from firewall import policy_file, sandbox, selectors
+from firewall import policy_file, sandbox, selectors, step_rows
 from firewall.console.typed import UNNAMED, with_typed
 from firewall.engine import types as engine
 from firewall.engine.explain import Step
@@ -29,7 +29,8 @@ DRAFT = "draft"
 class Typed:
     """A call as it was typed. ``policy`` "": the workspace default; ``DRAFT``: the one that ``draft`` is the file of.
 
-    ``spent`` and ``earlier`` are about its run: dollars, and its calls, one a line.
+    The last five are about its run: dollars that it has cost and that this call may, the runs that the key has begun this hour, its calls, one a
+    line, and whether it is stopped.
     """
 
     surface: str = Surface.RESPONSE.value
@@ -38,8 +39,16 @@ class Typed:
     destination: str = ""
     policy: str = ""
     draft: str = ""
+    skill: str = ""
     spent: str = ""
+    estimate: str = ""
+    runs: str = ""
     earlier: str = ""
+    stopped: str = ""
+
+    @property
+    def has_past(self) -> bool:
+        return any((self.spent, self.estimate, self.runs, self.earlier.strip(), self.stopped))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +100,7 @@ def _posted(request: ConsoleRequest) -> Typed:
     sent = {each.name: request.POST.get(f"try_{each.name}", "") for each in fields(Typed)}
     if any(len(text) > MAX_CALL_CHARS for name, text in sent.items() if name != "draft"):
         raise ValidationFailed(f"At most {MAX_CALL_CHARS} characters can be tried here.")
-    return Typed(**sent | {name: sent[name].strip() for name in ("tool", "destination", "spent")})
+    return Typed(**sent | {name: sent[name].strip() for name in ("tool", "destination", "skill", "spent", "estimate", "runs")})
 
 
 def _prefilled(request: ConsoleRequest) -> Typed:
@@ -108,11 +117,11 @@ def _prefilled(request: ConsoleRequest) -> Typed:
         raise NotFound("There is no such event.")
     tool = event.tool_name or next((each for each in event.tools if each == request.GET.get("tool")), "")
     judged = request.workspace.policies.filter(pk=event.policy_id).exists() if event.policy_id else False
-    return Typed(event.surface, tool, event.args_summary or "", policy=str(event.policy_id) if judged else policy)
+    return Typed(event.surface, tool, event.args_summary or "", skill=event.skill_name or "", policy=str(event.policy_id) if judged else policy)
 
 
 def _judge(request: ConsoleRequest, typed: Typed) -> Shown:
-    call = sandbox.tool_call(typed.surface, typed.tool, typed.arguments.strip() or None, typed.destination or None)
+    call = sandbox.tool_call(typed.surface, typed.tool, typed.arguments.strip() or None, typed.destination or None, typed.skill or None)
     policy_id = row_id(typed.policy, param="policy") if typed.policy not in ("", DRAFT) else None
     is_unsaved = policy_id is not None and "editing" in request.POST
     policy: engine.Policy | None
@@ -136,17 +145,35 @@ def _drafted(text: str) -> engine.Policy:
         found, rules = policy_file.read(text.encode())
         return sandbox.draft_policy({**found, "rules": rules})
     except OrcaError as error:
-        where = f"{error.param}: " if error.param else ""
-        raise ValidationFailed(f"The policy: {where}{error.message}", param="draft") from error
+        where = f", at {error.param.removeprefix('policy.')}" if error.param else ""
+        raise ValidationFailed(f"The policy{where}: {error.message}", param="draft") from error
 
 
 def _past(typed: Typed) -> sandbox.Past:
-    """The run before the call: each earlier call is a line with its tool and, if it reached out, where."""
-    lines = [line.split(maxsplit=1) for line in typed.earlier.splitlines() if line.strip()]
+    """The run before the call: each earlier call is a line with its tool, where it went if it reached out, and how long ago if not just now."""
+    lines = [line.split() for line in typed.earlier.splitlines() if line.strip()]
     if len(lines) > sandbox.MAX_BEFORE:
         raise ValidationFailed(f"At most {sandbox.MAX_BEFORE} earlier calls.", param="earlier")
-    calls = [sandbox.tool_call(Surface.RESPONSE, name, None, *to) for name, *to in lines]
-    return sandbox.Past(engine.RunState(spent_micro_usd=_micro_usd(typed.spent)), tuple((call, 0) for call in calls))
+    if typed.runs and not (typed.runs.isascii() and typed.runs.isdigit() and len(typed.runs) < 10):
+        raise ValidationFailed("The runs that the key has begun are a whole number.", param="runs")
+    calls = sorted(map(_earlier, lines), key=lambda each: -each[1])
+    state = engine.RunState(
+        calls=len(calls),
+        spent_micro_usd=_micro_usd(typed.spent),
+        estimate_micro_usd=None if typed.estimate.lower() == "unknown" else _micro_usd(typed.estimate),
+        runs_this_hour=int(typed.runs or 1),
+        is_stopped=bool(typed.stopped),
+    )
+    return sandbox.Past(state, tuple(calls))
+
+
+def _earlier(words: list[str]) -> tuple[engine.ToolCall, int]:
+    name, *rest = words
+    ago = step_rows.read_window(rest[-1]) if rest else None
+    to = rest if ago is None else rest[:-1]
+    if len(to) > 1 or not 0 <= (ago or 0) <= sandbox.MAX_SECONDS_AGO:
+        raise ValidationFailed(f"“{' '.join(words)}” is no earlier call: a tool, where it went, and how long ago, such as 5m.", param="earlier")
+    return sandbox.tool_call(Surface.RESPONSE, name, None, *to), ago or 0
 
 
 def _micro_usd(text: str) -> int:
@@ -154,7 +181,7 @@ def _micro_usd(text: str) -> int:
         return 0
     dollars = re.fullmatch(r"\$?([0-9]{1,9}(?:\.[0-9]{1,6})?)", text.replace(",", ""))
     if dollars is None:
-        raise ValidationFailed("What the run has cost is dollars, such as 2.50.", param="spent")
+        raise ValidationFailed("What a run or a call costs is dollars, such as 2.50.", param="spent")
     return int(Decimal(dollars[1]) * 1_000_000)
 
 

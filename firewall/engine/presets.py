@@ -34,6 +34,14 @@ KEYS = "|".join(
         r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
     )
 )
+#: Social security numbers of the US, and cards by their four groups (American Express: three).
+_PERSONAL = "|".join(
+    (
+        r"\b\d\d\d-\d\d-\d\d\d\d\b",
+        r"\b[3-6]\d\d\d[ -]?\d\d\d\d[ -]?\d\d\d\d[ -]?\d\d\d\d\b",
+        r"\b3[47]\d\d[ -]?\d\d\d\d\d\d[ -]?\d\d\d\d\d\b",
+    )
+)
 _KEY_FILES = (
     r"(?i)(?:^|[/\\])(?:\.ssh|\.aws|\.gnupg|\.kube|\.docker|\.azure)(?:[/\\]|$)|(?:^|[/\\])\.env(?:\.[a-z]+)?$"
     r"|(?:^|[/\\])(?:\.netrc|\.pgpass|\.npmrc|\.pypirc|\.git-credentials|id_(?:rsa|dsa|ecdsa|ed25519)|shadow)$|\.(?:pem|p12|pfx|keystore)$"
@@ -100,6 +108,15 @@ SECRETS_IN_ARGUMENTS = at_each(
     "regex",
     KEYS,
 )
+PERSONAL_IN_ARGUMENTS = at_each(
+    TEXT_PATHS,
+    "deny",
+    "No personal number in arguments",
+    "Stops a call that carries what looks like a social security or a card number, as when a tool's result is handed on. Its check digit is not looked at. "
+    "Where such a call shall go on without the number, sanitize it instead.",
+    "regex",
+    _PERSONAL,
+)
 CREDENTIAL_FILES = at_each(
     FILE_PATHS,
     "deny",
@@ -163,6 +180,13 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             ),
             Preset(
                 "block_secrets_in_args", "Block credentials in arguments", "Denies calls whose usual text arguments carry a credential.", SECRETS_IN_ARGUMENTS
+            ),
+            Preset(
+                "block_pii_in_tool_results",
+                "Block personal data of tool results",
+                "Denies calls whose usual text arguments carry a social security or a card number. No rule sees what a tool answers; this stops the model "
+                "from handing it on.",
+                PERSONAL_IN_ARGUMENTS,
             ),
             Preset("block_credential_files", "Block credential files", "Denies access to files that hold keys.", CREDENTIAL_FILES),
         )

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from firewall.console import autonomy, backtests, edits, events, history, live, policies, posture, shadow, tools, trying, typed
+from firewall.console import autonomy, backtests, edits, events, history, live, policies, posture, presets, shadow, tools, trying, typed
 
 urlpatterns = [
     path("backtests/", backtests.backtests, name="backtests"),
@@ -35,6 +35,7 @@ urlpatterns = [
     path("policies/<str:pk>/fork/", history.policy_fork, name="policy_fork"),
     path("policies/<str:pk>/export/", history.policy_export, name="policy_export"),
     path("policies/<str:pk>/import/", history.policy_import, name="policy_replace"),
+    path("policies/<str:pk>/presets/", presets.policy_presets, name="policy_presets"),
     path("policies/<str:pk>/rules/", edits.rule_add, name="rule_add"),
     path("policies/<str:pk>/rules/order/", edits.rules_order, name="rules_order"),
     path("policies/<str:pk>/rules/<str:rule>/", edits.rule_change, name="rule_change"),

@@ -219,7 +219,7 @@ def _places(agent: Agent, policy) -> dict[str, tuple]:
         "event": (denied.pk,),
         "event_tool": (offered.pk, 1),
         "run": (agent.key_id, "page-with-orders"),
-        **dict.fromkeys(("policy", "policy_history", "policy_fork", "policy_replace"), (policy.pk,)),
+        **dict.fromkeys(("policy", "policy_history", "policy_fork", "policy_replace", "policy_presets"), (policy.pk,)),
         "shadow_report": (shadow,),
         "key": (agent.key_id,),
         **dict.fromkeys(("key_edit", "key_leak", "key_rotation"), (agent.key_id,)),

@@ -106,6 +106,31 @@ def test_all_problems_are_told_at_once(api):
     assert [problem["param"] for problem in answer.json()["error"]["metadata"]["errors"]] == ["name", "rules.0.verdict", "rules.1.priority"]
 
 
+def test_what_is_wrong_names_rule_clause_and_reason(api):
+    right, wrong = {"path": "$.a", "op": "eq", "value": 1}, {"path": "$.b", "op": "in", "value": "x"}
+    bad = {"verdict": "deny", "args_match": {"clauses": [right, right, wrong]}}
+    param = "args_match.clauses.2.value"
+
+    def refused(path, body):
+        answer = send(api, "post", path, body)
+        assert answer.status_code == 400
+        error = answer.json()["error"]
+        return error["message"], error["param"], error["metadata"]["errors"]
+
+    listed = {"param": f"rules.1.{param}", "message": "in takes a list of values.", "rule": 1, "clause": 2}
+    assert refused(POLICIES, {"name": "p", "rules": [{"verdict": "allow"}, bad]}) == (
+        "Rule 2, clause 3: in takes a list of values.",
+        f"rules.1.{param}",
+        [listed],
+    )
+    made = make(api)
+    alone = {"param": param, "message": "in takes a list of values.", "clause": 2}
+    assert refused(RULES, bad | {"policy_id": made["id"]}) == ("Clause 3: in takes a list of values.", param, [alone])
+    tried = {"surface": "mcp", "tool_name": "a", "policy": {"rules": [bad]}}
+    drafted = {"param": f"policy.rules.0.{param}", "message": "in takes a list of values.", "rule": 0, "clause": 2}
+    assert refused("/api/workspace/firewall/test", tried) == ("Rule 1, clause 3: in takes a list of values.", f"policy.rules.0.{param}", [drafted])
+
+
 def test_matchers_that_are_not_available_may_be_sent_empty(api):
     policy = make(api, rules=[])
 

@@ -65,7 +65,7 @@ def test_a_policy_that_nobody_saved_is_tried(acme, browser):
     broken = page(browser.post("/test/", call | {"try_draft": "a: [1"}))
 
     assert "<b>kb.*</b>" in allowed
-    assert "policy.rules.0.verdict: One of" in wrong
+    assert "The policy, at rules.0.verdict: Rule 1: One of" in wrong
     assert "This is not the YAML of a policy" in broken
     assert "a: [1</textarea>" in broken
     with tenancy.scope(acme.workspace.pk):
@@ -83,11 +83,37 @@ def test_a_call_is_tried_as_the_next_of_a_run(browser):
     after = page(browser.post("/test/", last | {"try_draft": DRAFT.replace(", enforce: inline", "")}, headers=HTMX))
     words = page(browser.post("/test/", call | {"try_spent": "much"}, headers=HTMX))
 
+    few = call | {"try_draft": DRAFT + "max_runs_per_key_per_hour: 60\n"}
+    dearer = page(browser.post("/test/", call | {"try_surface": "mcp", "try_spent": "4", "try_estimate": "1.01"}, headers=HTMX))
+    no_price = page(browser.post("/test/", call | {"try_surface": "mcp", "try_estimate": "unknown"}, headers=HTMX))
+    one_more = page(browser.post("/test/", few | {"try_runs": "61"}, headers=HTMX))
+    begun = page(browser.post("/test/", few | {"try_runs": "61", "try_earlier": "kb.read"}, headers=HTMX))
+    stopped = page(browser.post("/test/", call | {"try_stopped": "on"}, headers=HTMX))
+    ago = page(browser.post("/test/", last | {"try_earlier": "db.query 70s\ndb.query api.example.com 30s"}, headers=HTMX))
+    longer = page(browser.post("/test/", last | {"try_earlier": "db.query 30s\ndb.query 50s"}, headers=HTMX))
+    too_many = page(browser.post("/test/", call | {"try_earlier": "db.query here there"}, headers=HTMX))
+
     assert "cost_cap" in dear
     assert "Out after reading</b>" in chained
     assert "Out after reading</b>" not in early
     assert "Reported beside it: completed the sequence" in after
     assert "dollars, such as 2.50" in words
+    assert "cost_cap" in dearer
+    assert "price_unknown" in no_price
+    assert "run_limit" in one_more
+    assert "run_limit" not in begun
+    assert "run_stopped" in stopped
+    assert "Out after reading</b>" not in ago
+    assert "Out after reading</b>" in longer
+    assert "“db.query here there” is no earlier call" in too_many
+
+
+def test_the_skill_of_a_call_is_tried(browser):
+    call = CALL | {"try_policy": "draft", "try_draft": "name: x\nrules: [{verdict: deny, label: Not theirs, skill_name_glob: community.*}]"}
+    theirs = page(browser.post("/test/", call | {"try_skill": "community.mail"}, headers=HTMX))
+    ours = page(browser.post("/test/", call | {"try_skill": "builtin.mail"}, headers=HTMX))
+    assert "<b>Not theirs</b>" in theirs
+    assert "<b>Not theirs</b>" not in ours
 
 
 def test_the_rule_that_is_typed_is_judged_unsaved(browser, policy):
