@@ -4,6 +4,8 @@
 .PHONY: help run demo test test-long bench lint format lock ready ready-dev
 export PYTHON
 PY := .venv/bin/python
+# One more than there are cores, as some always wait for processes that they started; no machine needs more than six.
+WORKERS ?= $(shell nproc | awk '{ print ($$1 < 5 ? $$1 : 5) + 1 }')
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -16,9 +18,9 @@ demo: ready-dev ## Let an agent play three stories against a running OrcaRouter
 
 test: ready-dev ## Run all tests
 	@scripts/setup.sh program chromium "The console's tests"
-	@$(PY) -m pytest -n 2 --dist loadscope --ignore tests/browser $(ARGS) || [ $$? = 5 ]
+	@$(PY) -m pytest -n $(WORKERS) --dist loadscope --ignore tests/browser $(ARGS) || [ $$? = 5 ]
 	@# In processes of their own: Playwright keeps an event loop in its thread, where no other test could run one.
-	@$(PY) -m pytest -n 2 --dist loadscope tests/browser $(ARGS) || [ $$? = 5 ]
+	@$(PY) -m pytest -n $(WORKERS) --dist loadscope tests/browser $(ARGS) || [ $$? = 5 ]
 
 test-long: export HYPOTHESIS_PROFILE = long
 test-long: test ## Run all tests with the full number of cases
