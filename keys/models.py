@@ -107,6 +107,7 @@ class ProviderModel(models.Model):
 class UsageSource(models.TextChoices):
     PROVIDER = "provider", "reported by the provider"
     COUNTED = "counted", "counted from what was forwarded"
+    TOOL = "tool", "no model was called: the price of a tool"
     NONE = "none", "nothing was used"
 
 
@@ -173,7 +174,10 @@ class Budget(models.Model):
 
 
 class BudgetNotice(models.Model):
-    """A part of a budget that a month came to. Noted once; ``told_at`` is when its Admins were written to."""
+    """A part of a budget that a month came to. Noted once; ``told_at`` is when its Admins were written to.
+
+    ``claimed_at`` is when a worker began to write: what it has not finished soon after, another one does.
+    """
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="budget_notices")
     budget = models.ForeignKey(Budget, models.CASCADE, related_name="notices")
@@ -181,6 +185,7 @@ class BudgetNotice(models.Model):
     month = models.DateField()
     percent = models.PositiveSmallIntegerField()
     noted_at = models.DateTimeField()
+    claimed_at = models.DateTimeField(null=True)
     told_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -219,6 +224,22 @@ class PriceOverride(models.Model):
         ordering = ["model"]
 
 
+class ToolPrice(models.Model):
+    """What one use of a tool costs that is not the provider's: counted where its caller asks about it beforehand."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="tool_prices")
+    #: A name, or a family of them, as in rules.
+    tool_name_glob = models.CharField(max_length=128)
+    price_micro_usd = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "tool_name_glob"], name="tool_price_once"),
+            models.CheckConstraint(condition=models.Q(price_micro_usd__gte=0), name="tool_price_is_not_negative"),
+        ]
+        ordering = ["tool_name_glob"]
+
+
 class StoppedRun(models.Model):
     """A run that a person stopped: every further call of it is denied, ``run_stopped``."""
 
@@ -236,7 +257,7 @@ class StoppedRun(models.Model):
 class LedgerEntry(models.Model):
     """One movement of money. Inserted by the recorder, never changed; a balance is the sum of its entries.
 
-    ``reserve`` holds what a call may cost at most; ``settle`` gives that back and books what it did cost, once a request: its id is
+    ``reserve`` holds what a call may cost at most; ``settle`` gives that back and books what it did cost, once an attempt: its id is
     the reserve's with the last bit turned, so whoever comes second writes nothing. ``streamed`` moves nothing: it notes what the call
     has cost so far, for the sweep. Ids sort by the call's beginning, which also says in which day and month it counts.
     """
@@ -251,7 +272,8 @@ class LedgerEntry(models.Model):
     occurred_at = models.DateTimeField()
     request_id = models.TextField()
     kind = models.TextField(choices=Kind.choices)
-    #: Why: ``call`` (it was made), ``completed``, ``failed``, ``blocked``, ``hung_up`` (how it ended), ``swept`` (its process died).
+    #: Why: ``call`` (it was made), ``retry`` (once more), ``completed``, ``failed``, ``blocked``, ``held``, ``hung_up`` (how it ended), ``retried`` (it was
+    #: sent and never answered), ``swept`` (its process died).
     cause = models.TextField()
     key_id = models.BigIntegerField()
     #: Who made the key.

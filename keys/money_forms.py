@@ -1,5 +1,6 @@
 """The console's forms over budgets and prices. They read what was typed; what is allowed, the services say."""
 
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -91,10 +92,7 @@ class PriceForm(forms.Form):
             del self.fields["model"]
 
     def clean_tools(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for number, name, rest in _pairs(self.cleaned_data["tools"]):
-            found[name] = _amount(rest, number)
-        return found
+        return _priced(self.cleaned_data["tools"])
 
     def clean_tiers(self) -> list[dict[str, int]]:
         found = []
@@ -123,9 +121,38 @@ class PriceForm(forms.Form):
             "model": price.model,
             "per_request": written(price.per_request_micro_usd or None),
             "default_output_tokens": price.default_output_tokens,
-            "tools": "\n".join(f"{name} = {written(each)}" for name, each in price.tools.items()),
+            "tools": lines_of(price.tools),
             "tiers": "\n".join(tiers),
         }
+
+
+class ToolPricesForm(forms.Form):
+    """What one use of each tool costs, a line each."""
+
+    prices = forms.CharField(
+        label="Tools",
+        required=False,
+        max_length=100_000,
+        widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false"}),
+        help_text="One a line: maps.* = 0.01, in US dollars a use. Globs as in rules; the longest that a tool meets holds.",
+    )
+
+    def clean_prices(self) -> dict[str, int]:
+        return _priced(self.cleaned_data["prices"])
+
+
+def lines_of(prices: Mapping[str, int]) -> str:
+    """Prices of tools as a person types them."""
+    return "\n".join(f"{name} = {written(each)}" for name, each in prices.items())
+
+
+def _priced(text: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for number, name, rest in _pairs(text):
+        if name in found:
+            raise forms.ValidationError(f"Line {number}: {name[:40]} has a price above.")
+        found[name] = _amount(rest, number)
+    return found
 
 
 def _tier(tier: dict[str, int]) -> str:

@@ -33,10 +33,15 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class OpenCall:
-    """A reservation that nothing has settled yet."""
+    """A reservation that nothing has settled yet: of a call, or of another attempt at one."""
 
-    request_id: str
+    id: UUID
     held_micro_usd: int
+
+    @property
+    def claim_id(self) -> str:
+        """Under which Valkey knows it."""
+        return f"req_{self.id.hex}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +62,11 @@ _STATEMENT = """
         SELECT COALESCE(sum(spent_micro_usd), 0)::bigint AS spent FROM keys_ledgerday
          WHERE workspace_id = %(workspace)s AND day >= %(since)s AND {of_day}
     ), recent AS MATERIALIZED (
-        SELECT id, kind, request_id, held_micro_usd, spent_micro_usd FROM keys_ledgerentry
+        SELECT id, kind, held_micro_usd, spent_micro_usd FROM keys_ledgerentry
          WHERE workspace_id = %(workspace)s AND id >= GREATEST(%(first)s::uuid, {rolled}) AND {of_entry}
     )
     SELECT (SELECT spent FROM days) + (SELECT COALESCE(sum(spent_micro_usd), 0)::bigint FROM recent),
-           (SELECT COALESCE(json_agg(json_build_array(r.request_id, r.held_micro_usd)), '[]'::json) FROM recent r
+           (SELECT COALESCE(json_agg(json_build_array(r.id, r.held_micro_usd)), '[]'::json) FROM recent r
              WHERE r.kind = 'reserve' AND r.id >= %(open_since)s::uuid
                AND NOT EXISTS (SELECT 1 FROM keys_ledgerentry s WHERE s.id = orca_settle_id(r.id)))
 """
@@ -94,7 +99,7 @@ def statement(workspace_id: int, account: Account, *, at: datetime) -> Statement
     with tenancy.scope(workspace_id), connection.cursor() as cursor:
         cursor.execute(_STATEMENT.format(of_entry=of_entry, of_day=of_day, rolled=rolled), said)
         spent, open_calls = cursor.fetchone()
-    return Statement(int(spent), tuple(OpenCall(*call) for call in open_calls))
+    return Statement(int(spent), tuple(OpenCall(UUID(name), held) for name, held in open_calls))
 
 
 def balance(workspace: Workspace, account: Account, *, at: datetime) -> Balance:
@@ -146,6 +151,11 @@ def stopped_runs(workspace: Workspace, key_id: int) -> frozenset[str]:
 def prices(workspace: Workspace) -> dict[str, Price]:
     """The workspace's own price of each model that has one."""
     return {row.model: _price(row) for row in workspace.price_overrides.all()}
+
+
+def tool_prices(workspace: Workspace) -> dict[str, int]:
+    """What each tool costs that has a price, by its glob."""
+    return dict(workspace.tool_prices.values_list("tool_name_glob", "price_micro_usd"))
 
 
 def _price(row: PriceOverride) -> Price:

@@ -7,7 +7,10 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from keys.models import Budget, PriceOverride, StoppedRun
+from firewall.engine.glob import escaped, hints
+from firewall.engine.types import Verdict
+from keys import money_selectors
+from keys.models import Budget, PriceOverride, StoppedRun, ToolPrice
 from workspaces import audit, errors
 from workspaces.models import User, Workspace
 from workspaces.selectors import hold
@@ -73,6 +76,32 @@ def remove_price(price: PriceOverride, *, actor: User | None, at: datetime) -> N
 
 
 @transaction.atomic
+def set_tool_prices(workspace: Workspace, *, prices: Mapping[str, int], actor: User | None, at: datetime) -> None:
+    """Set what one use of each tool costs, by tool glob; tools that are not named cost nothing from the next call on. Raises ``ValidationFailed``."""
+    hold(workspace.pk)
+    _check_tool_prices(prices)
+    before = money_selectors.tool_prices(workspace)
+    changed = {glob: {"from": before.get(glob), "to": prices.get(glob)} for glob in sorted({*before, *prices}) if before.get(glob) != prices.get(glob)}
+    if not changed:
+        return
+    workspace.tool_prices.filter(tool_name_glob__in=changed).delete()
+    workspace.tool_prices.bulk_create(ToolPrice(workspace=workspace, tool_name_glob=glob, price_micro_usd=prices[glob]) for glob in changed if glob in prices)
+    touch_config(workspace)
+    audit.record(workspace=workspace, actor=actor, action="price_update", target=workspace, at=at, payload={"tools": changed})
+
+
+def _check_tool_prices(prices: Mapping[str, int]) -> None:
+    if len(prices) > MAX_PRICED_TOOLS:
+        raise errors.ValidationFailed(f"At most {MAX_PRICED_TOOLS} tools have a price.", param="prices")
+    for glob, price in prices.items():
+        wrong = next((hint.text for hint in hints(glob, Verdict.DENY) if hint.level == "error"), None)
+        if wrong or not glob:
+            raise errors.ValidationFailed(wrong or "A tool has a name.", param=f"prices.{escaped(glob)}")
+        if not _is_amount(price):
+            raise errors.ValidationFailed("A price is from 0 to a billion dollars.", param=f"prices.{escaped(glob)}")
+
+
+@transaction.atomic
 def stop_run(workspace: Workspace, *, key_id: int, run_id: str, actor: User | None, at: datetime) -> StoppedRun:
     """Deny every further call of a run, on every process from the next call on. A run that is stopped stays so; again changes nothing."""
     hold(workspace.pk)
@@ -86,7 +115,7 @@ def stop_run(workspace: Workspace, *, key_id: int, run_id: str, actor: User | No
 #: The price fields, all of them amounts.
 AMOUNTS = tuple(field.name for field in PriceOverride._meta.fields if field.name.endswith("_micro_usd"))
 MAX_AMOUNT = 10**15
-MAX_TIERS, MAX_TOOLS = 10, 50
+MAX_TIERS, MAX_TOOLS, MAX_PRICED_TOOLS = 10, 50, 500
 _TIER = {"above_input_tokens", "input_per_million_micro_usd", "output_per_million_micro_usd", "cached_input_per_million_micro_usd"}
 
 

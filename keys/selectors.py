@@ -17,9 +17,11 @@ from firewall.models import Event, EventSource, Policy
 from firewall.selectors import compiled, settings_of
 from keys import money_selectors
 from keys.engine import token
+from keys.engine.ceilings import Limits
 from keys.engine.grant import Grant, Price, Route
 from keys.engine.scope import ModelList, Scope, Status
-from keys.models import ApiKey, ProviderCredential, ProviderModel, Usage
+from keys.engine.tool_prices import ToolPrices
+from keys.models import ApiKey, ProviderCredential, ProviderModel, Usage, UsageSource
 from workspaces import ids, money, tenancy, vault
 from workspaces.engine.client_address import parse_network
 from workspaces.models import AuditEntry, User, Workspace
@@ -60,6 +62,7 @@ def load_grant(token_hash: str) -> Grant | None:
             run_gap_seconds=settings.run_gap_seconds,
             models=_routes(workspace_id, workspace.config_version),
             limits=money_selectors.limits_of(key),
+            tool_prices=_tool_prices(workspace_id, workspace.config_version),
             stopped_runs=money_selectors.stopped_runs(workspace, key.pk),
         )
 
@@ -105,13 +108,17 @@ class NamedKey:
     environment: str
     is_frozen: bool
     stopped_runs: frozenset[str]
+    limits: Limits
 
 
 def named_key(workspace_id: int, key_id: int) -> NamedKey | None:
     """A key of this workspace; None where there is none."""
     with tenancy.scope(workspace_id):
-        found = ApiKey.objects.filter(workspace_id=workspace_id, pk=key_id).values_list("name", "environment", "is_frozen").first()
-        return found and NamedKey(*found, money_selectors.stopped_runs(Workspace(pk=workspace_id), key_id))
+        found = ApiKey.objects.filter(workspace_id=workspace_id, pk=key_id).select_related("workspace").first()
+        if found is None:
+            return None
+        stopped = money_selectors.stopped_runs(found.workspace, key_id)
+        return NamedKey(found.name, found.environment, found.is_frozen, stopped, money_selectors.limits_of(found))
 
 
 def named_run(workspace_id: int, key_id: int, run_id: str) -> RunTrace | None:
@@ -130,7 +137,7 @@ def trail(
     conversation: tuple[str | None] | None = None,
 ) -> Trail:
     """The derived calls since a moment; with ``digests`` and ``fingerprint``, or with ``conversation``, only those that have one of them."""
-    calls = Usage.objects.filter(workspace_id=workspace_id, key_id=key_id, id__gte=ids.lowest_at(since), run_source="derived")
+    calls = _made(workspace_id, key_id).filter(id__gte=ids.lowest_at(since), run_source="derived")
     asked = _asked(workspace_id, key_id).filter(id__gte=ids.lowest_at(since), run_source="derived")
     if digests is not None:
         calls, asked = calls.filter(Q(context_digest__in=digests) | Q(fingerprint=fingerprint)), asked.none()
@@ -153,7 +160,7 @@ def trail(
 def runs_begun(workspace_id: int, key_id: int, since: datetime, at_most: int) -> dict[str, datetime]:
     """The runs whose first call came since a moment, with when that was; of more than ``at_most`` the latest."""
     first: dict[str, datetime] = {}
-    calls = Usage.objects.filter(workspace_id=workspace_id, key_id=key_id, agent_run_id__isnull=False)
+    calls = _made(workspace_id, key_id).filter(agent_run_id__isnull=False)
     with tenancy.scope(workspace_id):
         for rows in (calls, _asked(workspace_id, key_id)):
             earlier = rows.filter(agent_run_id=OuterRef("agent_run_id"), id__lt=ids.lowest_at(since))
@@ -161,6 +168,11 @@ def runs_begun(workspace_id: int, key_id: int, since: datetime, at_most: int) ->
             for run_id, at in recent.order_by("-first_at").values_list("agent_run_id", "first_at")[:at_most]:
                 first[run_id or ""] = min(at, first.get(run_id or "", at))
     return first
+
+
+def _made(workspace_id: int, key_id: int) -> QuerySet[Usage]:
+    """Calls of models; what a tool cost that was asked about is in the events."""
+    return Usage.objects.filter(workspace_id=workspace_id, key_id=key_id).exclude(usage_source=UsageSource.TOOL)
 
 
 def _asked(workspace_id: int, key_id: int) -> QuerySet[Event]:
@@ -171,7 +183,8 @@ def _asked(workspace_id: int, key_id: int) -> QuerySet[Event]:
 
 def _run_traces(workspace_id: int, key_id: int, run_ids: Collection[str]) -> dict[str, RunTrace]:
     calls = Usage.objects.filter(workspace_id=workspace_id, key_id=key_id, agent_run_id__in=run_ids)
-    totals = calls.values("agent_run_id").annotate(calls=Count("id"), cost=Coalesce(Sum("cost_micro_usd"), 0), last_at=Max("occurred_at"))
+    models = Count("id", filter=~Q(usage_source=UsageSource.TOOL))
+    totals = calls.values("agent_run_id").annotate(calls=models, cost=Coalesce(Sum("cost_micro_usd"), 0), last_at=Max("occurred_at"))
     found = {run_id: RunTrace(run_id, *rest) for run_id, *rest in totals.values_list("agent_run_id", "calls", "cost", "last_at") if run_id}
     asked = _asked(workspace_id, key_id).filter(agent_run_id__in=run_ids).values("agent_run_id")
     counts = asked.annotate(calls=Count("request_id", distinct=True), last=Max("occurred_at"))
@@ -203,6 +216,11 @@ def _workspace_of(token_hash: str) -> int | None:
 def _compiled(workspace_id: int, policy_id: int | None, config_version: int) -> firewall.Policy | None:
     policy = policy_id and Policy.objects.filter(workspace_id=workspace_id, pk=policy_id).first()
     return compiled(policy, policy.rules.all()) if policy else None
+
+
+@lru_cache(maxsize=256)
+def _tool_prices(workspace_id: int, config_version: int) -> ToolPrices:
+    return ToolPrices.of(money_selectors.tool_prices(Workspace(pk=workspace_id)))
 
 
 @lru_cache(maxsize=256)

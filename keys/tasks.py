@@ -45,9 +45,10 @@ def watch_budgets(**_: object) -> None:
             addresses = {notice.pk: [person.email for person in budget_selectors.told(workspace, notice.budget)] for notice in claimed}
         for notice in claimed:
             # Outside any transaction: a mail server may be slow.
-            if notice.budget_id in states and not budget_services.tell(workspace.name, states[notice.budget_id], notice, addresses[notice.pk]):
-                with tenancy.scope(workspace_id):
-                    budget_services.unclaim(workspace, notice)
+            state = states.get(notice.budget_id)
+            has_left = state is not None and budget_services.tell(workspace.name, state, notice, addresses[notice.pk])
+            with tenancy.scope(workspace_id):
+                budget_services.end_claim(workspace, notice, told_at=timezone.now() if has_left else None)
 
 
 @shared_task

@@ -76,6 +76,7 @@ ROLES = {
     "/prices/<pk>/": A,
     "/prices/<pk>/delete/": A,
     "/prices/new/": A,
+    "/prices/tools/": A,
     "/providers/": A,
     "/providers/<pk>/": A,
     "/providers/<pk>/delete/": A,

@@ -113,6 +113,8 @@ ROLES = {
     "PUT /api/workspace/budgets/{}/": A,
     "PATCH /api/workspace/budgets/{}/": A,
     "DELETE /api/workspace/budgets/{}/": A,
+    "GET /api/workspace/tool-prices/": A,
+    "PUT /api/workspace/tool-prices/": A,
     "GET /api/workspace/prices/": A,
     "POST /api/workspace/prices/": A,
     "GET /api/workspace/prices/{}/": A,

@@ -165,9 +165,13 @@ class RateLimited(OrcaError):
 
 
 class UpstreamError(OrcaError):
-    """What a provider answered; ``status`` is the provider's own unless it would mislead (401, 403 become 502)."""
+    """What a provider answered; ``status`` is the provider's own unless it would mislead (401, 403 become 502).
+
+    ``may_have_cost``: the provider took the call, as far as anybody can tell, and no answer came back.
+    """
 
     code, status, type = "upstream_error", 502, "upstream_error"
+    may_have_cost = False
 
     def __init__(self, message: str, *, status: int = 502, param: str | None = None, **metadata: object) -> None:
         super().__init__(message, param=param, **metadata)
@@ -175,7 +179,10 @@ class UpstreamError(OrcaError):
 
 
 class UpstreamTimeout(OrcaError):
+    """As ``UpstreamError``: the provider took too long."""
+
     code, status, type = "upstream_timeout", 504, "upstream_error"
+    may_have_cost = False
 
 
 class StoreUnavailable(OrcaError):

@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from keys import budget_selectors, money_services
+from keys import budget_selectors, money_selectors, money_services
 from keys.api.amounts import Dollars, shown
 from keys.models import Budget, PriceOverride
 from workspaces import errors
@@ -163,6 +163,33 @@ class PriceOverrideBody(Body):
         ]
         rest = {"tools": {name: shown(each) for name, each in price.tools.items()}, "tiers": tiers, "default_output_tokens": price.default_output_tokens}
         return {"id": price.pk, "model": price.model, **amounts, **rest, "updated_at": price.updated_at}
+
+
+class ToolPricesBody(Body):
+    """What one use of each tool costs that agents dispatch themselves, where its caller asks ``evaluate`` beforehand."""
+
+    prices = ToolPrices(help_text="US dollars a use, by tool glob; the longest that a tool meets holds. These are all: a tool that is not named costs nothing.")
+
+
+class PricesOfTools(WorkspaceViewSet):
+    """Read them, set them."""
+
+    permissions = {"retrieve": "keys.view_price", "update": "keys.change_price"}
+    serializer_class = ToolPricesBody
+
+    @extend_schema(responses=ToolPricesBody)
+    def retrieve(self, request: ApiRequest) -> Response:
+        return Response(self._shown())
+
+    @extend_schema(responses=ToolPricesBody)
+    def update(self, request: ApiRequest) -> Response:
+        body = ToolPricesBody(data=request.data)
+        body.is_valid(raise_exception=True)
+        money_services.set_tool_prices(self.workspace, prices=body.validated_data["prices"], actor=request.user, at=timezone.now())
+        return Response(self._shown())
+
+    def _shown(self) -> dict:
+        return {"prices": {glob: shown(price) for glob, price in money_selectors.tool_prices(self.workspace).items()}}
 
 
 class Prices(WorkspaceViewSet):

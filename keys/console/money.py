@@ -7,10 +7,10 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from keys import budget_selectors, money_services
+from keys import budget_selectors, money_selectors, money_services
 from keys.engine.words import usd
 from keys.models import Budget, PriceOverride
-from keys.money_forms import BudgetForm, PriceForm
+from keys.money_forms import BudgetForm, PriceForm, ToolPricesForm, lines_of
 from workspaces import errors
 from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
@@ -69,6 +69,22 @@ def price_new(request: ConsoleRequest) -> HttpResponse:
             return _save(request, form, model)
         form.add_error("model", "This model has a price of its own already.")
     return _price(request, form)
+
+
+@require_http_methods(["GET", "POST"])
+@page("keys.change_price")
+def tool_prices(request: ConsoleRequest) -> HttpResponse:
+    """All of them at once."""
+    form = ToolPricesForm(request.POST or None, initial={"prices": lines_of(money_selectors.tool_prices(request.workspace))})
+    if request.method == "POST" and form.is_valid():
+        try:
+            money_services.set_tool_prices(request.workspace, prices=form.cleaned_data["prices"], actor=request.user, at=timezone.now())
+        except errors.ValidationFailed as refusal:
+            form.add_error("prices", f"{(refusal.param or '').partition('.')[2]}: {refusal.message}".removeprefix(": "))
+        else:
+            messages.success(request, "The prices of tools are in force from the next call.")
+            return redirect("console:tool_prices")
+    return TemplateResponse(request, "keys/tool_prices.html", {"form": form}, status=422 if form.is_bound else 200)
 
 
 @require_http_methods(["GET", "POST"])

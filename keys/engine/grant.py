@@ -9,6 +9,7 @@ from firewall.engine.decide import resolve
 from firewall.engine.types import Policy
 from keys.engine.ceilings import NO_LIMITS, Limits
 from keys.engine.scope import Scope
+from keys.engine.tool_prices import NO_TOOL_PRICES, ToolPrices
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Grant:
     run_gap_seconds: int
     models: Mapping[str, tuple[Route, ...]]
     limits: Limits = NO_LIMITS
+    tool_prices: ToolPrices = NO_TOOL_PRICES
     #: Runs of this key that a person stopped.
     stopped_runs: frozenset[str] = frozenset()
 

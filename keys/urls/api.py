@@ -3,7 +3,7 @@
 from django.urls import path
 
 from keys.api.keys import Keys
-from keys.api.money import Budgets, Prices
+from keys.api.money import Budgets, Prices, PricesOfTools
 from keys.api.providers import Providers, ProviderTest
 
 ITEM = {"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"}
@@ -19,6 +19,7 @@ urlpatterns = [
     path("workspace/budgets/<str:pk>/", Budgets.as_view(ITEM)),
     path("workspace/prices/", Prices.as_view({"get": "list", "post": "create"})),
     path("workspace/prices/<str:pk>/", Prices.as_view(ITEM)),
+    path("workspace/tool-prices/", PricesOfTools.as_view({"get": "retrieve", "put": "update"})),
     path("workspace/providers/", Providers.as_view({"get": "list", "post": "create"})),
     path("workspace/providers/<str:pk>/", Providers.as_view(ITEM)),
     path("workspace/providers/<str:pk>/test/", ProviderTest.as_view({"post": "create"})),

@@ -21,6 +21,7 @@ urlpatterns = [
     path("budgets/<str:pk>/delete/", money.budget_delete, name="budget_delete"),
     path("prices/", money.prices, name="prices"),
     path("prices/new/", money.price_new, name="price_new"),
+    path("prices/tools/", money.tool_prices, name="tool_prices"),
     path("prices/<str:pk>/", money.price_edit, name="price"),
     path("prices/<str:pk>/delete/", money.price_delete, name="price_delete"),
     path("providers/", providers.providers, name="providers"),

@@ -73,7 +73,7 @@ class Accounts:
             if not reading and found != money_selectors.Statement():
                 await asyncio.sleep(SETTLE_IN_SECONDS)
                 found = await self._statement(workspace_id, account)
-            held = [value for call in found.open_calls for value in (call.request_id, call.held_micro_usd)]
+            held = [value for call in found.open_calls for value in (call.claim_id, call.held_micro_usd)]
             seed = (name, self._link.generation, found.spent_micro_usd, money.ACCOUNT_TTL_SECONDS, word, *held)
             if await self._script(money.SEED, version_key, *seed):
                 return

@@ -7,7 +7,7 @@ from django.conf import settings
 from firewall.engine import advertised
 from firewall.engine.decide import decide_request
 from firewall.engine.types import Policy, RunState
-from keys.engine.ceilings import ceilings
+from keys.engine.ceilings import Limits, ceilings
 from keys.engine.grant import Grant
 from orcarouter.gateway.cost import estimate_micro_usd
 from orcarouter.gateway.engine.exchange import Exchange
@@ -31,9 +31,33 @@ def of_relay(grant: Grant, exchange: Exchange, *, request_id: str, process_id: s
         run_cap_micro_usd=_least_cap(policy, exchange) if policy is not None and tracks_run and amount is not None else None,
         accounts=accounts_of(grant.key_id, grant.limits.member_id, at),
         process_id=process_id,
-        deadline_ms=int((at + timedelta(seconds=CALL_SECONDS)).timestamp() * 1000),
+        deadline_ms=_deadline_ms(at),
         key_id=grant.key_id,
     )
+
+
+def of_tool(policy: Policy | None, limits: Limits, key_id: int, price_micro_usd: int, *, request_id: str, process_id: str, at: datetime) -> Claim | None:
+    """The claim of a call that is asked about. One that costs nothing only looks, where a cap of its run wants to know; else None.
+
+    No cap refuses here: the call is judged with what the run's earlier claims hold.
+    """
+    tracks_run = policy is not None and policy.has_caps
+    if not price_micro_usd:
+        return Claim("", 0, tracks_run=True, looks_only=True) if tracks_run else None
+    return Claim(
+        request_id,
+        price_micro_usd,
+        ceilings(limits, key_id, at),
+        tracks_run=tracks_run,
+        accounts=accounts_of(key_id, limits.member_id, at),
+        process_id=process_id,
+        deadline_ms=_deadline_ms(at),
+        key_id=key_id,
+    )
+
+
+def _deadline_ms(at: datetime) -> int:
+    return int((at + timedelta(seconds=CALL_SECONDS)).timestamp() * 1000)
 
 
 def _least_cap(policy: Policy, exchange: Exchange) -> int | None:

@@ -31,6 +31,7 @@ from orcarouter.gateway.refusals import blind_refusal, refuse_frozen, run_state
 from orcarouter.gateway.request import Request
 from orcarouter.gateway.resolver import Resolver
 from orcarouter.gateway.state import State
+from orcarouter.gateway.tool_money import Charge, goes_on
 from workspaces import errors
 
 _PEPPER = settings.KEY_PEPPER.encode()
@@ -45,13 +46,18 @@ async def evaluate(state: State, resolver: Resolver, request: Request) -> None:
     """Judge one call that is about to be made, and answer once the decision stands. Raises ``OrcaError``."""
     hook = await _Hook.open(state, request, evaluation.parse)
     hook.presented = await holds.presented(state, request, hook.grant.workspace_id, hook.key[0]) if holds.HEADER in request.headers else None
-    admission = await hook.admit()
     step = hook.asked.steps[0]
-    call = await _call(step, hook.grant.policy, resolver)
-    [judged] = await hook.judge([call], admission)
-    decision, events, more = await hook.settled(step, call, judged)
-    if events:
-        await state.record(hook.grant, events, [])
+    charge = Charge(state, request, step.tool_name, hook.key[0], hook.limits, hook.grant.workspace_id)
+    try:
+        admission = await hook.admit(charge)
+        await charge.admitted(admission, hook.shared(step, None))
+        call = await _call(step, hook.grant.policy, resolver)
+        [judged] = await hook.judge([call], admission, charge)
+        decision, events, more = await hook.settled(step, call, judged)
+        await charge.book(hook.grant, decision, events, hook.shared(step, call))
+    except BaseException:
+        charge.release()
+        raise
     await request.answer(200, orjson.dumps({"request_id": request.id, **_said(step, decision, more=more)}))
 
 
@@ -78,7 +84,7 @@ class _Hook:
         self.correlation = correlate.read(request.headers)
         self.key: tuple[int, str, str] = (grant.key_id, grant.key_name, grant.environment)
         #: Of the key whose run it is.
-        self.stopped_runs, self.is_frozen = grant.stopped_runs, grant.scope.is_frozen
+        self.stopped_runs, self.is_frozen, self.limits = grant.stopped_runs, grant.scope.is_frozen, grant.limits
         self.lineage: runs.Lineage
         self.run_id = ""
         #: Approvals that the call brings.
@@ -102,6 +108,12 @@ class _Hook:
         if isinstance(asked, Refusal):
             kind = errors.BadRequestBody if asked.code == errors.BadRequestBody.code else errors.ValidationFailed
             raise kind(asked.message, param=asked.param)
+        if grant.tool_prices.prices and asked.key_id not in (None, grant.key_id):
+            # What the other key may spend is not Valkey's to compare.
+            fresh = await state.fresh(token_hash, grant)
+            require(request, fresh, None)
+            assert fresh is not None
+            grant = _gateways(fresh)
         hook = cls(state, request, token_hash, grant, asked, is_large)
         await hook._find_key()
         hook.lineage = hook._lineage()
@@ -112,13 +124,13 @@ class _Hook:
         wanted, grant = self.asked.key_id, self.grant
         if wanted is None or wanted == grant.key_id:
             self.key = (grant.key_id, grant.key_name, grant.environment)
-            self.stopped_runs, self.is_frozen = grant.stopped_runs, grant.scope.is_frozen
+            self.stopped_runs, self.is_frozen, self.limits = grant.stopped_runs, grant.scope.is_frozen, grant.limits
             return
         found = await self.state.named_key(grant, wanted)
         if found is None:
             raise errors.NotFound("There is no such key in this workspace.", param="key_id")
         self.key = (wanted, found.name, found.environment)
-        self.stopped_runs, self.is_frozen = found.stopped_runs, found.is_frozen
+        self.stopped_runs, self.is_frozen, self.limits = found.stopped_runs, found.is_frozen, found.limits
 
     def _lineage(self) -> runs.Lineage:
         key_id, run_id = self.key[0], self.asked.agent_run_id or self.correlation.agent_run_id
@@ -134,16 +146,16 @@ class _Hook:
         return self.asked.conversation_id or self.correlation.conversation_id
 
     # --- The run ---
-    async def admit(self) -> runs.Admission:
-        """Enter the run: it counts one call more."""
-        return await self._enter(self.lineage)
+    async def admit(self, charge: Charge) -> runs.Admission:
+        """Enter the run: it counts one call more, and holds what that costs."""
+        return await self._enter(self.lineage, charge.claimed)
 
     async def look(self) -> runs.Admission:
         """See the run as it stands: nothing changes."""
-        return await self._enter(replace(self.lineage, digests=()))
+        return await self._enter(replace(self.lineage, digests=()), _looking)
 
-    async def _enter(self, lineage: runs.Lineage) -> runs.Admission:
-        current, admission = await self.state.admit(self.token_hash, self.grant, lineage, _claim)
+    async def _enter(self, lineage: runs.Lineage, claim_of: Callable[[Grant], Claim | None]) -> runs.Admission:
+        current, admission = await self.state.admit(self.token_hash, self.grant, lineage, claim_of)
         require(self.request, current, None)
         assert current is not None
         is_newer, self.grant = current is not self.grant, _gateways(current)
@@ -153,30 +165,41 @@ class _Hook:
         self.run_id = admission.run_id
         return admission
 
-    async def judge(self, calls: Sequence[ToolCall], admission: runs.Admission) -> list[Judged]:
+    async def judge(self, calls: Sequence[ToolCall], admission: runs.Admission, charge: Charge) -> list[Judged]:
         """What becomes of each call, in order; the run has made those that go on."""
         policy, run = self.grant.policy, run_state(self.stopped_runs, admission, datetime.now(UTC))
+        judge = partial(self._in_order, calls, self._judge(admission, charge.blind_refusal()))
         if policy is not None and afterwards.concerns(policy, calls):
-            judge = partial(self._in_order, calls, admission)
             return await self.state.sequences.judge(self.grant, policy, self._run, admission.chains, run, judge)
         if self.key[0] != self.grant.key_id:
             # Nothing to this policy, but perhaps a step to that key's own.
             self.state.sequences.distrust(self._run)
-        return (await self._in_order(calls, admission, run))[0]
+        return (await judge(run))[0]
 
     async def foresee(self, calls: Sequence[ToolCall], admission: runs.Admission) -> list[Judged]:
         """The same of calls that are not made."""
         policy, run = self.grant.policy, run_state(self.stopped_runs, admission, datetime.now(UTC))
         if policy is not None and afterwards.concerns(policy, calls):
             run = replace(run, chains=await self.state.sequences.progress(self.grant, policy, self._run, admission.chains, run))
-        return (await self._in_order(calls, admission, run))[0]
+        judge, prices, ahead = self._judge(admission), self.grant.tool_prices, 0
+
+        def with_prices(call: ToolCall, run: RunState) -> Decision:
+            nonlocal ahead
+            price = prices.price(call.name)
+            decision = judge(call, replace(run, spent_micro_usd=run.spent_micro_usd + ahead, estimate_micro_usd=price))
+            ahead += price if goes_on(decision) else 0
+            return decision
+
+        return (await self._in_order(calls, with_prices, run))[0]
 
     @property
     def _run(self) -> runs.Owned:
         return runs.Owned(self.grant.workspace_id, self.key[0], self.run_id)
 
-    async def _in_order(self, calls: Sequence[ToolCall], admission: runs.Admission, run: RunState) -> tuple[list[Judged], RunState]:
-        judge = _Judge(self.grant.policy, self.grant.observe_mode, admission.is_blind, self._place, self.presented)
+    def _judge(self, admission: runs.Admission, blind_refusal: Decision | None = None) -> "_Judge":
+        return _Judge(self.grant.policy, self.grant.observe_mode, admission.is_blind, self._place, self.presented, blind_refusal)
+
+    async def _in_order(self, calls: Sequence[ToolCall], judge: Callable[[ToolCall, RunState], Decision], run: RunState) -> tuple[list[Judged], RunState]:
         judged = partial(afterwards.in_order, self.grant.policy, calls, run, judge)
         return await asyncio.to_thread(judged) if self.is_large else judged()
 
@@ -204,10 +227,11 @@ class _Hook:
         return holds.Place(self.grant.workspace_id, self.key[0], self.grant.policy) if self.grant.policy else None
 
     # --- The record ---
-    def events(self, step: Asked, call: ToolCall, judged: Judged, at: datetime) -> list[dict]:
+    def shared(self, step: Asked, call: ToolCall | None) -> dict[str, Any]:
+        """What all rows of the call have in common."""
         given = self.asked.agent_run_id or self.correlation.agent_run_id
         key_id, name, environment = self.key
-        shared = {
+        return {
             "workspace_id": self.grant.workspace_id,
             "request_id": self.request.id,
             "client_request_id": self.asked.client_request_id and shown(self.asked.client_request_id),
@@ -220,8 +244,11 @@ class _Hook:
             "run_source": "key" if self.grant.one_run_an_hour and given is None else self.lineage.source,
             "step_id": step.step_id or self.correlation.step_id,
             "parent_step_id": step.parent_step_id or self.correlation.parent_step_id,
-            "skill_name": call.skill and shown(call.skill),
+            "skill_name": call and call.skill and shown(call.skill),
         }
+
+    def events(self, step: Asked, call: ToolCall, judged: Judged, at: datetime) -> list[dict]:
+        shared, key_id = self.shared(step, call), self.key[0]
         decisions = [judged.decision, *judged.findings]
         if key_id != self.grant.key_id:
             # The event is of the run's key; that another one asked must show.
@@ -264,16 +291,20 @@ class _Judge:
     is_blind: bool
     place: holds.Place | None
     presented: holds.Presented | None
+    #: Instead of any decision, where money cannot be told and the call costs some.
+    blind_refusal: Decision | None = None
 
     def __call__(self, call: ToolCall, run: RunState) -> Decision:
         decision = decide(self.policy, call, run, observe_mode=self.observes)
+        if self.is_blind and self.blind_refusal:
+            return self.blind_refusal
         if self.is_blind and (refusal := blind_refusal(self.policy, run, meets_caps=bool(decision.caps))):
             return refusal
         return self.presented.ruled(self.place, call, decision) if self.presented and self.place else decision
 
 
-def _claim(grant: Grant) -> Claim | None:
-    # A call that is asked about has no price, but what the run's other calls may cost counts against its caps.
+def _looking(grant: Grant) -> Claim | None:
+    # A plan holds nothing, but what the run's calls cost counts against its caps.
     return Claim("", 0, tracks_run=True, looks_only=True) if grant.policy is not None and grant.policy.has_caps else None
 
 

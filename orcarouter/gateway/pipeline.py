@@ -22,7 +22,7 @@ from firewall.engine.decide import decide, decide_request
 from firewall.engine.types import Decision, Policy, ReasonCode, RunState, Surface, ToolCall, Verdict
 from keys.engine.grant import Grant
 from keys.models import UsageSource
-from orcarouter.gateway import claims, correlate, holds, record, runs
+from orcarouter.gateway import attempts, claims, correlate, holds, record, runs
 from orcarouter.gateway.accounts import Settlement
 from orcarouter.gateway.callers import authenticate, require, scope_refusal
 from orcarouter.gateway.engine import answer, gate, openai, pricing
@@ -33,7 +33,7 @@ from orcarouter.gateway.refusals import BUDGET_UNKNOWN, KEY_FROZEN, blind_refusa
 from orcarouter.gateway.relay_holds import RelayHolds, ruling_of, waits
 from orcarouter.gateway.request import Request
 from orcarouter.gateway.state import State
-from orcarouter.gateway.upstream import ProviderAnswer, Upstream, message_of
+from orcarouter.gateway.upstream import ProviderAnswer, Upstream, message_of, taken
 from workspaces import errors
 from workspaces.ids import moment_of
 
@@ -163,7 +163,7 @@ class Relay:
         self.recording = self.state.submit(self.call.grant, events, [], [record.reserve(self.call)])
         provided: ProviderAnswer | None = None
         try:
-            provided = await self.upstream.ask(self.call.grant.models[self.call.exchange.model], self._outbound)
+            provided = await self.upstream.ask(self.call.grant.models[self.call.exchange.model], self._outbound, partial(attempts.again, self))
             self.call.route, self.call.first_byte_ms = provided.route, provided.first_byte_ms
             await (self._stream(provided) if provided.is_stream else self._answer(provided))
         except errors.OrcaError as error:
@@ -269,7 +269,7 @@ class Relay:
         body = await provided.body()
         read = answer.read(body)
         if read is None:
-            raise errors.UpstreamError("The provider's answer is not a chat completion.")
+            raise taken(errors.UpstreamError("The provider's answer is not a chat completion."))
         if read.is_error:
             raise errors.UpstreamError(f"The provider answered 200 with an error: {message_of(body, provided.route.secret)}", upstream_status=200)
         events: list[dict] = []
@@ -361,19 +361,19 @@ class Relay:
         self.is_settled = True
         latency_ms = round((time.monotonic() - self.call.started) * 1000)
         row = record.usage(self.call, outcome=outcome, status=status, used=used, source=source, latency_ms=latency_ms, error_code=error_code)
-        cost = row["cost_micro_usd"] or 0
+        cost = record.cost_of(self.call, used) or 0
         # What never reached the ledger as held does not leave it as given back.
         ledger = [] if self.recording is None else [record.settle(self.call, cause=outcome, cost_micro_usd=cost)]
         self.state.lease.forget(self.call.request_id)
-        return self.state.submit(self.call.grant, list(events), [row], ledger, self._settlement(cost))
+        return self.state.submit(self.call.grant, list(events), [row], ledger, self.settlement(cost))
 
-    def _settlement(self, cost_micro_usd: int) -> Settlement | None:
+    def settlement(self, cost_micro_usd: int) -> Settlement | None:
         """What to tell Valkey: nothing of a call that it refused to hold anything for."""
         if not self.is_held and not self.is_blind:
             return None
         # Without an answer of Valkey's, only it knows whether something is held.
         accounts = self.call.accounts if self.is_held else ()
-        return Settlement(self.call.grant.workspace_id, self.call.request_id, cost_micro_usd, accounts)
+        return Settlement(self.call.grant.workspace_id, self.call.claim_id, cost_micro_usd, accounts)
 
     def _note(self) -> dict | None:
         """What the stream has cost so far, for whoever settles it should this process die; None where that is known."""
@@ -385,15 +385,19 @@ class Relay:
 
     def _submit_rest(self, outcome: str, status: int, error_code: str | None = None) -> asyncio.Future:
         """Begin to record a call that ended before its time, with what it used as far as that is known."""
-        relayed: gate.Gate | None = getattr(self, "gate", None)
-        used, source = self.used(relayed.usage if relayed else None, relayed.text_bytes if relayed else 0)
+        used, source = self._used_so_far()
         return self._submit(outcome, status, used, source, error_code=error_code)
+
+    def _used_so_far(self) -> tuple[Usage, UsageSource]:
+        relayed: gate.Gate | None = getattr(self, "gate", None)
+        return self.used(relayed.usage if relayed else None, relayed.text_bytes if relayed else 0)
 
     async def _fail(self, error: errors.OrcaError) -> None:
         """Record a call that ends with an error, and raise it. What cannot be recorded says so instead."""
         if not self.is_settled:
             vain = self.holds.spent_in_vain(error)
-            await self.settle("failed", error.status, record.NOTHING, UsageSource.NONE, error_code=error.code, events=vain)
+            used, source = self._used_so_far() if getattr(error, "may_have_cost", False) else (record.NOTHING, UsageSource.NONE)
+            await self.settle("failed", error.status, used, source, error_code=error.code, events=vain)
         raise error
 
     async def _hung_up(self) -> None:

@@ -1,5 +1,6 @@
 """What is written of a call: rows of the event and usage tables as plain dicts, in the recorder's columns."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,7 +22,8 @@ from orcarouter.gateway.engine import costed
 from orcarouter.gateway.engine.calls import EmittedCall, Usage
 from orcarouter.gateway.engine.exchange import Exchange, shown
 from orcarouter.gateway.money import Claim, run_account
-from workspaces.ids import uuid7
+from orcarouter.gateway.request import Request
+from workspaces.ids import moment_of, uuid7
 
 NOTHING = Usage(input_tokens=0, output_tokens=0)
 
@@ -44,12 +46,24 @@ class Call:
     process_id: UUID | None = None
     route: Route | None = field(default=None)
     first_byte_ms: int | None = None
+    #: Attempts at the provider that came to nothing and are booked, and what they are booked at.
+    lost_attempts: int = 0
+    lost_micro_usd: int = 0
     #: The columns that events and usage share.
     shared: dict = field(init=False, repr=False)
 
     @property
     def uuid(self) -> UUID:
         return UUID(hex=self.request_id.removeprefix("req_"))
+
+    @property
+    def attempt_id(self) -> UUID:
+        """Under which the attempt at hand is held and settled: the first one's is the call's, and none is of another moment."""
+        return UUID(int=self.uuid.int ^ (2 * self.lost_attempts))
+
+    @property
+    def claim_id(self) -> str:
+        return f"req_{self.attempt_id.hex}"
 
     @property
     def held_micro_usd(self) -> int:
@@ -152,6 +166,42 @@ def _event(shared: Mapping[str, object], decision: Decision, surface: Surface, a
     }
 
 
+def tool_usage(shared: Mapping[str, object], request: Request, *, status: int, outcome: str, error_code: str | None, cost_micro_usd: int) -> dict:
+    """The usage row of a call that was asked about and whose tool has a price; no model was called by it."""
+    unknown = ("provider_id", "provider_name", "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "first_byte_ms")
+    return {
+        **dict.fromkeys((*unknown, "context_digest", "fingerprint")),
+        **shared,
+        "model_name": None,
+        "id": request.uuid,
+        "occurred_at": moment_of(request.uuid),
+        "status": status,
+        "error_code": error_code,
+        "outcome": outcome,
+        "streamed": False,
+        "usage_source": UsageSource.TOOL.value,
+        "cost_micro_usd": cost_micro_usd,
+        "latency_ms": round((time.time() - moment_of(request.uuid).timestamp()) * 1000),
+    }
+
+
+def tool_movement(shared: Mapping[str, object], request: Request, *, member_id: int | None, cost_micro_usd: int) -> dict:
+    """What such a call has spent: it was held in Valkey alone, for the moment of its judgement."""
+    return {
+        "id": settle_id(request.uuid),
+        "workspace_id": shared["workspace_id"],
+        "occurred_at": moment_of(request.uuid),
+        "request_id": request.id,
+        "kind": LedgerEntry.Kind.SETTLE.value,
+        "cause": "tool",
+        "key_id": shared["key_id"],
+        "member_id": member_id,
+        "agent_run_id": shared["agent_run_id"],
+        "held_micro_usd": 0,
+        "spent_micro_usd": cost_micro_usd,
+    }
+
+
 # --- Money ------------------------------------------------------------------------------------------------------------
 def _movement(call: Call, entry_id: UUID, kind: LedgerEntry.Kind, cause: str) -> dict:
     """A row of the ledger that moves nothing yet."""
@@ -175,7 +225,9 @@ def reserve(call: Call) -> dict:
     deadline = call.claim and datetime.fromtimestamp(call.claim.deadline_ms / 1000, UTC)
     said = {"provider_id": None, "provider_name": None, "streamed": call.exchange.is_stream, "context_digest": call.context_digest}
     kept = {**call.shared, **said, "fingerprint": call.fingerprint}
-    row = _movement(call, call.uuid, LedgerEntry.Kind.RESERVE, "call")
+    if call.lost_micro_usd:
+        kept["lost_micro_usd"] = call.lost_micro_usd
+    row = _movement(call, call.attempt_id, LedgerEntry.Kind.RESERVE, "retry" if call.lost_attempts else "call")
     return row | {"held_micro_usd": call.held_micro_usd, "process_id": call.process_id, "deadline_at": deadline, "call": kept}
 
 
@@ -186,12 +238,14 @@ def streamed(call: Call, used: Usage) -> dict:
 
 def settle(call: Call, *, cause: str, cost_micro_usd: int) -> dict:
     """At the end: what was held is given back, what was spent is booked."""
-    row = _movement(call, settle_id(call.uuid), LedgerEntry.Kind.SETTLE, cause)
+    row = _movement(call, settle_id(call.attempt_id), LedgerEntry.Kind.SETTLE, cause)
     return row | {"held_micro_usd": -call.held_micro_usd, "spent_micro_usd": cost_micro_usd}
 
 
 def usage(call: Call, *, outcome: str, status: int, used: Usage, source: UsageSource, latency_ms: int, error_code: str | None = None) -> dict:
-    """The one row a finished call leaves; ``cost_micro_usd`` None is an unknown price."""
+    """The one row a finished call leaves, of all its attempts; ``cost_micro_usd`` None is an unknown price."""
+    if call.lost_micro_usd and source is UsageSource.NONE:
+        source = UsageSource.COUNTED
     return {
         **call.shared,
         # Its request's own id: whoever writes second, the call or the sweep, writes nothing.
@@ -208,7 +262,7 @@ def usage(call: Call, *, outcome: str, status: int, used: Usage, source: UsageSo
         "cached_tokens": used.cached_tokens,
         "reasoning_tokens": used.reasoning_tokens,
         "usage_source": source.value,
-        "cost_micro_usd": cost_of(call, used),
+        "cost_micro_usd": whole_cost_of(call, used),
         "latency_ms": latency_ms,
         "first_byte_ms": call.first_byte_ms,
         "context_digest": call.context_digest,
@@ -217,15 +271,21 @@ def usage(call: Call, *, outcome: str, status: int, used: Usage, source: UsageSo
 
 
 def cost_of(call: Call, used: Usage) -> int | None:
-    """Micro-USD; None: the price is unknown."""
+    """What the attempt at hand cost, in micro-USD; None: the price is unknown."""
     if used == NOTHING:
         return 0
     return cost_micro_usd(call.route, used, at=call.started_at) if call.route else None
 
 
+def whole_cost_of(call: Call, used: Usage) -> int | None:
+    """What the call cost with all its attempts."""
+    cost = cost_of(call, used)
+    return None if cost is None else cost + call.lost_micro_usd
+
+
 def teller(call: Call, headers: Mapping[bytes, bytes]) -> Callable[[Usage], int | None] | None:
     """What says the cost of a usage, for a client that asked to be told; None for every other."""
-    return partial(cost_of, call) if costed.wants(headers) else None
+    return partial(whole_cost_of, call) if costed.wants(headers) else None
 
 
 def told(call: Call, headers: Mapping[bytes, bytes], body: bytes, reported: Usage | None) -> bytes:

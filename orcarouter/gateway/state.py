@@ -173,6 +173,10 @@ class State:
             current = await self._newest(token_hash, grant, None)
             return current, await self._ask_ledger(current or grant, lineage, claim_of(current or grant))
 
+    async def hold(self, grant: Grant, lineage: runs.Lineage, claim: Claim) -> bool:
+        """Hold for more of a call that was admitted; whether it fits, and its configuration still stands. Raises ``Away``, ``hiredis.ReplyError``."""
+        return (await self._ask_valkey(grant, lineage, claim, is_confirmed=False)).held.is_held
+
     async def fresh(self, token_hash: str, grant: Grant) -> Grant | None:
         """The current grant for a call that enters no run (a listing, a refusal); fails as ``admit`` does."""
         try:

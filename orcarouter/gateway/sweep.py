@@ -38,7 +38,7 @@ LOST = Decision(
 
 @dataclass(frozen=True, slots=True)
 class OpenCall:
-    """A reservation that nothing has settled, and what was noted of it last."""
+    """A reservation that nothing has settled, and what was noted of it last. A call's second attempt has one of its own."""
 
     id: UUID
     request_id: str
@@ -49,6 +49,10 @@ class OpenCall:
     held_micro_usd: int
     streamed_micro_usd: int
     call: dict
+
+    @property
+    def claim_id(self) -> str:
+        return f"req_{self.id.hex}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +121,19 @@ def _end(workspace_id: int, calls: Iterable[OpenCall]) -> int:
     recorder.record_now([], [_usage(workspace_id, call) for call in calls], [_settlement(workspace_id, call) for call in calls])
     for call in calls:
         names = money.accounts_of(call.key_id, call.member_id, call.occurred_at)
-        _settle_in_valkey(workspace_id, call.request_id, _spent(workspace_id, call.id), *names, money.run_account(call.key_id, call.run_id or "").name)
+        _settle_in_valkey(workspace_id, call.claim_id, _spent(workspace_id, call.id), *names, money.run_account(call.key_id, call.run_id or "").name)
         logger.warning("call_swept", extra={"workspace_id": workspace_id, "request_id": call.request_id, "cost_micro_usd": call.streamed_micro_usd})
     return len(calls)
 
 
 def _usage(workspace_id: int, call: OpenCall) -> dict:
-    source = UsageSource.COUNTED if call.streamed_micro_usd else UsageSource.NONE
+    cost = call.streamed_micro_usd + call.call.get("lost_micro_usd", 0)
+    source = UsageSource.COUNTED if cost else UsageSource.NONE
     of_end = {"status": 500, "error_code": "lost_record", "outcome": "lost", "usage_source": source.value, "latency_ms": 0}
     counts = dict.fromkeys(("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "first_byte_ms"))
-    own = {"id": call.id, "workspace_id": workspace_id, "occurred_at": call.occurred_at, "cost_micro_usd": call.streamed_micro_usd}
+    # The id that the process itself would write, should it live.
+    request_uuid = UUID(hex=call.request_id.removeprefix("req_"))
+    own = {"id": request_uuid, "workspace_id": workspace_id, "occurred_at": call.occurred_at, "cost_micro_usd": cost}
     return call.call | of_end | counts | own
 
 

@@ -6,9 +6,10 @@ import logging
 import re
 import time
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 import orjson
@@ -23,6 +24,8 @@ from workspaces.errors import UpstreamError, UpstreamTimeout
 
 logger = logging.getLogger(__name__)
 
+_Failure = TypeVar("_Failure", UpstreamError, UpstreamTimeout)
+
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES, MAX_ERROR_CHARACTERS = 64 * 1024, 500
 #: Of one step of unpacking: a few bytes may unpack to gigabytes.
@@ -31,6 +34,8 @@ MAX_UNPACKED_BYTES = 256 * 1024
 VIA = "1.1 orcarouter-" + hashlib.sha256(f"via {settings.KEY_PEPPER}".encode()).hexdigest()[:12]
 #: Statuses of a provider that may pass and are worth a second attempt, if they come without a body.
 _PASSING = (502, 503, 504)
+#: Those that whoever stands before the provider says when it took the call and nothing came back.
+_LOST = (502, 504)
 _SECRETS = re.compile(r"(?i)\b(?:sk|pk|key|token|secret|bearer|orca)[-_ ][A-Za-z0-9_.~+/*-]{8,}={0,2}|\b[A-Za-z0-9_-]{32,}\b")
 
 
@@ -61,7 +66,7 @@ class ProviderAnswer:
         async for piece in pieces:
             total += len(piece)
             if total > MAX_ANSWER_BYTES:
-                raise UpstreamError(f"The provider's answer is larger than {MAX_ANSWER_BYTES} bytes.")
+                raise taken(UpstreamError(f"The provider's answer is larger than {MAX_ANSWER_BYTES} bytes."))
             yield piece
 
     async def _pieces(self) -> AsyncIterator[bytes]:
@@ -72,10 +77,10 @@ class ProviderAnswer:
                 piece = await self.connection.read()
             except TimeoutError:
                 metrics.UPSTREAM_FAILURES.labels("idle").inc()
-                raise UpstreamTimeout("The provider stopped sending.") from None
+                raise taken(UpstreamTimeout("The provider stopped sending.")) from None
             except Broken as error:
                 metrics.UPSTREAM_FAILURES.labels("cut").inc()
-                raise UpstreamError("The provider's answer broke off.") from error
+                raise taken(UpstreamError("The provider's answer broke off.")) from error
             self._waits_since = None
             if not piece:
                 return
@@ -154,17 +159,21 @@ class Upstream:
             raise UpstreamError("The provider's secret holds characters that cannot be sent.")
         return _Door(origin, "\r\n".join([*lines, "Content-Length: "]).encode())
 
-    async def ask(self, routes: tuple[Route, ...], body_for) -> ProviderAnswer:
+    async def ask(self, routes: tuple[Route, ...], body_for: Callable[[Route], bytes], may_repeat: Callable[[], Awaitable[bool]]) -> ProviderAnswer:
         """Send a chat completion to the first route; once more, to the next one if there is one, when nothing came back.
 
         ``body_for(route)`` gives the bytes. Raises ``UpstreamError`` or ``UpstreamTimeout``. One retry, only when the
-        connection failed or a passing status came without a body: never after the first byte.
+        connection failed or a passing status came without a body: never after the first byte. ``may_repeat`` is asked
+        where the first attempt may cost something all the same.
         """
         try:
             return await self._attempt(routes[0], body_for(routes[0]))
         except _Retry as retry:
-            metrics.UPSTREAM_FAILURES.labels("retried").inc()
-            logger.info("upstream_retry", extra={"provider_id": routes[0].provider_id, "reason": str(retry)})
+            first = retry.failure
+        if first.may_have_cost and not await may_repeat():
+            raise first
+        metrics.UPSTREAM_FAILURES.labels("retried").inc()
+        logger.info("upstream_retry", extra={"provider_id": routes[0].provider_id, "reason": first.message})
         route = routes[1] if len(routes) > 1 else routes[0]
         try:
             return await self._attempt(route, body_for(route), is_second=True)
@@ -185,17 +194,17 @@ class Upstream:
             metrics.UPSTREAM_FAILURES.labels("first_byte").inc()
             raise _Retry(UpstreamTimeout("The provider could not be reached in time.")) from None
         except Unreachable as error:
-            raise self._unreachable(route, error) from error
+            raise self._unreachable(route, error, was_sent=False) from error
         timer = loop.call_later(settings.UPSTREAM_FIRST_BYTE_SECONDS, connection.fail, TimeoutError())
         try:
             await connection.ask(door.head, b"%d\r\n\r\n" % len(body), body)
         except TimeoutError:
             self._connector.release(connection)
             metrics.UPSTREAM_FAILURES.labels("first_byte").inc()
-            raise UpstreamTimeout("The provider did not answer in time.") from None
+            raise taken(UpstreamTimeout("The provider did not answer in time.")) from None
         except Broken as error:
             self._connector.release(connection)
-            raise self._unreachable(route, error) from error
+            raise self._unreachable(route, error, was_sent=True) from error
         except BaseException:
             self._connector.release(connection)
             raise
@@ -209,10 +218,11 @@ class Upstream:
         return answer
 
     @staticmethod
-    def _unreachable(route: Route, error: Broken) -> "_Retry":
+    def _unreachable(route: Route, error: Broken, *, was_sent: bool) -> "_Retry":
         # The text of the error may name addresses of our network: it stays in the log.
         logger.warning("upstream_unreachable", extra={"provider_id": route.provider_id, "error": str(error)[:200]})
-        return _Retry(UpstreamError("The provider could not be reached."))
+        failure = UpstreamError("The provider could not be reached.")
+        return _Retry(taken(failure) if was_sent else failure)
 
     async def _refuse(self, answer: ProviderAnswer) -> None:
         """Turn a provider's error into ours: its status, except where that would mislead; its text, without secrets."""
@@ -236,7 +246,7 @@ class Upstream:
         if wait := answer.connection.headers.get(b"retry-after", b"")[:32].decode("latin-1"):
             error.headers = {"Retry-After": wait} if wait.isascii() and wait.isprintable() else {}
         if status in _PASSING and not text:
-            raise _Retry(error)
+            raise _Retry(taken(error) if status in _LOST else error)
         raise error
 
 
@@ -246,6 +256,12 @@ class _Retry(Exception):
     def __init__(self, failure: UpstreamError | UpstreamTimeout) -> None:
         super().__init__(failure.message)
         self.failure = failure
+
+
+def taken(error: _Failure) -> _Failure:
+    """The failure of a call that was sent, and that the provider may have worked on."""
+    error.may_have_cost = True
+    return error
 
 
 def message_of(text: bytes, secret: str) -> str:

@@ -138,6 +138,22 @@ def test_a_letter_that_does_not_leave_is_sent_at_the_next_look(acme, admin, mail
     assert len(mailoutbox) == 1
 
 
+def test_a_worker_that_dies_while_it_writes_loses_no_letter(acme, admin, mailoutbox, clock, monkeypatch):
+    admin("POST", BUDGETS, {"limit_usd": 1})
+    spend(acme, 600_000)
+    with monkeypatch.context() as dying:
+        dying.setattr(budget_services, "send_mail", lambda *_: (_ for _ in ()).throw(SystemExit))
+        with pytest.raises(SystemExit):
+            tasks.watch_budgets()
+    # It may still be writing.
+    tasks.watch_budgets()
+    assert mailoutbox == []
+    clock.shift(budget_services.CLAIM_SECONDS + 1)
+    for _ in range(2):
+        tasks.watch_budgets()
+    assert [message.subject for message in mailoutbox] == ["acme: 50 % of the workspace's budget is spent"]
+
+
 def test_two_workers_at_once_tell_once(committed):
     tenant = make_tenant()
     with tenancy.scope(tenant.workspace.pk):
@@ -240,6 +256,50 @@ def test_what_admins_are_told_stands_in_the_console_too(acme, mailoutbox):
     tasks.watch_budgets()
     assert "80 % of the workspace's budget is spent this month" in text_of(acme.client(Role.ADMIN).get("/usage/")).replace("&#x27;", "'")
     assert "% of the workspace" not in text_of(acme.client(Role.DEVELOPER).get("/usage/"))
+
+
+TOOLS = "/api/workspace/tool-prices/"
+
+
+def test_prices_of_tools_are_set_all_at_once_and_are_the_gateways_from_the_next_call_on(acme, admin):
+    _, plaintext = make_key(acme)
+    assert admin("GET", TOOLS).json() == {"prices": {}}
+    assert admin("PUT", TOOLS, {"prices": {"maps.*": 0.01, "web.search": 0.0000001}}).json() == {"prices": {"maps.*": 0.01, "web.search": 0.000001}}
+    prices = selectors.load_grant(vault.lookup_hash(plaintext)).tool_prices
+    assert (prices.price("maps.route"), prices.price("web__search"), prices.price("other")) == (10_000, 1, 0)
+    for _ in range(2):
+        assert admin("PUT", TOOLS, {"prices": {"maps.*": 0.02}}).json() == {"prices": {"maps.*": 0.02}}
+    with tenancy.scope(acme.workspace.pk):
+        told = [entry.payload["tools"] for entry in acme.workspace.audit_entries.filter(action="price_update").order_by("id")]
+    assert told[1] == {"maps.*": {"from": 10_000, "to": 20_000}, "web.search": {"from": 1, "to": None}}
+    assert len(told) == 2
+    assert selectors.load_grant(vault.lookup_hash(plaintext)).tool_prices.price("web.search") == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "prices"),
+        ({"prices": []}, "prices"),
+        ({"prices": {"a": -1}}, "prices.a"),
+        ({"prices": {"a": "1"}}, "prices.a"),
+        ({"prices": {"": 1}}, "prices."),
+        ({"prices": {"x" * 129: 1}}, "prices." + "x" * 125 + "..."),
+        ({"prices": {f"t{number}": 1 for number in range(501)}}, "prices"),
+    ],
+)
+def test_a_wrong_price_of_a_tool_is_told_what_is_wrong(admin, body, param):
+    assert refusal(admin("PUT", TOOLS, body)) == (400, "validation_error", param)
+
+
+def test_prices_of_tools_are_typed_as_lines(acme):
+    browser = acme.client(Role.ADMIN)
+    assert browser.post("/prices/tools/", {"prices": "maps.* = 0.01\nweb.search = 0.5"}).status_code == 302
+    assert "maps.* = 0.01 web.search = 0.5" in text_of(browser.get("/prices/tools/"))
+    for wrong in ("maps.*", "a = x", "a = 1\na = 2", f"{'x' * 129} = 1"):
+        assert browser.post("/prices/tools/", {"prices": wrong}).status_code == 422
+    assert browser.post("/prices/tools/", {"prices": ""}).status_code == 302
+    assert "maps" not in browser.get("/prices/tools/").context["form"]["prices"].value()
 
 
 def test_prices_are_typed_as_lines(acme):

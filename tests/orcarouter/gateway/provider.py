@@ -3,9 +3,12 @@
 import asyncio
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+
+from tests.receiver import HOST
 
 #: Micro-USD of a token, in and out: a price at which every count is exact.
 INPUT_PRICE, OUTPUT_PRICE = 2, 10
@@ -14,10 +17,19 @@ MODEL = "metered"
 
 @dataclass
 class Metered:
-    """``served`` maps the number in a prompt to what its answer used, once its usage was sent: (input, output) tokens."""
+    """``served`` maps the number in a prompt to what its answer used, once its usage was sent: (input, output) tokens.
+
+    ``asked`` counts how often each number came. A prompt with ``lost`` has its first attempts, as many, read and not answered:
+    the connection ends, or with ``status`` that is said without a word.
+    """
 
     port: int = 0
     served: dict[int, tuple[int, int]] = field(default_factory=dict)
+    asked: Counter = field(default_factory=Counter)
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}/v1"
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError, OSError):
@@ -26,6 +38,12 @@ class Metered:
                 length = int(next(line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")))
                 asked = json.loads(await reader.readexactly(length))
                 wish = json.loads(asked["messages"][-1]["content"])
+                self.asked[wish["number"]] += 1
+                if self.asked[wish["number"]] <= wish.get("lost", 0):
+                    if wish.get("status"):
+                        writer.write(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % wish["status"])
+                        await writer.drain()
+                    break
                 await (self._stream if asked.get("stream") else self._whole)(writer, wish)
         writer.close()
 
@@ -68,7 +86,7 @@ def metered() -> Iterator[Metered]:
     made, ready, loop = Metered(), threading.Event(), asyncio.new_event_loop()
 
     async def serve() -> None:
-        server = await asyncio.start_server(made.answer, "127.0.0.1", 0)
+        server = await asyncio.start_server(made.answer, HOST, 0)
         made.port = server.sockets[0].getsockname()[1]
         ready.set()
 

@@ -25,6 +25,7 @@ from tests.orcarouter.gateway.conftest import Agent
 from tests.orcarouter.gateway.provider import INPUT_PRICE, MODEL, OUTPUT_PRICE, Metered, metered
 from tests.orcarouter.gateway.test_budgets import agrees, change, in_valkey
 from tests.orcarouter.gateway.test_sweep import metered_agent
+from tests.receiver import HOST
 from tests.stack import Stack
 
 CALLS = {"quick": 300, "long": 10_000}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 1_000)
@@ -40,7 +41,7 @@ def provider() -> Iterator[Metered]:
 @pytest.fixture
 def two(stack, committed, provider) -> Iterator[list[Stack]]:
     """Two web processes over the same servers."""
-    made = [Stack(DATA_DIR, ALLOWED_PRIVATE_HOSTS=f"127.0.0.1:{provider.port}") for _ in range(2)]
+    made = [Stack(DATA_DIR, ALLOWED_PRIVATE_HOSTS=HOST) for _ in range(2)]
     for each in made:
         each.run("web")
     for each in made:

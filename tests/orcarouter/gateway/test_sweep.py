@@ -20,6 +20,7 @@ from tests.environment import DATA_DIR
 from tests.orcarouter.gateway.conftest import Agent, make_agent
 from tests.orcarouter.gateway.provider import INPUT_PRICE, MODEL, OUTPUT_PRICE, Metered, metered
 from tests.orcarouter.gateway.test_budgets import agrees, change
+from tests.receiver import HOST
 from tests.stack import Stack
 from workspaces import tenancy
 from workspaces.ids import uuid7
@@ -36,7 +37,7 @@ def provider() -> Iterator[Metered]:
 
 @pytest.fixture
 def victim(stack, committed, provider) -> Iterator[Stack]:
-    made = Stack(DATA_DIR, ALLOWED_PRIVATE_HOSTS=f"127.0.0.1:{provider.port}")
+    made = Stack(DATA_DIR, ALLOWED_PRIVATE_HOSTS=HOST)
     made.run("web")
     made.wait_until_ready("/healthz")
     yield made
@@ -46,7 +47,7 @@ def victim(stack, committed, provider) -> Iterator[Stack]:
 def metered_agent(stack: Stack, provider: Metered, **fields) -> Agent:
     agent = make_agent(stack, **fields)
     with tenancy.scope(agent.workspace.pk):
-        made = agent.workspace.providers.create(name="Metered", base_url=f"http://127.0.0.1:{provider.port}/v1")
+        made = agent.workspace.providers.create(name="Metered", base_url=provider.url)
         prices = {"input_per_million_micro_usd": INPUT_PRICE * 1_000_000, "output_per_million_micro_usd": OUTPUT_PRICE * 1_000_000}
         made.models.create(workspace=agent.workspace, name=MODEL, **prices)
         touch_config(agent.workspace)
@@ -99,14 +100,23 @@ def ask_in_vain(url: str, agent: Agent, messages: list[dict], patience: float) -
 
 
 def test_a_call_that_was_killed_before_its_first_byte_is_given_back(victim, provider):
-    agent, impatient = (metered_agent(victim, provider, credit_limit_micro_usd=10_000_000) for _ in range(2))
+    agent, impatient, again = (metered_agent(victim, provider, credit_limit_micro_usd=10_000_000) for _ in range(3))
     ask_in_vain(victim.url, impatient, wish(2, delay=30), 0.6)
-    thread = threading.Thread(target=ask_in_vain, args=(victim.url, agent, wish(3, delay=30), 60))
-    thread.start()
-    wait_for(lambda: balance(agent).held_micro_usd > 0 and impatient.usage())
+    calls = [(agent, wish(3, delay=30)), (again, wish(4, delay=30, lost=1))]
+    threads = [threading.Thread(target=ask_in_vain, args=(victim.url, *call, 60)) for call in calls]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: balance(agent).held_micro_usd > 0 and impatient.usage() and provider.asked[4] == 2)
     victim.kill("web")
-    thread.join()
+    for thread in threads:
+        thread.join()
     wait_for(lambda: balance(agent) == money_selectors.Balance())
+    # Of one that had been made twice, the attempt that may have been taken stays booked.
+    wait_for(lambda: balance(again).held_micro_usd == 0)
+    (row,) = again.usage()
+    assert (row.outcome, row.usage_source) == ("lost", "counted")
+    assert row.cost_micro_usd == balance(again).spent_micro_usd > 0
+    assert agrees(again)
     (row,) = agent.usage()
     assert (row.outcome, row.cost_micro_usd, row.usage_source) == ("lost", 0, "none")
     # The one whose client hung up was ended by its own process.

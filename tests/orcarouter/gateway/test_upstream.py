@@ -39,10 +39,14 @@ async def a_provider(settings, *writes: bytes | float):
         server.close()
 
 
+async def never() -> bool:
+    return False
+
+
 async def read(upstream: Upstream, route: Route) -> bytes:
     # Not a wait that is tested: it ends one that nobody ends.
     async with asyncio.timeout(10):
-        answer = await upstream.ask((route,), lambda _: b"{}")
+        answer = await upstream.ask((route,), lambda _: b"{}", never)
         try:
             return await answer.body()
         finally:
@@ -72,7 +76,7 @@ async def test_the_whole_answer_has_its_time(settings):
 async def test_a_client_that_reads_slowly_is_not_the_providers_silence(settings):
     settings.UPSTREAM_IDLE_SECONDS = 0.2
     async with a_provider(settings, HEAD, CHUNK, 0.1, CHUNK, END) as (upstream, route):
-        answer = await upstream.ask((route,), lambda _: b"{}")
+        answer = await upstream.ask((route,), lambda _: b"{}", never)
         found = b""
         async for chunk in answer.chunks():
             found += chunk
