@@ -10,6 +10,7 @@ from orcarouter.gateway.engine.exchange import shown
 
 TOO_LARGE = "response_too_large"
 MAX_TOKENS = 2**31 - 1  # what a row can hold; no call comes near it
+MAX_TOOLS = 32  # hosted ones, of one usage
 LEGACY = "function_call"  # the one call a choice could make before there were tools
 
 
@@ -150,16 +151,15 @@ class _Details(msgspec.Struct):
     reasoning_tokens: int | None = None
 
 
-class _ServerTools(msgspec.Struct):
-    web_search_requests: int | None = None
-
-
 class _OpenAiUsage(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    #: Of providers that search themselves, by the two names in use.
-    server_tool_use: _ServerTools | None = None
-    num_search_queries: int | None = None
+    #: Of providers that use tools themselves, by the names in use: {"web_search_requests": 2}, {"code_interpreter_calls": 1}, {"SERVER_SIDE_TOOL_X": 1}.
+    server_tool_use: Any = None
+    server_side_tool_usage: Any = None
+    server_side_tool_usage_details: Any = None
+    num_search_queries: Any = None
+    num_sources_used: Any = None
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
 
@@ -179,7 +179,6 @@ def read_usage(raw: bytes | msgspec.Raw) -> Usage | None:
     asked, told = usage.prompt_tokens_details or _NO_DETAILS, usage.completion_tokens_details or _NO_DETAILS
     inputs, outputs = _part(usage.prompt_tokens, MAX_TOKENS), _part(usage.completion_tokens, MAX_TOKENS)
     cached = _part(asked.cached_tokens, inputs)
-    searches = _part(usage.server_tool_use.web_search_requests if usage.server_tool_use else usage.num_search_queries, MAX_TOKENS)
     return Usage(
         input_tokens=inputs,
         output_tokens=outputs,
@@ -188,8 +187,23 @@ def read_usage(raw: bytes | msgspec.Raw) -> Usage | None:
         reasoning_tokens=_part(told.reasoning_tokens, outputs),
         input_audio_tokens=_part(asked.audio_tokens, inputs),
         output_audio_tokens=_part(told.audio_tokens, outputs),
-        tools=(("web_search", searches),) if searches else (),
+        tools=_tools(usage),
     )
+
+
+def _tools(usage: _OpenAiUsage) -> tuple[tuple[str, int], ...]:
+    """The hosted tools that the provider says it used, by the names under which a request offers them; a tool that is told twice was used once."""
+    told = {"web_search": usage.num_search_queries, "search_parameters": usage.num_sources_used}
+    groups = (told, usage.server_tool_use, usage.server_side_tool_usage, usage.server_side_tool_usage_details)
+    if not any(groups[1:]) and not any(told.values()):
+        return ()
+    found: dict[str, int] = {}
+    for each in groups:
+        for name, uses in list(each.items())[:MAX_TOOLS] if isinstance(each, dict) else ():
+            tool = name.lower().removeprefix("server_side_tool_").removesuffix("_requests").removesuffix("_calls")
+            if type(uses) is int and uses > 0:
+                found[tool] = max(found.get(tool, 0), min(uses, MAX_TOKENS))
+    return tuple(found.items())
 
 
 def _part(tokens: int | None, whole: int) -> int:

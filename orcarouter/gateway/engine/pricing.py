@@ -3,6 +3,8 @@
 List prices come from genai-prices as it was installed; nothing here asks the network for newer ones.
 """
 
+import re
+from collections import Counter
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
@@ -26,6 +28,10 @@ KNOWN_MODELS = 4_096
 MILLION = 1_000_000
 #: Uses of a hosted tool that one call is expected to make at most where it names no limit (``max_uses``).
 TOOL_USES = 5
+#: Sources of a search that are paid one by one, where the call names no limit.
+SOURCES = 20
+#: What a hosted tool's type may end with: ``web_search_20250305``, ``web_search_preview``.
+_VERSION = re.compile(r"(_preview)?(_[0-9]{4}_?[0-9]{2}_?[0-9]{2})?$")
 NOTHING_USED = Usage()
 
 
@@ -248,21 +254,34 @@ _HOSTED = msgspec.json.Decoder(list[_Hosted])
 
 
 def _tool_uses(exchange: Exchange) -> tuple[tuple[str, int], ...]:
-    """How often each hosted tool may be used; functions are run by the agent, and not paid here."""
+    """How often each hosted tool may be used, whatever name its price has; functions are run by the agent, and not paid here."""
     try:
         declared = _HOSTED.decode(exchange.members["tools"]) if "tools" in exchange.members else []
     except msgspec.DecodeError:
         declared = []
-    found: dict[str, int] = {}
+    found: Counter[str] = Counter()
     for tool in declared:
         if tool.type not in ("function", "custom", None):
             uses = tool.max_uses if type(tool.max_uses) is int and tool.max_uses > 0 else TOOL_USES
-            found |= {str(name): uses for name in (tool.type, tool.name) if name is not None}
-            if str(tool.type).startswith("web_search"):  # versions are in the name
-                found["web_search"] = uses
-    if exchange.members.get("web_search_options") is not None:
-        found.setdefault("web_search", TOOL_USES)
+            kind = _VERSION.sub("", str(tool.type))
+            # Two of a kind are used as often as both.
+            found.update(dict.fromkeys({str(tool.type), kind, *([str(tool.name)] if tool.name is not None else [])}, uses))
+    if _is_given(exchange, "web_search_options"):
+        found["web_search"] = found["web_search"] or TOOL_USES
+    if _is_given(exchange, "search_parameters"):
+        found["search_parameters"] = _asked_sources(exchange.members["search_parameters"]) or SOURCES
     return tuple(found.items())
+
+
+def _is_given(exchange: Exchange, name: str) -> bool:
+    return bytes(exchange.members.get(name, b"null")) != b"null"
+
+
+def _asked_sources(parameters: msgspec.Raw) -> int | None:
+    """How many sources a search may give that are paid one by one."""
+    value = orjson.loads(bytes(parameters))
+    most = value.get("max_search_results") if isinstance(value, dict) else None
+    return most if type(most) is int and most > 0 else None
 
 
 def _is_text(part: msgspec.Raw) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from keys.engine.grant import Price, Tier
 from orcarouter.gateway.engine import openai, pricing
-from orcarouter.gateway.engine.calls import Usage
+from orcarouter.gateway.engine.calls import Usage, read_usage
 from orcarouter.gateway.engine.exchange import Exchange
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -159,8 +159,38 @@ def test_hosted_tools_sound_and_their_limits_are_in_the_estimate():
     assert pricing.estimated_usage(exchange(tools=hosted), default_output_tokens=1).tools == (("web_search", 2),)
     ours = [{"type": "function", "function": {"name": "web_search"}}]
     assert pricing.estimated_usage(exchange(tools=ours), default_output_tokens=1).tools == ()
+    twice = [{"type": "mcp", "server_label": "a"}, {"type": "mcp", "server_label": "b"}, {"type": "code_interpreter"}, {"type": "web_fetch_20250910"}]
+    counted = dict(pricing.estimated_usage(exchange(tools=twice), default_output_tokens=1).tools)
+    assert (counted["mcp"], counted["code_interpreter"], counted["web_fetch"]) == (2 * pricing.TOOL_USES, pricing.TOOL_USES, pricing.TOOL_USES)
+    for limit, sources in (({}, pricing.SOURCES), ({"max_search_results": 3}, 3), ({"max_search_results": -1}, pricing.SOURCES)):
+        assert pricing.estimated_usage(exchange(search_parameters=limit), default_output_tokens=1).tools == (("search_parameters", sources),)
+    assert pricing.estimated_usage(exchange(web_search_options=None, search_parameters=None), default_output_tokens=1).tools == ()
     asked = pricing.estimated_usage(exchange(web_search_options={}), default_output_tokens=1)
     assert dict(asked.tools)["web_search"] == pricing.TOOL_USES
     sound = [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]
     heard = pricing.estimated_usage(exchange(messages=[{"role": "user", "content": sound}], modalities=["text", "audio"]), default_output_tokens=9)
     assert (heard.input_audio_tokens, heard.output_audio_tokens) == (pricing.TOKENS_A_PART, 9)
+
+
+@pytest.mark.parametrize(
+    ("told", "tools"),
+    [
+        ({}, ()),
+        ({"server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 1}}, (("web_search", 2), ("web_fetch", 1))),
+        ({"server_side_tool_usage": {"SERVER_SIDE_TOOL_X_SEARCH": 4}}, (("x_search", 4),)),
+        ({"server_side_tool_usage_details": {"code_interpreter_calls": 2, "mcp_calls": 1}}, (("code_interpreter", 2), ("mcp", 1))),
+        ({"num_search_queries": 3, "server_tool_use": {"web_search_requests": 3}}, (("web_search", 3),)),
+        ({"num_sources_used": 7}, (("search_parameters", 7),)),
+        ({"num_sources_used": True, "num_search_queries": -1, "server_tool_use": "many", "server_side_tool_usage": [1]}, ()),
+    ],
+)
+def test_hosted_tools_are_read_by_the_names_that_providers_give_them(told, tools):
+    used = read_usage(orjson.dumps({"prompt_tokens": 3, "completion_tokens": 2, **told}))
+    assert used is not None
+    assert (used.input_tokens, used.tools) == (3, tools)
+
+
+def test_a_hosted_tool_costs_what_its_price_says_each_use():
+    own = Price(0, 0, tools=(("code_interpreter", 30_000), ("web_fetch", 10_000)))
+    used = Usage(1, 1, tools=(("code_interpreter", 2), ("web_fetch", 1), ("mcp", 9)))
+    assert pricing.cost_micro_usd("nobody-sells-this", used, at=AT, own=own) == 70_000
