@@ -20,6 +20,7 @@ class PartForm(forms.Form):
 
     part = ""
     permission = "firewall.change_guarded_settings"
+    saved = "Saved. It is in force from the next held call."
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -29,17 +30,30 @@ class PartForm(forms.Form):
 class HoldsForm(PartForm):
     part, permission = "holds", "firewall.change_settings"
 
-    observe_mode = forms.BooleanField(label="Record calls that no policy judges", required=False)
     approval_ttl_seconds = forms.IntegerField(label="A hold waits for a decision", help_text="Seconds: 86400 is a day.")
     approval_use_ttl_seconds = forms.IntegerField(label="An approval waits for its use", help_text="Seconds: 900 is a quarter of an hour.")
 
     @staticmethod
-    def initial_of(settings: Settings, firewall: FirewallSettings) -> dict[str, Any]:
-        return {
-            "observe_mode": firewall.observe_mode,
-            "approval_ttl_seconds": settings.approval_ttl_seconds,
-            "approval_use_ttl_seconds": settings.approval_use_ttl_seconds,
-        }
+    def initial_of(settings: Settings) -> dict[str, Any]:
+        return {"approval_ttl_seconds": settings.approval_ttl_seconds, "approval_use_ttl_seconds": settings.approval_use_ttl_seconds}
+
+
+class RecordingForm(PartForm):
+    part, permission = "recording", "firewall.change_settings"
+    saved = "Saved. It is in force from the next call."
+
+    observe_mode = forms.BooleanField(label="Record calls that no policy judges", required=False)
+    run_gap_seconds = forms.IntegerField(
+        label="A run is over after a pause of", help_text="Seconds, for agents that do not name their runs: 1800 is half an hour."
+    )
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        return dict(self.cleaned_data)
+
+    @staticmethod
+    def initial_of(settings: FirewallSettings) -> dict[str, Any]:
+        return {"observe_mode": settings.observe_mode, "run_gap_seconds": settings.run_gap_seconds}
 
 
 class EyesForm(PartForm):

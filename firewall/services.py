@@ -1,5 +1,6 @@
 """Changes of policies, rules and settings. Each is one transaction with its audit entry, in force on the gateway's next call."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,8 +34,10 @@ RULE_FIELDS = (
 #: A new rule's fields where nothing is said; ``verdict`` has to be.
 BLANK_RULE = {name: getattr(Rule(), name) for name in RULE_FIELDS}
 SETTINGS_FIELDS = ("observe_mode", "run_gap_seconds")
-#: Documented settings of parts that do not exist yet: refused by name, so that nobody believes them set.
-SETTINGS_TO_COME = ("record_mode", "policy_fail_open", "mcp_schema_posture")
+#: Documented settings with one value here: said, taken as they are, and refused otherwise, so that nobody believes another one set.
+FIXED_SETTINGS: Mapping[str, object] = {"record_mode": Settings.RecordMode.STRICT.value, "policy_fail_open": False}
+#: Documented settings of parts that do not exist yet: refused by name.
+SETTINGS_TO_COME = ("mcp_schema_posture",)
 RUN_GAP_SECONDS = range(60, 86_400 + 1)
 #: Between two rules put in order, so that a later one fits in without moving the rest.
 PRIORITY_STEP = 10
@@ -349,8 +352,8 @@ def change_settings(workspace: Workspace, *, changes: Mapping[str, object], acto
     refuse(_settings_problems(changes))
     hold(workspace.pk)
     settings = selectors.settings_of(workspace)
-    for name, value in changes.items():
-        setattr(settings, name, value)
+    for name in SETTINGS_FIELDS:
+        setattr(settings, name, changes.get(name, getattr(settings, name)))
     settings.save()
     touch_config(workspace)
     payload = {name: getattr(settings, name) for name in SETTINGS_FIELDS}
@@ -360,12 +363,15 @@ def change_settings(workspace: Workspace, *, changes: Mapping[str, object], acto
 
 def _settings_problems(changes: Mapping[str, object]) -> list[Problem]:
     found = [Problem(name, f"{name} is not available in this version.") for name in changes if name in SETTINGS_TO_COME]
+    for name, value in FIXED_SETTINGS.items():
+        if name in changes and (type(changes[name]) is not type(value) or changes[name] != value):
+            found.append(Problem(name, f"{json.dumps(value)} is what this version can do."))
     if not isinstance(changes.get("observe_mode", True), bool):
         found.append(Problem("observe_mode", "True or false."))
     gap = changes.get("run_gap_seconds", RUN_GAP_SECONDS.start)
     if type(gap) is not int or gap not in RUN_GAP_SECONDS:
         found.append(Problem("run_gap_seconds", f"A whole number of seconds from {RUN_GAP_SECONDS.start} to {RUN_GAP_SECONDS.stop - 1}."))
-    return found + _unknown(changes, (*SETTINGS_FIELDS, *SETTINGS_TO_COME))
+    return found + _unknown(changes, (*SETTINGS_FIELDS, *FIXED_SETTINGS, *SETTINGS_TO_COME))
 
 
 def _unknown(fields: Mapping[str, object], names: Sequence[str]) -> list[Problem]:

@@ -83,7 +83,7 @@ class SettingsViewSet(WorkspaceViewSet):
     def update(self, request: ApiRequest) -> Response:
         """Change the settings that are named and leave the rest."""
         changes = bodies.read(SettingsChange, request)
-        if settings_services.GUARDED & set(changes):
+        if (settings_services.GUARDED | firewall.services.FIXED_SETTINGS.keys()) & set(changes):
             self.require("firewall.change_guarded_settings")
         ours = {name: value for name, value in changes.items() if name in settings_services.FIELDS}
         theirs = {name: value for name, value in changes.items() if name not in ours}

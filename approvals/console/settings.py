@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 import firewall.selectors
 import firewall.services
 from approvals import addressees, outbox, selectors, settings_services
-from approvals.forms import EyesForm, HoldsForm, NoticesForm, PartForm, PlanForm, WebhookForm, plan_of
+from approvals.forms import EyesForm, HoldsForm, NoticesForm, PartForm, PlanForm, RecordingForm, WebhookForm, plan_of
 from approvals.models import Delivery
 from firewall.console.asking import ask_first
 from workspaces import errors
@@ -41,7 +41,7 @@ def settings(request: ConsoleRequest) -> HttpResponse:
         if question := _question(request, form):
             return question
         if _try(request, form):
-            messages.success(request, "Saved. It is in force from the next held call.")
+            messages.success(request, form.saved)
             return redirect("console:settings")
     return _shown(request, forms)
 
@@ -51,6 +51,9 @@ def settings(request: ConsoleRequest) -> HttpResponse:
 def plan_remove(request: ConsoleRequest) -> HttpResponse:
     """Back to the plan of every other policy; ``policy`` empty: to one approval of a Developer."""
     policy_id = row_id(request.POST["policy"], param="policy") if request.POST.get("policy") else None
+    whose = "the plan of every other policy then holds" if policy_id else "one approval of a Developer or above is then enough"
+    if question := ask_first(request, None, title="Remove this plan?", verb="Remove it", found=[], words=f"For its calls {whose}."):
+        return question
     kept = [plan_of(plan) for plan in request.workspace.review_plans.order_by("policy_id")]
     after = {"approval_reviews": [plan for plan in kept if plan["policy_id"] != policy_id]}
     settings_services.change(request.workspace, changes=after, actor=request.user, at=timezone.now())
@@ -125,11 +128,12 @@ def _forms(request: ConsoleRequest, *, is_sent: bool = True) -> dict[str, PartFo
         return form(request.POST if part == form.part else None, initial=initial, prefix=None, auto_id=f"{form.part}-%s", **options)
 
     found = (
-        made(HoldsForm, HoldsForm.initial_of(ours, firewall.selectors.settings_of(workspace))),
+        made(HoldsForm, HoldsForm.initial_of(ours)),
         made(EyesForm, {"four_eyes": ours.four_eyes}),
         made(PlanForm, {}, workspace=workspace),
         made(WebhookForm, WebhookForm.initial_of(endpoint)),
         made(NoticesForm, NoticesForm.initial_of(ours)),
+        made(RecordingForm, RecordingForm.initial_of(firewall.selectors.settings_of(workspace))),
     )
     for form in found:
         if not allowed(request.membership, form.permission):
@@ -172,6 +176,9 @@ def _require(request: ConsoleRequest, permission: str) -> None:
 def _question(request: ConsoleRequest, form: PartForm) -> HttpResponse | None:
     """What loosens asks first."""
     workspace, changes, words = request.workspace, form.changes, ""
+    title = "Loosen the review of held calls?"
+    if isinstance(form, RecordingForm) and firewall.selectors.settings_of(workspace).observe_mode and not changes["observe_mode"]:
+        title, words = "Record less?", "Calls of keys without a policy leave no events from then on."
     if isinstance(form, EyesForm) and selectors.settings_of(workspace).four_eyes and not changes["four_eyes"]:
         words = "Who made a key, edited a rule or set the webhook's secret may then decide about calls of their own side."
     if isinstance(form, PlanForm):
@@ -181,18 +188,17 @@ def _question(request: ConsoleRequest, form: PartForm) -> HttpResponse | None:
             words = f"{wanted['quorum']} instead of {now.quorum} must approve from then on."
         elif Role[wanted["least_role"].upper()] < now.least_role or (now.reviewer_ids and set(wanted["reviewers"]) - set(now.reviewer_ids)):
             words = "More people may decide from then on."
-    return ask_first(request, None, title="Loosen the review of held calls?", verb="Loosen it", found=[], words=words) if words else None
+    return (
+        ask_first(request, None, title=title, verb="Record less" if isinstance(form, RecordingForm) else "Loosen it", found=[], words=words) if words else None
+    )
 
 
 def _try(request: ConsoleRequest, form: PartForm) -> bool:
     """Save a part; a refusal is said in the form."""
     try:
         with transaction.atomic():
-            if isinstance(form, HoldsForm):
-                observe = {"observe_mode": form.cleaned_data["observe_mode"]}
-                if firewall.selectors.settings_of(request.workspace).observe_mode != observe["observe_mode"]:
-                    firewall.services.change_settings(request.workspace, changes=observe, actor=request.user, at=timezone.now())
-            settings_services.change(request.workspace, changes=form.changes, actor=request.user, at=timezone.now())
+            change = firewall.services.change_settings if isinstance(form, RecordingForm) else settings_services.change
+            change(request.workspace, changes=form.changes, actor=request.user, at=timezone.now())
     except errors.OrcaError as error:
         field = (error.param or "").rpartition(".")[2]
         form.add_error(field if field in form.fields else None, error.message)

@@ -10,7 +10,7 @@ from firewall.engine import remarks
 from firewall.engine.rule_json import ENCODED_FIELDS
 from firewall.models import DefaultVerdict, Event, Policy, PolicyVersion, Rule, RuleVerdict, Settings, Stage
 from firewall.selectors import compiled
-from firewall.services import POLICY_FIELDS, RULE_FIELDS, SETTINGS_TO_COME
+from firewall.services import FIXED_SETTINGS, POLICY_FIELDS, RULE_FIELDS, SETTINGS_TO_COME
 from workspaces.api_base import ApiRequest, Body
 from workspaces.errors import ValidationFailed
 
@@ -131,6 +131,8 @@ class PolicyFile(Body):
 class SettingsChange(Named):
     observe_mode = serializers.BooleanField(required=False)
     run_gap_seconds = serializers.IntegerField(required=False, min_value=60, max_value=86_400)
+    record_mode = serializers.ChoiceField([str(FIXED_SETTINGS["record_mode"])], required=False, help_text="Admin and above.")
+    policy_fail_open = serializers.BooleanField(required=False, help_text="Only false. Admin and above.")
 
     also_known = SETTINGS_TO_COME
 
@@ -248,9 +250,18 @@ class Difference(serializers.Serializer):
 
 
 class SettingsOut(serializers.ModelSerializer):
+    record_mode = serializers.SerializerMethodField(help_text="`strict`: what cannot be recorded is not answered.")
+    policy_fail_open = serializers.SerializerMethodField(help_text="False: without a policy that can be read no call goes on.")
+
     class Meta:
         model = Settings
-        fields: tuple[str, ...] = ("observe_mode", "run_gap_seconds")
+        fields: tuple[str, ...] = ("observe_mode", "run_gap_seconds", "record_mode", "policy_fail_open")
+
+    def get_record_mode(self, settings: Settings) -> str:
+        return str(FIXED_SETTINGS["record_mode"])
+
+    def get_policy_fail_open(self, settings: Settings) -> bool:
+        return bool(FIXED_SETTINGS["policy_fail_open"])
 
 
 class EventOut(serializers.ModelSerializer):

@@ -22,11 +22,14 @@ def settings(tenant):
 
 def test_each_part_is_saved_by_itself(acme):
     assert send(acme, Role.DEVELOPER, part="holds", approval_ttl_seconds=600, approval_use_ttl_seconds=60).status_code == 302
+    assert "leave no events from then on" in send(acme, Role.DEVELOPER, part="recording", run_gap_seconds=600).text
+    assert send(acme, Role.DEVELOPER, part="recording", run_gap_seconds=600, confirmed="yes").status_code == 302
     assert send(acme, part="eyes", four_eyes="on").status_code == 302
     assert send(acme, part="webhook", approval_webhook_url=URL, approval_webhook_secret=CANARY).status_code == 302
     emails = "a@acme.example\n\n b@acme.example "
     assert send(acme, part="notices", approval_notify_reviewers="on", approval_notify_emails=emails, approval_slack_url=SLACK).status_code == 302
     found = settings(acme)
+    assert found["run_gap_seconds"] == 600
     assert (found["approval_ttl_seconds"], found["observe_mode"], found["four_eyes"], found["approval_webhook_url"]) == (600, False, True, URL)
     assert (found["approval_notify_emails"], found["approval_slack_url_set"]) == (["a@acme.example", "b@acme.example"], True)
     assert send(acme, part="webhook", approval_webhook_url=URL).status_code == 302
@@ -49,6 +52,7 @@ def test_what_is_wrong_is_said_at_its_field_and_nothing_is_saved(acme):
         ({"part": "webhook", "approval_webhook_url": "https://127.0.0.1/"}, "loopback|private|public"),
         ({"part": "webhook", "approval_webhook_url": URL, "approval_webhook_secret": "short"}, "24 to 255"),
         ({"part": "holds", "approval_ttl_seconds": 1, "approval_use_ttl_seconds": 60}, "from 60 to"),
+        ({"part": "recording", "run_gap_seconds": 5}, "from 60 to 86400"),
         ({"part": "plan", "quorum": 9, "least_role": "developer"}, "fewer than the quorum"),
         ({"part": "notices", "approval_notify_emails": "nobody"}, "e-mail addresses"),
     ):
@@ -74,7 +78,8 @@ def test_loosening_asks_first(acme):
     assert send(acme, part="plan", quorum=2, least_role="admin").status_code == 302
     with tenancy.scope(acme.workspace.pk):
         assert (selectors.review_plan_of(acme.workspace, policy.pk).quorum, selectors.review_plan_of(acme.workspace, 0).quorum) == (1, 2)
-    assert send(acme, path="/settings/plan/remove/", policy=policy.pk).status_code == 302
+    assert "Remove this plan?" in send(acme, path="/settings/plan/remove/", policy=policy.pk).text
+    assert send(acme, path="/settings/plan/remove/", policy=policy.pk, confirmed="yes").status_code == 302
     assert [plan["policy_id"] for plan in settings(acme)["approval_reviews"]] == [None]
 
 

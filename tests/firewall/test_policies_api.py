@@ -250,12 +250,18 @@ def test_a_policy_has_at_most_500_rules(acme, api):
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "policy_id")
 
 
-def test_settings_of_parts_that_do_not_exist_are_refused_by_name(api):
-    path = "/api/workspace/firewall/settings"
+def test_settings_of_parts_that_do_not_exist_are_refused_by_name(acme):
+    api, path = acme.client(Role.ADMIN), "/api/workspace/firewall/settings"
 
     assert {"observe_mode": True, "run_gap_seconds": 1800}.items() <= send(api, "get", path).json().items()
     assert {"observe_mode": True, "run_gap_seconds": 600}.items() <= send(api, "put", path, {"run_gap_seconds": 600}).json().items()
-    for name, value in [("mcp_schema_posture", True), ("record_mode", "spool"), ("colour", 1), ("run_gap_seconds", 5), ("observe_mode", "on")]:
+    fixed = {"record_mode": "strict", "policy_fail_open": False}
+    assert fixed.items() <= send(api, "put", path, fixed).json().items()
+    assert {send(acme.client(Role.DEVELOPER), "put", path, {name: value}).status_code for name, value in fixed.items()} == {403}
+    for name, value in [
+        *(("mcp_schema_posture", True), ("record_mode", "spool"), ("policy_fail_open", True), ("policy_fail_open", 0)),
+        *(("colour", 1), ("run_gap_seconds", 5), ("observe_mode", "on")),
+    ]:
         answer = send(api, "put", path, {name: value})
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, name)
 
