@@ -95,7 +95,7 @@ class Row:
     reason: str
 
     def finding(self, call: Call) -> Finding | None:
-        if not call.starts(self.path):
+        if not call.starts(self.path) or "--help" in call.flags or "/?" in call.args:
             return None
         present = call.flags | frozenset(call.args) if self.needs else call.flags
         if (self.needs and not self.needs & present) or self.unless & call.flags:

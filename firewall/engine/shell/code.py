@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
+from collections.abc import Iterator
+from re import Match
+
 import re2
 
 from firewall.engine.shell import edits
 from firewall.engine.shell.call import Call
 from firewall.engine.shell.credentials import credentials_read
-from firewall.engine.shell.databases import sql
+from firewall.engine.shell.databases import deleted_objects, sql
 from firewall.engine.shell.evaluate import unbase64
 from firewall.engine.shell.files import Rule, overwritten
 from firewall.engine.shell.paths import harmless
-from firewall.engine.shell.types import FED, Category, Finding
+from firewall.engine.shell.types import FED, Category, Command, Finding
 
 #: Interpreters and the options that give them a program.
 INTERPRETERS: dict[str, tuple[str, ...]] = {
@@ -40,7 +44,7 @@ INTERPRETERS: dict[str, tuple[str, ...]] = {
 _AWK = frozenset({"awk", "gawk", "mawk", "nawk"})
 
 _STRING = re2.compile(r"""(?s)"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`""")
-_LIST = re2.compile(r"""(?s)[\[(]\s*((?:"[^"\\]*"|'[^'\\]*')(?:\s*,\s*\[?\s*(?:"[^"\\]*"|'[^'\\]*'))+)""")
+_LIST = re2.compile(r"""(?s)(?:[\[(]|\b(?:exec|system)\s)\s*((?:"[^"\\]*"|'[^'\\]*')(?:\s*,\s*\[?\s*(?:"[^"\\]*"|'[^'\\]*'))+)""")
 _DELETES_TREE = re2.compile(
     r"\brmtree\b|\bremovedirs\b|\brm_rf?\b|\bremove_(?:entry_secure|dir|tree|all)\b|\brm(?:dir)?Sync\b|\bfs(?:Promises|\.promises)?\.rm(?:dir)?\s*\(|\brimraf\b|\bdeltree\b|\bDirectory\.Delete\b|\bRemoveAll\b"
     r"|unlink\s*(?:\(\s*)?(?:glob|<|[\w:]*glob)|\bdeleteDir\b|\bremoveSync\b|\bemptyDir(?:Sync)?\b|\['\"]rm['\"]\s*,\s*['\"]-r|\b(?:rm|unlink)\w*\s*\([^)]*\brecursive\s*[:=]\s*(?:true|TRUE|T\b)"
@@ -54,7 +58,7 @@ _RUNS = re2.compile(
     r"|\bdo shell script\b|%x|\bShellExecute\b|\bProcess\b|\bopen3\b|\|\s*getline|\|\s*\"sh\"|\brun\b|\bRuntime\b|\$\(|\bcall\b|\bcheck_(?:call|output)\b"
 )
 _WRITES = re2.compile(
-    r"""\bopen\s*\(\s*['"]([^'"]+)['"]\s*,\s*['"](?:r\+b?|wb?\+?|>|w)|\b(?:writeFileSync|writeFile|truncateSync|file_put_contents)\s*\(\s*['"]([^'"]+)['"]"""
+    r"""\bopen\s*\(\s*['"]([^'"]+)['"]\s*,\s*['"](?:r\+b?|wb?\+?|>|w)|\bopen\s*\(?\s*\w+\s*,\s*['"]\s*>+\s*([^'"]+)['"]|\b(?:writeFileSync|writeFile|truncateSync|file_put_contents)\s*\(\s*['"]([^'"]+)['"]"""
 )
 _READS = re2.compile(r"\bopen\b|\bread\w*\b|\bFile\b|\bPath\b|\bfile_get_contents\b|\bslurp\b|<")
 _FORKS = re2.compile(
@@ -63,29 +67,27 @@ _FORKS = re2.compile(
 _FETCHED_CODE = re2.compile(
     r"(?is)\b(?:exec|eval|system|Invoke-Expression|iex|instance_eval|new Function|loadstring)\b.*"
     r"\b(?:urlopen|requests\.get|urllib|http\.get|fetch|LWP|open-uri|URI\.open|file_get_contents|DownloadString|Net::HTTP)\b"
-    r"|\b(?:urlopen|requests\.get|fetch)\b.*\b(?:exec|eval|os\.system)\s*\("
+    r"|\b(?:urlopen|requests\.get|fetch)\b.*\b(?:exec|eval|os\.system)\s*[()]"
 )
 _REMOTE = re2.compile(
     r"(?is)\b(?:socket|fsockopen|TCPSocket|net\.(?:connect|Socket)|inet_aton|IO::Socket|TCPClient)\b.*(?:/bin/(?:ba|z|da|k)?sh\b|\bcmd(?:\.exe)?['\"]|powershell|pty\.spawn|\bdup2\b)"
 )
 _MACHINE = re2.compile(r"(?i)\bto\s+(?:shut\s+down|restart|empty\s+(?:the\s+)?trash|delete\s+every)|\bshut\s+down\b")
+_MODULE = re2.compile(r"""\b(?:require|import)\s*\(\s*['"][^'"]*['"]\s*\)|\bfrom\s+['"][^'"]*['"]""")
+_CHARACTERS = re2.compile(r"(?:\bchr|\bString\.fromCharCode)\s*\(\s*(\d{1,3}(?:\s*,\s*\d{1,3})*)\s*\)")
+_JOINED = re2.compile(r"""('[^'\\\n]*)'\s*[+.]\s*'([^'\\\n]*)(')""")
+_HEX = re2.compile(r"fromhex|unhexlify|\bpack\b|'hex'|\"hex\"|hex2bin")
 _DECODES = re2.compile(r"b64|base64|atob|Buffer\.from")
 _KILLS = re2.compile(r"\bos\.kill\s*\(\s*-1|\bkill\s*(?:\(\s*)?['\"]?(?:9|KILL)['\"]?\s*,\s*-1")
 
 
 def program(text: str, call: Call) -> Finding | None:
     """Judge a program by what its calls are named and by its strings, since those name the commands and files it works on."""
-    if found := _FORKS.search(text):
-        return Finding(Category.FORK_BOMB, "fork", "starts itself again without end")
-    if _REMOTE.search(text):
-        return Finding(Category.REMOTE_CONTROL, call.name, "gives a shell to whoever is at the other end")
-    if call.name == "osascript" and (found := _MACHINE.search(text)):
-        return Finding(Category.SERVICES, found.group(0), "stops the machine or deletes")
-    if found := _KILLS.search(text):
-        return Finding(Category.SERVICES, found.group(0), "ends every process there is")
-    if _FETCHED_CODE.search(text):
-        return Finding(Category.DOWNLOAD, "eval", "runs what was downloaded")
-    strings = [found.group(0)[1:-1] for found in _STRING.finditer(text)]
+    if (folded := _folded(text)) != text:
+        return program(folded, call)
+    if found := _unmistakable(text, call) or deleted_objects(text):
+        return found
+    strings = [found.group(0)[1:-1] for found in _STRING.finditer(_MODULE.sub("", text))]
     if (found := _DELETES_TREE.search(text)) and not (
         strings and all(harmless(string) for string in strings if "/" in string or string.isidentifier()) and any(map(harmless, strings))
     ):
@@ -95,11 +97,57 @@ def program(text: str, call: Call) -> Finding | None:
         if _LOOPS.search(text) or (judged := call.words_again(["rm", "-f", target])):
             return Finding(Category.DELETION, found.group(0), "deletes files") if _LOOPS.search(text) else judged
     for found in _WRITES.finditer(text):
-        if judged := overwritten(found.group(1) or found.group(2)):
+        if judged := overwritten(found.group(1) or found.group(2) or found.group(3)):
             return judged
     if _READS.search(text) and (found := credentials_read(call, *strings)):
         return found
     return _run_by(text, strings, call)
+
+
+def _unmistakable(text: str, call: Call) -> Finding | None:
+    """What the names of its calls tell, whatever they are given."""
+    if _FORKS.search(text):
+        return Finding(Category.FORK_BOMB, "fork", "starts itself again without end")
+    if _REMOTE.search(text):
+        return Finding(Category.REMOTE_CONTROL, call.name, "gives a shell to whoever is at the other end")
+    if call.name == "osascript" and (found := _MACHINE.search(text)):
+        return Finding(Category.SERVICES, found.group(0), "stops the machine or deletes")
+    if found := _KILLS.search(text):
+        return Finding(Category.SERVICES, found.group(0), "ends every process there is")
+    return Finding(Category.DOWNLOAD, "eval", "runs what was downloaded") if _FETCHED_CODE.search(text) else None
+
+
+def _folded(text: str) -> str:
+    """``'r' + 'm'`` as ``'rm'``, ``chr(114)`` as ``'r'``: strings that were taken apart only to be put together."""
+    if "chr" in text or "fromCharCode" in text:
+        text = _CHARACTERS.sub(_spelt, text)
+    for _ in range(4):
+        joined = _JOINED.sub(lambda found: found.group(1) + found.group(2) + found.group(3), text)
+        if joined == text:
+            break
+        text = joined
+    return text
+
+
+def _spelt(found: Match[str]) -> str:
+    letters = "".join(chr(int(number)) for number in found.group(1).replace(",", " ").split())
+    return f"'{letters}'" if letters.isprintable() and "'" not in letters else found.group(0)
+
+
+def _decoded(string: str, text: str) -> str | None:
+    """What a string becomes where the program around it decodes it."""
+    if len(string) < 8:
+        return None
+    if _DECODES.search(text) and (decoded := unbase64(string)):
+        return decoded
+    if "rot13" in text or "rot_13" in text:
+        return codecs.encode(string, "rot13")
+    if _HEX.search(text):
+        try:
+            return bytes.fromhex(string.replace("\\x", "")).decode()
+        except ValueError:
+            return None
+    return None
 
 
 def _run_by(text: str, strings: list[str], call: Call) -> Finding | None:
@@ -118,14 +166,14 @@ def _run_by(text: str, strings: list[str], call: Call) -> Finding | None:
             return judged
         if "execute" in text and (judged := sql(string)):
             return judged
-        decoded = unbase64(string) if len(string) >= 8 and _DECODES.search(text) else None
-        if decoded and (judged := program(decoded, call) or call.again(decoded)):
+        if (decoded := _decoded(string, text)) and (judged := program(decoded, call) or call.again(decoded)):
             return judged
     spawned = [found.group(1) for found in _SPAWNED.finditer(text)] if call.name in ("expect", "tclsh") else []
-    quoted = [found.group(1) for found in _QUOTED.finditer(text)] if "qx" in text or "system" in text or "exec" in text else []
+    quoted = [found.group(1) for found in _QUOTED.finditer(text)] if "qx" in text or "%x" in text or "system" in text or "exec" in text else []
     return next(filter(None, map(call.again, [*spawned, *quoted])), None)
 
 
+_SUBSTITUTED = re2.compile(r"(?s)s([/|#,!@%])[^/|#,!@%]*[/|#,!@%](.*)[/|#,!@%][a-z0-9]*")
 _SPAWNED = re2.compile(r"\b(?:spawn|system|exec)\s+([^;\n]+)")
 _QUOTED = re2.compile(r"(?:qx|%x|\bq|\bqq)\s*[{(\[/|!]([^})\]/|!]*(?:/[^})\]|!]*)?)[})\]/|!]")
 
@@ -160,6 +208,17 @@ def awk(call: Call) -> Finding | None:
                 if judged := call.again(string + FED if string.endswith(" ") else string):
                     return judged
     return edits.awk(call)
+
+
+def writes_commands(commands: list[Command]) -> Iterator[str]:
+    """What awk or sed make of each line for a shell to read, as far as it stands in their text."""
+    for command in commands:
+        name = command.words[0].rsplit("/", 1)[-1] if command.words else ""
+        for word in command.words[1:]:
+            if name in _AWK:
+                yield from (found.group(0)[1:-1] + FED for found in _STRING.finditer(word))
+            if name in ("sed", "gsed") and (found := _SUBSTITUTED.fullmatch(word)):
+                yield found.group(2).replace("&", FED).replace("\\", "") + FED
 
 
 def editor(call: Call) -> Finding | None:

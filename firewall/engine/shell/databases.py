@@ -31,12 +31,16 @@ _SQL_START = re2.compile(
 _SQL_LIKELY = re.compile(r"\s*(?:[(/-]|drop|truncate|delete|update|alter|with|select|insert|begin|start|set|use)", re.IGNORECASE)
 _MONGO = re2.compile(
     r"\.\s*(?:dropDatabase|dropIndexes?|dropUser|dropAllUsersFromDatabase|dropRole|drop|deleteMany|remove)\s*\(\s*(?:\)|\{\s*\}|['\"]|true|\{\s*writeConcern)|\bdb\.shutdownServer\s*\(|\bdb\.dropDatabase|\[['\"](?:drop|dropDatabase)['\"]\]\s*\("
-    r"|\bdropDatabase\s*:\s*1|\bdrop\s*:\s*['\"]"
+    r"|\b(?:dropDatabase|shutdown)\s*:\s*1|\bdrop\s*:\s*['\"]"
 )
 _REDIS = re2.compile(
     r"(?i)\b(?:FLUSHALL|FLUSHDB|SHUTDOWN|DEBUG\s+(?:SEGFAULT|RELOAD|FLUSHALL)|SWAPDB|CLUSTER\s+RESET|SCRIPT\s+FLUSH|ACL\s+DELUSER|CONFIG\s+SET\s+(?:dir|dbfilename|requirepass)|REPLICAOF|SLAVEOF|XGROUP\s+DESTROY|FUNCTION\s+FLUSH)\b|(?i)\b(?:DEL|UNLINK)\s+\$"
 )
 
+_OBJECTS = re2.compile(
+    r"\b[A-Z]\w*(?:\.|::)(?:unscoped\.|all\.)?(?:delete_all|destroy_all|truncate)\b|\.objects\.(?:all\(\)\.)?delete\(|::query\(\)->delete\(|->truncate\(|\.query(?:\(\w*\))?\.delete\("
+    r"|\bdrop_all\s*\(|\bdrop_database\s*\("
+)
 _SHELL = re2.compile(r"(?:^|\s)(?:\\!|\.shell|\.system|!)\s*(.+)")
 
 _SQL_CLIENTS = word_set(
@@ -110,8 +114,22 @@ def redis(call: Call) -> Finding | None:
 _PROSE = frozenset(("--search", "-S", "--title", "--body", "--notes", "--message", "--description", "--comment", "--grep", "--reason"))
 
 
+def objects(call: Call) -> Finding | None:
+    """Programs that keep objects in a database, told to delete them all: ``rails runner 'User.delete_all'``."""
+    return next(filter(None, map(deleted_objects, call.args)), None)
+
+
+def deleted_objects(text: str) -> Finding | None:
+    found = _OBJECTS.search(text)
+    return Finding(Category.DATABASE, found.group(0), "deletes every row of a table") if found else None
+
+
 def sends_sql(call: Call) -> Finding | None:
     """SQL among the arguments of a program that is no client: ``aws rds-data``, ``rails runner``, ``prisma db execute``."""
+    if call.name in ("gh", "glab", "hub"):
+        return None
+    if call.fed and (found := statement(call.fed)):
+        return found
     for place, word in enumerate(call.args):
         if place and call.args[place - 1] in _PROSE:
             continue
@@ -133,6 +151,7 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     dropdb,dropuser ! --help | deletes a database
     mysqladmin drop | deletes a database
     mariadb-admin drop | deletes a database
+    mysqladmin,mariadb-admin + shutdown drop | deletes or stops a database
     pg_restore + -c --clean ! -l --list -f --file --schema-only | drops what it is about to restore
     mongorestore + --drop ! --dryRun --dryRun=true | drops what it is about to restore
     pg_resetwal,pg_resetxlog ! -n --dry-run | throws away what was not yet written

@@ -89,6 +89,8 @@ def found_by_run(call: Call, run: list[str], args: list[str], roots: list[str]) 
 def harmless_search(args: list[str], roots: list[str]) -> bool:
     if roots and all(paths.harmless(root) or root.rstrip("/") in paths.TEMPORARY for root in roots):
         return True
+    if "-empty" in args:
+        return True
     names = [args[place + 1] for place, word in enumerate(args[:-1]) if word in ("-name", "-iname", "-path", "-wholename")]
     return bool(names) and all(paths.rebuildable(name.removeprefix("*/").removesuffix("/*")) for name in names) and "!" not in args and "-not" not in args
 

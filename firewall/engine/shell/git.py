@@ -139,7 +139,7 @@ def _working_tree(call: Call, command: str) -> Finding | None:
         if {"--staged", "-S"} & call.flags and not {"--worktree", "-W"} & call.flags:
             return None
         return Finding(Category.HISTORY, "restore", "throws away changes that were not committed")
-    if "--" in call.args and not {"-b", "-B", "--orphan"} & call.flags:
+    if "--" in call.args[:-1] and not {"-b", "-B", "--orphan"} & call.flags:
         return Finding(Category.HISTORY, "checkout --", "throws away changes that were not committed")
     if call.operands[1:2] and call.operands[-1] in (".", "./", "*", ":/", "*.*"):
         return Finding(Category.HISTORY, f"checkout {call.operands[-1]}", "throws away changes that were not committed")

@@ -38,7 +38,8 @@ _DATA = word_set(
     cowsay jq yq gzip gunzip bzip2 bunzip2 xz zcat zip unzip tar cpio ln for case select in code subl open xdg-open write-host write-output write-error
     get-content get-childitem get-item get-process select-string out-file make cmake ninja cargo go javac rustc gcc g++ clang pytest jest vitest mocha
     tsc eslint mail mailx mutt sendmail logger notify-send wall write simctl prettier ruff black mypy flake8 isort rspec phpunit mvn gradle gradlew pip
-    pip3 npm yarn pnpm composer gem poetry pipenv apropos tldr
+    pip3 npm yarn pnpm composer gem poetry pipenv tldr coverage tox nox pre-commit hugo mkdocs sphinx-build gatsby ng nx turbo lerna storybook expo
+    react-native dart cabal stack dune zig ctest scons ant bazel buck findstr defaults meson conda mamba pipx uv hatch pdm rye where
     """
 )
 
@@ -200,6 +201,10 @@ class _Judge:
             return found
         if inside is None:
             return None
+        if inside.reads_input and call.fed is None:
+            for text in code.writes_commands(call.before[-1:]):
+                if found := self.text(text, depth + 1):
+                    return found
         if inside.reads_input and call.name not in _MAKES_WORDS and call.fed is not None and (found := self.text(call.fed, depth + 1)):
             return found
         for text in inside.texts:
@@ -245,7 +250,7 @@ class _Judge:
             return self.program(Call(_program(runs[0]), runs[1:], call.before, call.fed, call.again, call.words_again))
         if name in _DATA or (name in _RULES and name not in managers.MANAGERS):
             return None
-        return managers.verb(call) or accounts.granted(call) or databases.sends_sql(call)
+        return managers.verb(call) or accounts.granted(call) or databases.sends_sql(call) or databases.objects(call)
 
 
 def _program_run(call: Call) -> list[str]:

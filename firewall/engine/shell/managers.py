@@ -33,6 +33,8 @@ _SPARES = word_set(
     top tail can history validate lint install update upgrade up build pull fetch generate read enable completion stat du tree head query annotate label
     """
 )
+#: So do these, where they are not the name of what is managed.
+_SPARES_LATER = word_set("deploy send publish invoke submit call start restart connect begin")
 _VERB = re.compile(r"[A-Za-z][A-Za-z:_-]*")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _REMOVING_OPTIONS = word_set(
@@ -81,10 +83,13 @@ def verb(call: Call) -> Finding | None:
         parts = [part.lower() for part in re.split(r"[-_:]", _CAMEL.sub("-", word)) if part]
         if not parts:
             continue
+        if place and parts[0] in _SPARES_LATER:
+            return None
         if parts[0] in _SPARES and not (place == 0 and known and parts[0] in ("list", "label", "history", "set", "top", "comment") and len(call.operands) > 1):
             return None
         told = parts[0] in verbs or (len(parts) > 1 and (parts[-1] in verbs or (known and not verbs.isdisjoint(parts))))
-        if told and parts[-1] in _EMPTIES and not _REGENERATED.isdisjoint(parts) and call.name not in ("gh", "aws", "gcloud", "az", "kubectl"):
+        noun = call.operands[place - 1] if place else ""
+        if told and parts[-1] in _EMPTIES and not _REGENERATED.isdisjoint([*parts, noun]) and call.name not in ("gh", "aws", "gcloud", "az", "kubectl"):
             return None
         if told and not _is_value(call, word):
             return Finding(_category(call.name), word, "deletes or takes away what it manages")
@@ -95,11 +100,18 @@ def verb(call: Call) -> Finding | None:
     return None
 
 
-_ACTION = re.compile(r"""["']?[Aa]ction["']?\s*[:=]\s*["']?DELETE""")
+_ACTION = re.compile(r"""["']?[Aa]ction["']?\s*[:=]\s*["']?DELETE|\bDeleteRequest\b""")
 _VALUED = word_set(
     """
     --name -n --namespace --title --body --message -m --query --filter --description --label --notes --search --context --profile --project --region -c
     --tag --user -u --filter-pattern --grep --pattern --reason --comment --text --label-selector --field-selector -l --selector --expression -k --subject
+    """
+)
+#: The last word of a long option that is followed by a value.
+_VALUED_BY_NAME = word_set(
+    """
+    name names message body description text title query filter filters pattern prefix comment reason subject note notes label labels tag tags value values
+    expression input payload key keys url format profile region project account namespace context topic bucket group data policy document
     """
 )
 #: Emptying these costs time at most.
@@ -109,7 +121,8 @@ _EMPTIES = word_set("clear flush prune clean clobber reset")
 
 def _is_value(call: Call, word: str) -> bool:
     place = call.args.index(word)
-    return place > 0 and call.args[place - 1] in _VALUED
+    option = call.args[place - 1] if place else ""
+    return option in _VALUED or (option.startswith("--") and "=" not in option and option.rpartition("-")[2] in _VALUED_BY_NAME)
 
 
 def is_dry_run(call: Call) -> bool:
@@ -134,6 +147,13 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     """
     terraform,tofu,terragrunt destroy ! -help --help | destroys what it manages
     terraform,tofu,terragrunt apply + -auto-approve --auto-approve -destroy --destroy --terragrunt-non-interactive | changes what runs without being asked
+    terragrunt destroy-all | destroys what it manages
+    railway down | destroys what it manages
+    consul leave | takes a node out of the cluster
+    aws s3api put-bucket-versioning + Status=Suspended | stops keeping what is overwritten
+    atlas schema clean | deletes all tables
+    flask db downgrade + base | undoes every migration
+    ssh-add + -D -d | forgets keys
     terraform,tofu,terragrunt run-all + destroy apply | changes all that runs at once
     terraform,tofu,terragrunt state rm ! -dry-run --dry-run | makes it forget what it manages
     terraform,tofu,terragrunt state push + -force | overwrites what it knows
@@ -170,7 +190,6 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     kubectl,oc drain ! --dry-run | drives everything from a node
     kubectl,oc replace + --force ! --dry-run | deletes and makes again
     kubectl,oc apply + --prune ! --dry-run | deletes what is not in the file
-    kubectl,oc taint + NoExecute ! --dry-run | drives everything from a node
     helm uninstall ! --dry-run | deletes a release
     argocd app sync + --prune --force --replace ! --dry-run | deletes what is not in the repository
     ansible,ansible-playbook + state=absent ! --check -C --syntax-check | deletes on many machines
@@ -245,6 +264,11 @@ def scaled(call: Call) -> Finding | None:
     for option in ("--replicas", "--desired-count", "--num-nodes", "--node-count", "--min-size"):
         if call.value(option) == "0" and not {"get", "describe", "create", "run"} & set(call.operands[:2]):
             return Finding(Category.CLOUD, option, "stops every copy")
+    none = next((word for word in call.operands[1:] if re.fullmatch(r"[\w.-]+=0", word)), None)
+    if none and not {"scale", "ps:scale"}.isdisjoint(call.operands[:2]):
+        return Finding(Category.CLOUD, none, "stops every copy")
+    if call.operands[:1] == ["taint"] and (effect := next((word for word in call.operands if word.endswith(":NoExecute")), None)):
+        return Finding(Category.CLOUD, effect, "drives everything from a node")
     if call.operands[:1] == ["patch"] and (found := next(filter(None, map(_HOLDS_NOTHING.search, call.args)), None)):
         return Finding(Category.CLOUD, found.group(0), "stops every copy, or takes the last guard away")
     return None
@@ -270,7 +294,7 @@ def ansible(call: Call) -> Finding | None:
 
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(("kubectl", "oc", "aws", "gcloud", "doctl", "eksctl", "az"), scaled),
+    **dict.fromkeys(("kubectl", "oc", "aws", "gcloud", "doctl", "eksctl", "az", "docker", "heroku"), scaled),
     "ansible": ansible,
     "salt": salt,
 }

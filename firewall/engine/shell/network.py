@@ -25,7 +25,7 @@ DECODERS = word_set(
 _DOWNLOADS = re.compile(r"net\.webclient|download(?:string|file|data)\b|start-bitstransfer", re.IGNORECASE)
 _METHOD_OPTIONS = ("-X", "--request", "--method", "-Method", "--http-method")
 _DELETING_URL = re2.compile(
-    r"(?i)(?:/|[?&]action=)_?(?:do[-_]?delete|delete(?:[-_]?(?:all|by[-_]query|batch|objects?|documents?))?|destroy|purge(?:_cache|_queue)?|terminate|wipe|truncate|drop|clear|flush(?:all|db)?|kill|shutdown"
+    r"(?i)(?:/|[?&]action=)_?(?:close|do[-_]?delete|delete(?:[-_]?(?:all|by[-_]query|batch|objects?|documents?))?|destroy|purge(?:_cache|_queue)?|terminate|wipe|truncate|drop|clear|flush(?:all|db)?|kill|shutdown"
     r"|hard[-_]?delete|bulk[-_]?delete|factory[-_]?reset|removeall|disconnectall|quickdown|exit|safeexit|quitquitquit|(?:delete|destroy|purge|drop|wipe)[-_]\w+)/?(?:[?#].*)?$|/scriptText"
 )
 _STORE = re2.compile(r"(?i)\bflush(?:all|db|_all)\b|\bshutdown(?:\s+(?:nosave|save))?\b|\*\d\r?\\r\\n\$\d+\\r\\nFLUSH")
@@ -40,8 +40,8 @@ def http(call: Call) -> Finding | None:
     if call.flags & {"--help", "--version"}:
         return None
     method = (call.value(*_METHOD_OPTIONS) or "").upper()
-    if call.name in ("http", "https", "xh", "httpie") and call.operands[:1] and call.operands[0].isupper():
-        method = call.operands[0]
+    if call.name in ("http", "https", "xh", "httpie") and call.operands[:1] and call.operands[0].isalpha():
+        method = call.operands[0].upper()
     if method in ("DELETE", "PURGE"):
         return Finding(Category.CLOUD, method, "deletes what the address names")
     body = next(filter(None, (call.value(option) for option in _BODY_OPTIONS)), "")
@@ -115,7 +115,13 @@ def saved_as(command: Command) -> list[str]:
     return [name for file in files if (name := file.partition("?")[0].rsplit("/", 1)[-1])]
 
 
+def name_server(call: Call) -> Finding | None:
+    found = re.search(r"(?i)\bupdate\s+delete\b[^\n]*", call.fed or "")
+    return Finding(Category.CLOUD, found.group(0), "deletes names") if found else None
+
+
 RULES: dict[str, Rule] = {
+    "nsupdate": name_server,
     **dict.fromkeys(("curl", "wget", "http", "https", "xh", "httpie", "curlie"), http),
     **dict.fromkeys(("nc", "ncat", "netcat", "socat"), netcat),
 }

@@ -58,6 +58,8 @@ def kill_by_name(call: Call) -> Finding | None:
         return Finding(Category.SERVICES, call.name, "ends every process there is")
     if call.flags & {"-l", "--list", "--help", "-V", "--version"} or {"-0"} & call.flags:
         return None
+    if not {"-HUP", "-SIGHUP", "-USR1", "-USR2", "-WINCH", "-CONT", "-1"}.isdisjoint(call.args):
+        return None
     if user := call.value("-u", "-U", "--user", "--euid"):
         return Finding(Category.SERVICES, user, "ends every process of a user")
     for name in call.operands:
@@ -125,6 +127,9 @@ def container_all(call: Call) -> Finding | None:
     """``docker rm -f $(docker ps -aq)`` and the like: everything there is."""
     if call.operands[:1] and call.operands[0] in ("rm", "rmi", "stop", "kill") and any(word.startswith("$(") for word in call.operands[1:]):
         return Finding(Category.CONTAINERS, call.operands[0], "stops or deletes every container there is")
+    if call.operands[:1] == ["compose"]:
+        composed = Call("docker-compose", call.args[call.args.index("compose") + 1 :])
+        return next(filter(None, (row.finding(composed) for row in COMPOSE["docker-compose"])), None)
     return next(filter(None, (row.finding(call) for row in CONTAINERS["docker"])), None)
 
 
@@ -157,8 +162,6 @@ CONTAINERS: dict[str, tuple[Row, ...]] = table(
     docker rm + -f --force -v --volumes | deletes running containers, or their data
     docker container rm + -f --force -v --volumes | deletes running containers, or their data
     docker rmi + -f --force -a --all | deletes images by force
-    docker compose down + -v --volumes --rmi | deletes volumes with their data
-    docker compose rm + -v -f --force | deletes containers, or their data
     docker stack rm | deletes a stack of services
     docker service rm | deletes a service
     docker secret rm | deletes a secret

@@ -111,6 +111,7 @@ _AFTER = {
     ("chamber", "exec"): 1,
     ("aws-vault", "exec"): 1,
     ("direnv", "exec"): 1,
+    ("adb", "shell"): 0,
     ("ip", "netns"): 2,
 }
 _VALUED_AFTER = word_set(
@@ -178,7 +179,7 @@ def unwrap(call: Call) -> Inside | None:
 def _remote_or_later(call: Call) -> Inside | None:
     """Programs that run a command elsewhere, as someone else or at another time; then those that run the words after their own."""
     name = call.name
-    if name in ("ssh", "autossh", "mosh", "rsh", "sshpass", "pdsh", "clush"):
+    if name in ("ssh", "autossh", "mosh", "rsh", "sshpass", "pdsh", "clush", "pssh", "parallel-ssh", "dsh"):
         return _ssh(call)
     if name in ("su", "runuser", "script", "flock", "newgrp", "sg", "entr"):
         command = call.value("-c", "--command", "--session-command")
@@ -292,8 +293,8 @@ def _ssh(call: Call) -> Inside | None:
     rest = _after_options(call.args, _SSH_VALUED | {"-g"} if call.name != "sshpass" else frozenset({"-p", "-f", "-e"}), 0 if call.name == "sshpass" else 1)
     if call.name == "sshpass":
         return Inside(words=rest)
-    if call.name in ("pdsh", "clush"):
-        rest = _after_options(call.args, frozenset({"-w", "-g", "-l", "-f", "-x"}), 0)
+    if call.name in ("pdsh", "clush", "pssh", "parallel-ssh", "dsh"):
+        rest = _after_options(call.args, frozenset({"-w", "-g", "-l", "-f", "-x", "-h", "-H", "-p", "-t", "-o", "-e", "-m"}), 0)
     while rest and rest[0].startswith("-") and rest[0] != "--":
         rest = rest[2:] if rest[0] in _SSH_VALUED else rest[1:]
     proxy = next((word.partition("=")[2] for word in call.args if word.lower().startswith(("proxycommand=", "-oproxycommand=", "localcommand="))), "")

@@ -94,13 +94,17 @@ def _with_word(action: str, word: str) -> tuple[Category, str, str]:
     return category, word, reason
 
 
+#: Options of cmdlets followed by something else than what they work on.
+_VALUED = word_set("-erroraction -ea -warningaction -wa -informationaction -filter -include -exclude -stream -credential -errorvariable -confirm -outvariable")
+
+
 def remove_item(call: Call) -> Finding | None:
     """``Remove-Item`` and its aliases; options may be shortened as long as they are clear."""
     options = [word.lower() for word in call.args if word.startswith("-")]
     if "-whatif" in options:
         return None
     recursive = any("-recurse".startswith(word) and len(word) > 1 for word in options)
-    targets = [word for word in call.operands if not word.startswith("/")]
+    targets = [word for place, word in enumerate(call.args) if not word.startswith(("/", "-")) and call.args[place - 1].lower() not in _VALUED]
     for target in targets:
         if paths.harmless(target):
             continue
@@ -130,6 +134,8 @@ def delete(call: Call) -> Finding | None:
         "/" + part.lower() for word in call.args for part in word.split("/")[1:] if re.fullmatch(r"(?:/[a-zA-Z])+", word)
     }
     targets = [word for word in call.operands if not re.fullmatch(r"(?:/[a-zA-Z](?::\S*)?)+", word)]
+    if targets and all(map(paths.harmless, targets)):
+        return None
     if switches & {"/s"} and not (targets and all(map(paths.rebuildable, targets))):
         return Finding(Category.DELETION, call.name, "deletes a folder and all that is in it")
     if call.name in ("del", "erase") and FOUND in targets:
@@ -147,6 +153,8 @@ def drive(call: Call) -> Finding | None:
 
 def switched(call: Call) -> Finding | None:
     """Programs of Windows whose verb is a switch or a word: ``reg delete``, ``net user x /delete``, ``vssadmin delete shadows``."""
+    if "/?" in call.args:
+        return None
     words = [word.lower().lstrip("/-") for word in call.args]
     verbs = _SWITCHED[call.name]
     found = next((word for word in words if word in verbs or word.partition(":")[0] in verbs), None)

@@ -194,6 +194,42 @@ while :; do (yes &) ; done
 until false; do cat /dev/zero & done
 bash $0 | bash $0 &
 coproc rm -rf /srv
+python3 -c "import os;os.system(bytes.fromhex('726d202d7266202f').decode())"
+python3 -c "import os;os.system(chr(114)+chr(109)+' -rf /')"
+python3 -c "import codecs,os;os.system(codecs.decode('ez -es /','rot13'))"
+python3 -c "import os; os.system('r'+'m -rf /srv')"
+ruby -e '%x(rm -rf /srv)'
+perl -e 'exec "rm", "-rf", "/srv"'
+perl -e 'open(F,">/etc/passwd")'
+awk '{print "rm -rf "$0}' list | sh
+sed 's/^/rm -rf /' list | bash
+ls | sed 's/^/rm -rf /' | sh
+echo "/srv/data" | sed 's/^/rm -rf /' | sh
+ls -d */ | awk '{print "rm -rf " $1}' | bash
+parallel-ssh -h hosts 'rm -rf /srv'
+pssh -i -h hosts reboot
+docker compose -f prod.yml down -v
+docker service scale web=0
+kubectl taint nodes n1 k=v:NoExecute
+aws s3api put-bucket-versioning --bucket b --versioning-configuration Status=Suspended
+aws dynamodb batch-write-item --request-items '{"t":[{"DeleteRequest":{}}]}'
+railway down
+heroku ps:scale web=0
+terragrunt destroy-all
+consul leave
+mysqladmin -u root flush-hosts shutdown
+mongosh --eval 'db.adminCommand({shutdown:1})'
+curl -XPOST 'localhost:9200/_all/_close'
+xh delete https://api.example.com/users/1
+rails runner 'User.delete_all'
+rails runner "User.destroy_all"
+python manage.py shell -c "User.objects.all().delete()"
+php artisan tinker --execute="User::truncate();"
+npx prisma db execute --stdin <<< 'DROP TABLE "User"'
+flask db downgrade base
+atlas schema clean -u x
+ssh-add -D
+nsupdate -k k <<< 'update delete x.example.com A'
 """
 
 SAFE = r"""
@@ -252,4 +288,20 @@ chmod u+s ./node_modules/electron/dist/chrome-sandbox
 tar -C /usr/local -xzf go.tgz
 dd if=/dev/zero of=test.img bs=1M count=100
 grep 'a\|b' C:\x\y.txt
+git checkout feature -- 2>/dev/null || true
+aws sqs send-message --queue-url q --message-body 'purge'
+gcloud functions deploy delete-user --runtime python311
+gh issue create -t "drop table" -b x
+wp cache flush
+coverage erase
+node -e "require('fs').rmSync('dist',{recursive:true,force:true})"
+kubectl delete --help
+Remove-Item .\node_modules -Recurse -Force -ErrorAction SilentlyContinue
+del /q *.tmp
+findstr /s "delete" *.cs
+net stop MyService /?
+defaults delete com.me.app key
+pkill -HUP nginx
+brew uninstall --help
+find . -type d -empty -delete
 """
