@@ -30,16 +30,24 @@ class Past(NamedTuple):
 
 
 def in_order(
-    policy: Policy | None, calls: Sequence[ToolCall], run: RunState, judge: Callable[[ToolCall, RunState], Decision], known: Mapping[int, Decision] = {}
+    policy: Policy | None,
+    calls: Sequence[ToolCall],
+    run: RunState,
+    judge: Callable[[ToolCall, RunState], Decision],
+    known: Mapping[int, Decision] = {},
+    *,
+    again: bool = False,
 ) -> tuple[list[Judged], RunState]:
     """Judge calls that are made one after the other: a decision for each, and the run after those that go on.
 
-    ``known`` are decisions that stand already, by the call's place.
+    ``known`` are decisions that stand already, by the call's place. ``again``: of an answer that was held. Its other calls were steps of
+    the run then, and those that were approved since are now.
     """
     found = []
     for place, call in enumerate(calls):
         decision = known.get(place) or judge(call, run)
-        if decision.verdict in (Verdict.DENY, Verdict.PENDING_APPROVAL):
+        was_step = again and decision.reason_code is not ReasonCode.APPROVAL_CONSUMED
+        if was_step or decision.verdict in (Verdict.DENY, Verdict.PENDING_APPROVAL):
             found.append(Judged(decision, run))
             continue
         found.append(Judged(decision, run, completed(policy, call, run)))

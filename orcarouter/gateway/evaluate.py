@@ -57,6 +57,7 @@ async def evaluate(state: State, resolver: Resolver, request: Request) -> None:
         await charge.book(hook.grant, decision, events, hook.shared(step, call))
     except BaseException:
         charge.release()
+        hook.forget_steps()
         raise
     await request.answer(200, orjson.dumps({"request_id": request.id, **_said(step, decision, more=more)}))
 
@@ -191,6 +192,11 @@ class _Hook:
             return decision
 
         return (await self._in_order(calls, with_prices, run))[0]
+
+    def forget_steps(self) -> None:
+        """What was judged as going on, and counted as a step of its run, does not: another spent its approval, or it is not recorded."""
+        if self.run_id:
+            self.state.sequences.distrust(self._run)
 
     @property
     def _run(self) -> runs.Owned:

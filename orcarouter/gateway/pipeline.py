@@ -243,17 +243,20 @@ class Relay:
         return openai.outbound(self.call.exchange, route.upstream_model)
 
     # --- 6, 7: the way back -----------------------------------------------------------------------------------------------
-    async def judge(self, calls: Sequence[EmittedCall]) -> list[Judged]:
-        """The judgement of calls that a model emitted, in order."""
+    @property
+    def own_run(self) -> runs.Owned:
+        return runs.Owned(self.call.grant.workspace_id, self.call.grant.key_id, self.call.run_id)
+
+    async def judge(self, calls: Sequence[EmittedCall], *, again: bool = False) -> list[Judged]:
+        """The judgement of calls that a model emitted, in order; ``again``: of those that a kept answer has."""
         made = [ToolCall(Surface.RESPONSE, called.name, called.arguments) for called in calls]
         faults = {place: TOO_LARGE for place, called in enumerate(calls) if called.fault is not None}
 
         async def judge(run: RunState) -> tuple[list[Judged], RunState]:
-            return afterwards.in_order(self.policy, made, run, self._decide, faults)
+            return afterwards.in_order(self.policy, made, run, self._decide, faults, again=again)
 
         if self.policy is not None and afterwards.concerns(self.policy, made):
-            run = runs.Owned(self.call.grant.workspace_id, self.call.grant.key_id, self.call.run_id)
-            return await self.state.sequences.judge(self.call.grant, self.policy, run, self.chains, self.run_state, judge)
+            return await self.state.sequences.judge(self.call.grant, self.policy, self.own_run, self.chains, self.run_state, judge)
         return (await judge(self.run_state))[0]
 
     def _ruled(self, calls: Sequence[EmittedCall], judged: Sequence[Judged]) -> tuple[list[dict], list[Ruling]]:

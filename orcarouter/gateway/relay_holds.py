@@ -223,7 +223,24 @@ class RelayHolds:
         assert presented.answer is not None
         read = answer.read(presented.answer.encode())
         assert read is not None
-        judged = await relay.judge(read.calls)
+        try:
+            body = await self._spend(read, events)
+        except errors.OrcaError:
+            # Judged as going on, its calls were counted as steps of the run.
+            relay.state.sequences.distrust(relay.own_run)
+            raise
+        if not relay.call.exchange.is_stream:
+            await relay.request.answer(200, body, relay.headers())
+            return
+        await relay.request.start_stream(relay.headers())
+        await relay.request.write(whole.as_stream(body, with_usage=relay.call.exchange.wants_usage))
+        await relay.request.end()
+
+    async def _spend(self, read: Answer, events: Sequence[dict]) -> bytes:
+        """The kept answer as it may leave, its approvals spent and all of it recorded."""
+        relay, presented = self.relay, self.presented
+        assert presented is not None
+        judged = await relay.judge(read.calls, again=True)
         for called, each in zip(read.calls, judged, strict=True):
             decision = each.decision
             if decision.verdict is Verdict.DENY and decision.reason_code is not ReasonCode.APPROVAL_REJECTED:
@@ -238,12 +255,7 @@ class RelayHolds:
         relay.blocked = sum(not ruling.leaves for ruling in rulings)
         body = answer.release(read, rulings, notices=relay.notices)
         await relay.settle("completed", 200, record.NOTHING, UsageSource.NONE, events=[*events, *rows])
-        if not relay.call.exchange.is_stream:
-            await relay.request.answer(200, body, relay.headers())
-            return
-        await relay.request.start_stream(relay.headers())
-        await relay.request.write(whole.as_stream(body, with_usage=relay.call.exchange.wants_usage))
-        await relay.request.end()
+        return body
 
 
 def _any_waits(decisions: Sequence[Decision]) -> bool:
