@@ -16,8 +16,8 @@ async def receive(state: State, request: Request, approval_id: str) -> None:
     body = await request.read_body(callback.MAX_BODY_BYTES)
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.items()}
     try:
-        approval = await state.in_thread(_decide, approval_id, headers, body)
-    except DatabaseError as error:
+        approval = await state.change(_decide, approval_id, headers, body)
+    except (DatabaseError, TimeoutError) as error:
         raise errors.StoreUnavailable("The database does not answer.") from error
     await request.answer(200, orjson.dumps({"approval_id": approval.pk, "state": approval.state, "resolved_at": approval.resolved_at}))
 

@@ -32,8 +32,6 @@ TITLE = "X-OrcaRouter-Firewall-Approval"
 MAX_NAMED = 20
 #: What is kept of an answer at most; the calls of a longer one are denied.
 MAX_KEPT_BYTES = 8 * 1024 * 1024
-#: A hold takes a lock that other changes of the workspace take too.
-HOLD_SECONDS = 10.0
 _ID = re.compile(r"[0-9a-f]{24}")
 
 
@@ -89,7 +87,7 @@ async def hold(
 ) -> tuple[list[Hold | None], ReasonCode]:
     """The hold of each call, None where it cannot be held, and the code for those. The rows of the held get their id."""
     try:
-        found = await asyncio.wait_for(store.in_thread(_hold, place, candidates, keep, all_or_none), HOLD_SECONDS)
+        found = await store.change(_hold, place, candidates, keep, all_or_none)
     except (DatabaseError, TimeoutError):
         return [None] * len(candidates), ReasonCode.APPROVAL_STORE_DOWN
     for candidate, held in zip(candidates, found, strict=True):
@@ -296,7 +294,10 @@ def _whole_answer(kept: selectors.Kept | None, ids: Sequence[str]) -> str:
 async def redeem(store: Store, place: Place, used: Mapping[str, Bound], events: Collection[dict], request_id: str) -> None:
     """Spend approvals, all or none, with the rows of the calls that they let go. Raises ``ApprovalInvalid``, ``StoreUnavailable``."""
     rows = {event["approval_id"]: event for event in events if event.get("approval_id") in used}
-    await store.read(_redeem, place.workspace_id, used, rows, request_id)
+    try:
+        await store.change(_redeem, place.workspace_id, used, rows, request_id)
+    except (DatabaseError, TimeoutError) as error:
+        raise errors.StoreUnavailable("The approval cannot be spent just now.") from error
 
 
 def _redeem(workspace_id: int, used: Mapping[str, Bound], rows: Mapping[str, dict], request_id: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import hiredis
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, close_old_connections, connection, transaction
 
 from keys import selectors
 from keys.engine.grant import Grant
@@ -44,6 +44,8 @@ MAX_BEGUN = 20_000
 VERSION_SECONDS = 1.0
 #: A read of the configuration that takes longer means that PostgreSQL is away.
 LOAD_SECONDS = 5.0
+#: A change that takes longer is given up. It may wait for a lock that others hold.
+CHANGE_SECONDS = 10.0
 #: Times that one call asks Valkey, rebuilding in between what it has lost.
 MAX_ASKS = 6
 
@@ -65,6 +67,8 @@ class State:
         self._versions: dict[int, tuple[int, float]] = {}
         self._scripts: dict[str, bytes] = {}
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="orca-config")
+        #: For what may have to wait until somebody lets go of a workspace: nobody who only reads waits behind it.
+        self._changing = ThreadPoolExecutor(4, thread_name_prefix="orca-change")
 
     async def start(self) -> None:
         await self.link.start()
@@ -77,7 +81,8 @@ class State:
         await self.sequences.stop()
         self.accounts.stop()
         await self.link.stop()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._changing):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     # --- Configuration ------------------------------------------------------------------------------------------------
     async def grant(self, token_hash: str) -> Grant | None:
@@ -125,6 +130,15 @@ class State:
 
     async def in_thread(self, function, *arguments):
         return await asyncio.get_running_loop().run_in_executor(self._threads, _with_connection, function, arguments)
+
+    async def change(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Change rows of a workspace, in a thread. Raises ``DatabaseError``, and ``TimeoutError`` for what took too long, or was not begun in time.
+
+        What the caller gave up is not done afterwards: it begins early enough to end in time, or not at all.
+        """
+        begin_by = time.monotonic() + CHANGE_SECONDS / 2
+        threads = asyncio.get_running_loop().run_in_executor(self._changing, _with_connection, _begun_by, (begin_by, function, arguments))
+        return await asyncio.wait_for(threads, CHANGE_SECONDS)
 
     async def _version_in_postgres(self, workspace_id: int) -> int | None:
         """The version as PostgreSQL has it, at most ``VERSION_SECONDS`` old when Valkey is away; None when it is away too."""
@@ -349,6 +363,15 @@ def _remember(kept: OrderedDict, name: Hashable, value: object, limit: int) -> N
     kept.move_to_end(name)
     while len(kept) > limit:
         kept.popitem(last=False)
+
+
+def _begun_by(begin_by: float, function: Callable[..., T], arguments: tuple) -> T:
+    if time.monotonic() > begin_by:
+        raise TimeoutError("Others were before it for too long.")
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Of the two halves of its time, all but a second: the statements themselves take milliseconds.
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{CHANGE_SECONDS / 2 - 1:g}s"])
+        return function(*arguments)
 
 
 def _with_connection(function, arguments):

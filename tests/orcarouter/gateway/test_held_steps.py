@@ -1,12 +1,16 @@
 """Held calls and sequences: a call is a step of its run when it goes on, and only then."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.db import connection
 
 from tests.orcarouter.gateway.conftest import make_agent
 from tests.orcarouter.gateway.test_holds import HOLDS, calls_of, chat, decide, evaluate, held, refused
 from tests.orcarouter.gateway.test_sequences import LEAK, call
+from workspaces import tenancy
+from workspaces.selectors import hold
 
 pytestmark = pytest.mark.stack
 #: After a payment nothing is sent out.
@@ -17,14 +21,31 @@ QUIET = {
 }
 
 
+def wait_for_locks(count: int) -> None:
+    """Return when so many sessions wait for others."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0] >= count:
+                return
+        time.sleep(0.05)
+    raise AssertionError("nobody waits")
+
+
 def test_of_redeems_at_once_only_the_one_that_goes_on_is_a_step_of_its_run(stack, committed):
     gateway = make_agent(stack, is_firewall_gateway=True)
     gateway.policy(default_verdict="allow", rules=[QUIET, HOLDS])
     approval_id = evaluate(gateway, {}, agent_run_id="asks").json()["approval_id"]
     decide(gateway, approval_id)
-    runs = [f"r{n}" for n in range(24)]
+    runs = [f"r{n}" for n in range(12)]
     with ThreadPoolExecutor(12) as many:
-        verdicts = list(many.map(lambda run: evaluate(gateway, {}, approval_id, agent_run_id=run).json().get("verdict"), runs))
+        with tenancy.scope(gateway.workspace.pk):
+            # While somebody holds the workspace they have all looked the approval up, and none has spent it.
+            hold(gateway.workspace.pk)
+            asked = [many.submit(evaluate, gateway, {}, approval_id, agent_run_id=run) for run in runs]
+            wait_for_locks(4)
+        verdicts = [each.result().json().get("verdict") for each in asked]
     assert verdicts.count("allow") == 1
     for run, verdict in zip(runs, verdicts, strict=True):
         assert evaluate(gateway, {}, tool="web.post", agent_run_id=run).json()["verdict"] == ("deny" if verdict == "allow" else "allow")
