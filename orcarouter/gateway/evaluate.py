@@ -55,9 +55,11 @@ async def evaluate(state: State, resolver: Resolver, request: Request) -> None:
         [judged] = await hook.judge([call], admission, charge)
         decision, events, more = await hook.settled(step, call, judged)
         await charge.book(hook.grant, decision, events, hook.shared(step, call))
-    except BaseException:
+    except BaseException as error:
         charge.release()
-        hook.forget_steps()
+        if isinstance(error, errors.OrcaError):
+            # Of a caller that is gone what was decided may yet come to stand.
+            hook.forget_steps()
         raise
     await request.answer(200, orjson.dumps({"request_id": request.id, **_said(step, decision, more=more)}))
 
