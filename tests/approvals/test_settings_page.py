@@ -52,7 +52,7 @@ def test_what_is_wrong_is_said_at_its_field_and_nothing_is_saved(acme):
         ({"part": "webhook", "approval_webhook_url": "https://127.0.0.1/"}, "loopback|private|public"),
         ({"part": "webhook", "approval_webhook_url": URL, "approval_webhook_secret": "short"}, "24 to 255"),
         ({"part": "holds", "approval_ttl_seconds": 1, "approval_use_ttl_seconds": 60}, "from 60 to"),
-        ({"part": "recording", "run_gap_seconds": 5}, "from 60 to 86400"),
+        ({"part": "recording", "observe_mode": "on", "run_gap_seconds": 5}, "from 60 to 86400"),
         ({"part": "plan", "quorum": 9, "least_role": "developer"}, "fewer than the quorum"),
         ({"part": "notices", "approval_notify_emails": "nobody"}, "e-mail addresses"),
     ):
