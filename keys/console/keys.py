@@ -15,7 +15,8 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from firewall.engine.decide import resolve
-from keys import closing, deeds, money_selectors, selectors, services
+from keys import deeds, money_selectors, selectors, services
+from keys.closing import Proposal, proposal
 from keys.console.rows import default_policy, key_of, openness_of, rows_of
 from keys.engine import words
 from keys.engine.ceilings import Cycle, Limits
@@ -63,10 +64,12 @@ def key_edit(request: ConsoleRequest, pk: str) -> HttpResponse:
     ``?close=gate`` begins with what would close a gate of the least-agency checklist.
     """
     key, at = key_of(request, pk), timezone.now()
-    proposed = closing.proposal(request.workspace, key, request.GET.get("close", ""), at=at)
+    proposed = proposal(request.workspace, key, request.GET.get("close", ""), at=at)
     form = _form(request, request.POST or None, at=at, initial=KeyForm.initial_of(key) | proposed.fields)
+    if proposed.begins and request.method == "GET":
+        form.fields[proposed.begins].widget.attrs["autofocus"] = True
     if request.method == "GET" or not form.is_valid():
-        return _editor(request, form, at=at, key=key, proposed=proposed.says, status=200 if request.method == "GET" else 422)
+        return _editor(request, form, at=at, key=key, proposed=proposed, status=200 if request.method == "GET" else 422)
     opened = words.loosened(openness_of(key), _openness(form.stored, key))
     if opened and not request.POST.get("confirmed"):
         return _editor(request, form, at=at, key=key, opened=opened, status=422)
@@ -91,7 +94,14 @@ def _form(request: ConsoleRequest, *args: object, at: datetime, initial: dict | 
 
 
 def _editor(
-    request: ConsoleRequest, form: KeyForm, *, at: datetime, key: ApiKey | None = None, opened: Sequence[str] = (), proposed: str = "", status: int = 200
+    request: ConsoleRequest,
+    form: KeyForm,
+    *,
+    at: datetime,
+    key: ApiKey | None = None,
+    opened: Sequence[str] = (),
+    proposed: Proposal | None = None,
+    status: int = 200,
 ) -> HttpResponse:
     if form.is_bound or key is None:
         sentence = _sentence(request, form, at)
