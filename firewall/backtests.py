@@ -184,9 +184,9 @@ def _replay(backtest: Backtest, part: BacktestPart, clock: Callable[[], datetime
 
 def _events(backtest: Backtest, part: BacktestPart, clock: Callable[[], datetime]) -> Iterator[Event]:
     replayed = 0
-    for page in selectors.events_of(backtest, part):
+    for count, page in selectors.events_of(backtest, part):
         yield from page
-        replayed += len(page)
+        replayed += count
         with tenancy.scope(backtest.workspace_id):
             if not backtest.parts.filter(pk=part.pk, claim=part.claim).update(replayed=replayed, touched_at=clock()):
                 raise _Abandoned

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 from firewall.engine.compile import Seen
@@ -64,21 +65,22 @@ def advance(policy: Policy | None, call: ToolCall, run: RunState) -> RunState:
     """The run after a call that went on: only ``chains`` change. Call it for each such call, in order, with ``run.at_ms`` its time."""
     if policy is None or call.surface is Surface.INBOUND or not (rules := policy.sequences_for(call.name)):
         return run
-    return replace(run, chains={**run.chains, **_advanced(rules, run.chains, Past(call.name, Seen(call, run).is_egress, run.at_ms))})
+    seen = Seen(call, run)
+    return replace(run, chains={**run.chains, **_advanced(rules, run.chains, call.name, lambda: seen.is_egress, run.at_ms)})
 
 
 def replayed(policy: Policy, calls: Iterable[Past]) -> dict[str, Progress]:
     """How far a run has come that made these calls, oldest first: ``RunState.chains``."""
     chains: dict[str, Progress] = {}
     for past in calls:
-        chains.update(_advanced(policy.sequences_for(past.name), chains, past))
+        chains.update(_advanced(policy.sequences_for(past.name), chains, past.name, partial(bool, past.is_egress), past.at_ms))
     return chains
 
 
-def _advanced(rules: Sequence[Rule], known: Mapping[str, Progress], past: Past) -> dict[str, Progress]:
+def _advanced(rules: Sequence[Rule], known: Mapping[str, Progress], name: str, is_egress: Callable[[], bool], at_ms: int) -> dict[str, Progress]:
     """The progress of the chains that a call is or may be a step of."""
     chains = {rule.sequence.key: rule.sequence for rule in rules if rule.sequence}
-    return {key: chain.advance(known.get(key, ()), past.name, is_egress=past.is_egress, at_ms=past.at_ms)[0] for key, chain in chains.items()}
+    return {key: chain.advance(known.get(key, ()), name, is_egress=is_egress, at_ms=at_ms)[0] for key, chain in chains.items()}
 
 
 def completed(policy: Policy | None, call: ToolCall, run: RunState) -> tuple[Decision, ...]:
@@ -94,7 +96,7 @@ def completed(policy: Policy | None, call: ToolCall, run: RunState) -> tuple[Dec
         chain = rule.sequence
         if chain is None or chain.is_inline or rule.stage not in (None, call.surface):
             continue
-        if not chain.advance(run.chains.get(chain.key, ()), call.name, is_egress=seen.is_egress, at_ms=run.at_ms)[1]:
+        if not chain.advance(run.chains.get(chain.key, ()), call.name, is_egress=lambda: seen.is_egress, at_ms=run.at_ms)[1]:
             continue
         named = f'rule "{rule.label}"' if rule.label else f"rule {rule.id}"
         found.append(

@@ -7,7 +7,7 @@ and finite numbers is *bad*, and every clause of a restraining rule holds for it
 from __future__ import annotations
 
 import json
-from functools import cached_property
+from types import EllipsisType
 from typing import Final
 
 MAX_DEPTH = 64
@@ -21,8 +21,12 @@ _WHITE = " \t\r\n"
 class Arguments:
     """The arguments of one call, decoded when first asked for."""
 
+    __slots__ = ("_root", "text")
+
     def __init__(self, text: str | None) -> None:
         self.text: Final = text
+        # Not a ``cached_property``: its lock costs as much as reading a short call.
+        self._root: dict | EllipsisType | None = ...
 
     @property
     def are_seen(self) -> bool:
@@ -33,10 +37,12 @@ class Arguments:
     def are_bad(self) -> bool:
         return self.text is not None and self.root is None
 
-    @cached_property
+    @property
     def root(self) -> dict | None:
         """The object; None where there is none, or none that can be trusted to be read by everybody alike."""
-        return None if self.text is None else decoded(self.text)
+        if self._root is ...:
+            self._root = None if self.text is None else decoded(self.text)
+        return self._root
 
 
 def decoded(text: str) -> dict | None:

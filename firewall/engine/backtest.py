@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from firewall.engine import afterwards
 from firewall.engine.decide import decide_request
 from firewall.engine.recorded import knows_sequences, run_of
-from firewall.engine.replay import WHATEVER_THE_POLICY, Event, Judge
+from firewall.engine.replay import WHATEVER_THE_POLICY, Event, Judge, Offer
 from firewall.engine.sequence import Progress
 from firewall.engine.tally import RunName, Tally
-from firewall.engine.types import Decision, ReasonCode, RunState, Surface, Verdict
+from firewall.engine.types import Decision, ReasonCode, RunState, Verdict
 
 #: Events that tell of a call rather than being one.
 NOT_CALLS = frozenset(("approval_approved", "approval_rejected", "approval_expired", "approval_consumed", "lost_record"))
@@ -66,8 +65,8 @@ class Ledger:
 class Replay:
     """One run. Feed its events in order, then ``close``."""
 
-    def __init__(self, judge: Judge, tally: Tally, run: RunName, ledger: Ledger | None = None) -> None:
-        self._judge, self._tally, self._run = judge, tally, run
+    def __init__(self, judge: Judge, tally: Tally, run: RunName, ledger: Ledger | None = None, token_name: str | None = None) -> None:
+        self._judge, self._tally, self._counted = judge, tally, tally.of_run(run, token_name)
         self._ledger = ledger or Ledger()
         policy = judge.policy
         self._has_sequences = bool(policy and policy.sequences)
@@ -85,7 +84,8 @@ class Replay:
         """Judge the run's next event again and count what comes of it; events that are no calls are passed over."""
         if _is_no_call(event):
             return
-        self._requests_until(event.at_ms, event)
+        if self._counts_requests:
+            self._requests_until(event.at_ms, event)
         if event.request_id != self._request_id:
             self._request_id = event.request_id
             self._seen_requests += 1
@@ -95,41 +95,52 @@ class Replay:
             return
         self._enter((event.request_id, event.surface))
         run, is_exact = self._state(event)
+        offer = self._judge.offer(event, run)
+        if offer is not None:
+            self._count_offer(event, offer, is_exact)
+            return
         for place, name in enumerate(names):
             self._judge_call(event, place, name, run, is_exact)
-            if run.chains is not self._chains and self._has_sequences:
+            if run.chains is not self._chains and self._has_sequences and place + 1 < len(names):
                 run = replace(run, chains=self._chains)
 
     def close(self) -> None:
-        self._requests_until(None, None)
-        self._tally.end(self._run)
+        """Judge what the run asked for after its last event, and end its count."""
+        if self._counts_requests:
+            self._requests_until(None, None)
+        self._counted.end()
 
     # --- One call -----------------------------------------------------------------------------------------------------
     def _judge_call(self, event: Event, place: int, name: str, run: RunState, is_exact: bool) -> None:
-        tally, before = self._tally, event.verdict
+        counted, before = self._counted, event.verdict
         if event.reason_code in WHATEVER_THE_POLICY and before == Verdict.DENY:
-            tally.same(event, name, self._is_counterfactual)
+            counted.count(name, before, self._is_counterfactual)
             return
         judged = self._judge.judge(event, name, run, is_blurred=self._is_blurred)
         decision = judged.decision
         if decision is not None and not is_exact and (decision.caps or decision.reason_code in (ReasonCode.COST_CAP, ReasonCode.PRICE_UNKNOWN)):
-            tally.estimated += 1
+            self._tally.estimated += 1
         after = before if decision is None else self._effect(event, decision, run)
-        if self._has_sequences and event.surface != Surface.INBOUND and after in _MADE:
-            self._chains = afterwards.advance(self._judge.policy, judged.call, run).chains
-            self._is_blurred = self._is_blurred or (judged.is_vague and self._looks_for_egress)
+        if after in _MADE:
+            if judged.chains is not None:
+                self._chains = judged.chains
+            self._is_blurred = self._is_blurred or judged.blurs
         if decision is None:
-            tally.unknown(event, name, judged.why, self._is_counterfactual)
+            counted.unknown(name, judged.why, self._is_counterfactual)
         elif after == before:
-            tally.same(event, name, self._is_counterfactual)
+            counted.count(name, before, self._is_counterfactual)
         else:
             self._has_changed = True
-            tally.changed(event, place, name, after, decision, self._is_counterfactual)
+            counted.changed(event, place, name, after, decision, self._is_counterfactual)
 
-    @property
-    def _looks_for_egress(self) -> bool:
-        policy = self._judge.policy
-        return policy is not None and any(step.egress for rule in policy.sequences if rule.sequence for step in rule.sequence.steps)
+    def _count_offer(self, event: Event, offer: Offer, is_exact: bool) -> None:
+        if offer.same:
+            self._counted.offered(offer.same, event.verdict, self._is_counterfactual)
+        for place, name, decision in offer.changed:
+            self._has_changed = True
+            self._counted.changed(event, place, name, decision.verdict, decision, self._is_counterfactual)
+        if not is_exact:
+            self._tally.estimated += offer.capped
 
     def _effect(self, event: Event, decision: Decision, run: RunState) -> str:
         """The verdict that would stand, with what happened around the judgement."""
@@ -159,26 +170,27 @@ class Replay:
 
     def _state(self, event: Event) -> tuple[RunState, bool]:
         """The run before the event, and whether it is as it was recorded."""
+        if not (self._has_sequences or self._counts_requests):
+            return _NEW, True
         recorded = run_of(event.judged_on) if event.judged_on else None
         if recorded is not None:
             if self._has_sequences and not self._has_changed and knows_sequences(event.judged_on):
                 # What this very policy saw is all that it saw.
                 self._chains = recorded.chains if self._was_ours(event) else {**self._chains, **recorded.chains}
                 self._is_blurred = False
-            return replace(recorded, chains=self._chains) if self._has_sequences else recorded, True
-        if not (self._has_sequences or self._counts_requests):
-            return _NEW, True
+            return recorded if recorded.chains is self._chains else replace(recorded, chains=self._chains), True
         # On the relay the request was judged for beginning a run, its calls are not again.
         begins = event.source != "relay" or not event.names
         return self._told_by_ledger(event.request_id, event.at_ms, begins=begins), False
 
     def _told_by_ledger(self, request_id: str, at_ms: int, *, begins: bool) -> RunState:
+        if not self._counts_requests:
+            return RunState(at_ms=at_ms, chains=self._chains)
         ledger = self._ledger
         request = ledger.request(request_id)
-        began_ms = request.started_at_ms if request else at_ms
         return RunState(
             calls=self._seen_requests - 1,
-            spent_micro_usd=ledger.spent_before(began_ms),
+            spent_micro_usd=ledger.spent_before(request.started_at_ms if request else at_ms),
             estimate_micro_usd=request.cost_micro_usd if request else 0,
             runs_this_hour=ledger.begun if begins else 0,
             at_ms=at_ms,
@@ -188,8 +200,6 @@ class Replay:
     # --- Requests for themselves --------------------------------------------------------------------------------------
     def _requests_until(self, at_ms: int | None, event: Event | None) -> None:
         """Judge the requests that came in by then, and that of an event itself: they meet caps and limits, tools or none."""
-        if not self._counts_requests:
-            return
         requests = self._ledger.requests
         while self._ahead < len(requests) and (at_ms is None or requests[self._ahead].started_at_ms <= at_ms):
             request = requests[self._ahead]
@@ -213,32 +223,31 @@ class Replay:
         self._seen_requests += request_id != self._request_id
         self._request_id = request_id
         self._enter((request_id, ""))
-        run = self._told_by_ledger(request_id, at_ms, begins=True)
-        decision = decide_request(self._judge.policy, run)
+        decision = decide_request(self._judge.policy, self._told_by_ledger(request_id, at_ms, begins=True))
         if decision is not None and (decision.caps or decision.blocks):
             self._tally.estimated += 1
         if decision is not None and decision.blocks:
             self._has_changed = True
-            self._tally.refused(self._run, request_id, at_ms, decision, self._is_counterfactual)
+            self._counted.refused(request_id, at_ms, decision, self._is_counterfactual)
 
     def _judge_request(self, event: Event) -> None:
         """A request that was refused for itself, or would have been but for shadow mode."""
-        policy, tally = self._judge.policy, self._tally
+        policy, counted = self._judge.policy, self._counted
         self._enter((event.request_id, ""))
         if event.reason_code in WHATEVER_THE_POLICY:
-            tally.same(event, None, self._is_counterfactual)
+            counted.count(None, event.verdict, self._is_counterfactual)
             return
         run, is_exact = self._state(event)
         decision = decide_request(policy, run)
-        tally.estimated += decision is not None and not is_exact
+        self._tally.estimated += decision is not None and not is_exact
         after = decision.verdict if decision is not None and (decision.blocks or decision.shadow) else Verdict.ALLOW
         if event.reason_code == ReasonCode.COST_STORE_DOWN and self._is_refused_blind(run, meets_caps=policy is not None and policy.has_caps):
             after = Verdict.DENY
         if after == event.verdict:
-            tally.same(event, None, self._is_counterfactual)
+            counted.count(None, event.verdict, self._is_counterfactual)
         else:
             self._has_changed = True
-            tally.changed(event, 0, None, after, decision, self._is_counterfactual)
+            counted.changed(event, 0, None, after, decision, self._is_counterfactual)
 
 
 _NEW = RunState()
@@ -263,7 +272,7 @@ def replay(judge: Judge, tally: Tally, events: Iterable[Event], ledger_of: Calla
         name = (event.key_id, event.run_id)
         run = runs.get(name)
         if run is None:
-            run = runs[name] = Replay(judge, tally, name, ledger_of(name))
+            run = runs[name] = Replay(judge, tally, name, ledger_of(name), event.token_name)
         run.feed(event)
     _close(runs)
 

@@ -71,6 +71,8 @@ class Line:
         self.reads_arguments, self.reads_destinations = bool(self._checks), self._scope is not None
         #: Its lists name addresses: then it matters what a destination's name resolves to.
         self.reads_addresses = self._scope is not None and self._scope.has_addresses
+        #: What the rule says rests on more of a call than its name, its surface and what its run had done.
+        self.reads_call = self.reads_arguments or self.reads_destinations or self._skill.form is not Form.EVERY or rule.verdict is Verdict.SANITIZE
         #: Nothing but a call's name and surface says whether the rule matches.
         self.is_plain = not (self._checks or self._scope or rule.sequence) and self._skill.form is Form.EVERY
         #: The walk ends where such a rule is met.
@@ -138,7 +140,7 @@ class Line:
     def _meets_sequence(self, seen: Seen, hit: Hit) -> Hit | str:
         chain = self.rule.sequence
         assert chain is not None
-        _, completes = chain.advance(seen.run.chains.get(chain.key, ()), seen.call.name, is_egress=seen.is_egress, at_ms=seen.run.at_ms)
+        _, completes = chain.advance(seen.run.chains.get(chain.key, ()), seen.call.name, is_egress=lambda: seen.is_egress, at_ms=seen.run.at_ms)
         if not completes:
             return "the call does not complete its sequence"
         return Hit(ReasonCode.SEQUENCE, f"it completes {chain.shown}") if hit.code is ReasonCode.RULE_DENY else hit

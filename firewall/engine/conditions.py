@@ -243,7 +243,8 @@ def _test(op: Operator, value: object, wide: bool) -> Callable[[object], bool | 
             return lambda found: value in found if isinstance(found, str) else None  # type: ignore[operator]
         case Operator.REGEX:
             search = patterns.compiled(value).search  # type: ignore[arg-type]
-            return lambda found: search(patterns.searchable(found)) is not None if isinstance(found, str) else None
+            # In bytes: whether it is found is asked, not where.
+            return lambda found: search(patterns.searchable(found).encode()) is not None if isinstance(found, str) else None
         case Operator.CIDR_MATCH:
             network = parse_network(value)  # type: ignore[arg-type]
             return lambda found: _is_inside(found, network, wide) if isinstance(found, str) else None

@@ -96,7 +96,7 @@ def decide_request(policy: Policy | None, run: RunState) -> Decision | None:
     if policy is None:
         return None
     seen = Seen(ToolCall(Surface.INBOUND, ""), run)
-    ruling = Ruling(ReasonCode.RUN_LIMIT) if _is_over_limit(policy, run) else _caps_met(policy.request_caps, run)
+    ruling = Ruling(ReasonCode.RUN_LIMIT) if is_over_limit(policy, run) else _caps_met(policy.request_caps, run)
     return None if ruling.by is None and not ruling.caps else ruled(policy, ruling, seen, of_request=True)
 
 
@@ -154,7 +154,7 @@ def _before_rules(policy: Policy, seen: Seen) -> ReasonCode | None:
     if call.surface is Surface.EGRESS and not any(to.is_usable and not to.is_mention for to in seen.destinations):
         return ReasonCode.EGRESS_NO_DESTINATION
     # On the relay a run begins with a request, see ``decide_request``; elsewhere with a call.
-    if call.surface is not Surface.INBOUND and _is_over_limit(policy, seen.run):
+    if call.surface is not Surface.INBOUND and is_over_limit(policy, seen.run):
         return ReasonCode.RUN_LIMIT
     return None
 
@@ -177,8 +177,8 @@ def _caps_met(lines, run: RunState) -> Ruling:
     return Ruling(None, None, caps)
 
 
-def _is_over_limit(policy: Policy, run: RunState) -> bool:
-    # Only a run that begins: those that go on were counted when they did.
+def is_over_limit(policy: Policy, run: RunState) -> bool:
+    """Whether the run would be one too many that its key begins in the hour; those that go on were counted when they began."""
     limit = policy.max_runs_per_key_per_hour
     return limit is not None and not run.calls and run.runs_this_hour > limit
 

@@ -61,45 +61,53 @@ class Chain:
         return tuple(step for step in self.steps for _ in range(step.min_count))
 
     @cached_property
+    def _none(self) -> Progress:
+        return (None,) * len(self._units)
+
+    @cached_property
     def _globs(self) -> dict[str, Glob]:
         return {step.match: parse(step.match) for step in self.steps}
 
     @cached_property
-    def _fitting(self) -> Callable[[str], frozenset[str]]:
+    def _places(self) -> Callable[[str], tuple[int, ...]]:
         # The same few tools are called again and again. No name is kept that no tool may have, as those have any length.
-        known = lru_cache(maxsize=MEMO_NAMES)(self._matches)
-        return lambda name: known(name) if len(name) <= MAX_GLOB_CHARS else self._matches(name)
+        known = lru_cache(maxsize=MEMO_NAMES)(self._fitting)
+        return lambda name: known(name) if len(name) <= MAX_GLOB_CHARS else self._fitting(name)
 
-    def _matches(self, name: str) -> frozenset[str]:
-        """The globs of the steps that a call of this name may be."""
-        return frozenset(text for text, glob in self._globs.items() if glob.matches(name, wide=True))
+    def _fitting(self, name: str) -> tuple[int, ...]:
+        """The places among the counted calls that a call of this name may take, the last first."""
+        fits = {text for text, glob in self._globs.items() if glob.matches(name, wide=True)}
+        return tuple(place for place in range(len(self._units) - 1, -1, -1) if self._units[place].match in fits)
 
     def has_step(self, name: str) -> bool:
         """Whether a call of this name may be a step of the chain."""
-        return bool(self._fitting(name))
+        return bool(self._places(name))
 
     def ends_with(self, name: str) -> bool:
         """Whether a call of this name may complete the chain."""
-        return self.steps[-1].match in self._fitting(name)
+        return len(self._units) - 1 in self._places(name)[:1]
 
-    def advance(self, progress: Progress, name: str, *, is_egress: bool, at_ms: int) -> tuple[Progress, bool]:
-        """The progress after a call, and whether that call completes the chain."""
-        began: list[int | None] = list(progress) if len(progress) == len(self._units) else [None] * len(self._units)
-        fits = self._fitting(name)
+    def advance(self, progress: Progress, name: str, *, is_egress: Callable[[], bool], at_ms: int) -> tuple[Progress, bool]:
+        """The progress after a call, and whether that call completes the chain.
+
+        ``is_egress`` is asked only if the chain has come to a step where it matters: to answer it the call's arguments are read.
+        """
+        units = self._units
+        began = progress if len(progress) == len(units) else self._none
         oldest = at_ms - self.window_seconds * 1000 if self.window_seconds else None
+        moved: list[int | None] | None = None
         completes = False
-        # From the last to the first, so that one call is one step of a chain.
-        for place in range(len(began) - 1, -1, -1):
-            step = self._units[place]
-            if step.match not in fits or (step.egress and not is_egress):
-                continue
+        # From the last to the first, each by what was before the call: one call is one step of a chain.
+        for place in self._places(name):
             start = at_ms if place == 0 else began[place - 1]
-            if start is None or (oldest is not None and start < oldest):
+            if start is None or (oldest is not None and start < oldest) or (units[place].egress and not is_egress()):
                 continue
-            completes = completes or place == len(began) - 1
+            completes = completes or place == len(units) - 1
             latest = began[place]
-            began[place] = start if latest is None else max(latest, start)
-        return tuple(began), completes
+            if latest is None or latest < start:
+                moved = moved or list(began)
+                moved[place] = start
+        return tuple(moved) if moved else began, completes
 
 
 def read(spec: Mapping) -> Chain:

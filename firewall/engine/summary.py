@@ -7,6 +7,7 @@ spelling are equal. What is not one JSON object is hashed as it was written.
 import hashlib
 from dataclasses import dataclass
 
+import orjson
 import re2
 
 from firewall.engine.sanitize import PRESETS, Sanitizer, Sanitizers
@@ -42,7 +43,7 @@ class Summary:
 def summarise(arguments: str) -> Summary:
     """The summary and the hash of a call's arguments, as the model wrote them."""
     # Half a surrogate pair cannot be kept: then the hash tells that the summary is not all.
-    raw = arguments.encode(errors="surrogatepass")
+    raw = _raw(arguments)
     spelled = _canonical(arguments) if len(raw) <= MAX_CANONICAL_BYTES else None
     # Redact before cutting: half a secret is still a secret. What lies far beyond the cut is never kept.
     text = redacted(raw[: 4 * MAX_SUMMARY_BYTES].decode(errors="ignore").replace("\x00", "�"))
@@ -60,11 +61,23 @@ def redacted(text: str) -> str:
 
 def is_whole(summary: str, digest: str) -> bool:
     """Whether a summary is all of the arguments that had this hash: nothing was cut off or redacted."""
-    raw = summary.encode(errors="surrogatepass")
-    if hashlib.sha256(raw).hexdigest() == digest:
-        return True
-    spelled = _canonical(summary)
-    return spelled is not None and hashlib.sha256(spelled).hexdigest() == digest
+    # The hash is what proves it: a spelling that is cheap to make and mostly the canonical one is tried before that.
+    for spell in (_sorted, _raw, _canonical):
+        spelled = spell(summary)
+        if spelled is not None and hashlib.sha256(spelled).hexdigest() == digest:
+            return True
+    return False
+
+
+def _raw(arguments: str) -> bytes:
+    return arguments.encode(errors="surrogatepass")
+
+
+def _sorted(arguments: str) -> bytes | None:
+    try:
+        return orjson.dumps(orjson.loads(arguments), option=orjson.OPT_SORT_KEYS)
+    except ValueError:
+        return None
 
 
 def _canonical(arguments: str) -> bytes | None:

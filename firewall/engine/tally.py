@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from firewall.engine.replay import Event
 from firewall.engine.types import Decision, Verdict
@@ -24,6 +25,8 @@ _STOPPED = (Verdict.DENY, Verdict.PENDING_APPROVAL)
 _LET_ON = (Verdict.ALLOW, Verdict.AUDIT, Verdict.OBSERVE)
 #: The counts of a line, in their order.
 COUNTS = (*KINDS, "counterfactual", "not_replayable")
+_PLACES = {name: place for place, name in enumerate(COUNTS)}
+_COUNTERFACTUAL, _NOT_REPLAYABLE = _PLACES["counterfactual"], _PLACES["not_replayable"]
 
 
 def kind_of(before: str, after: str) -> str:
@@ -36,108 +39,177 @@ def kind_of(before: str, after: str) -> str:
 
 
 class Tally:
-    """Counts of some runs; ``as_json`` is what is kept of them."""
+    """Counts of some runs, each by ``of_run``; ``as_json`` is what is kept of them."""
 
     def __init__(self) -> None:
-        self.calls = self.counterfactual = self.estimated = self.runs = 0
-        #: By tool ("": the request itself) and what the verdict would be.
-        self.verdicts: Counter[tuple[str, str]] = Counter()
+        self.runs = self.estimated = 0
         self.not_replayable: Counter[str] = Counter()
         self.changes: Counter[tuple[str, str, bool]] = Counter()
-        self._of_key: Counter[int | None] = Counter()
-        self._names: dict[int | None, str | None] = {}
-        self._tools: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._keys: defaultdict[int | None, Counter[str]] = defaultdict(Counter)
-        self._run: Counter[str] = Counter()
-        self._runs: list[tuple[RunName, Counter[str]]] = []
+        self._calls: Counter[tuple[str, str]] = Counter()
+        self._offers: Counter[tuple[tuple[str, ...], str]] = Counter()
+        self._tools: dict[str, list[int]] = {}
+        self._keys: dict[int | None, _Key] = {}
+        self._runs: list[tuple[RunName, list[int]]] = []
         self._examples: dict[str, list[dict]] = {kind: [] for kind in KINDS}
+        self._kept: Counter[tuple[str, str | None, bool]] = Counter()
 
-    def same(self, event: Event, name: str | None, is_counterfactual: bool) -> None:
-        self._count(event, name, event.verdict, is_counterfactual)
+    def of_run(self, run: RunName, token_name: str | None) -> RunTally:
+        """Where the run's calls are counted; ``end`` it when they are."""
+        key = self._keys.get(run[0])
+        if key is None:
+            key = self._keys[run[0]] = _Key()
+        key.token_name = token_name
+        return RunTally(self, run, key)
 
-    def unknown(self, event: Event, name: str, why: str, is_counterfactual: bool) -> None:
-        """A call that cannot be judged again, for want of ``why``."""
-        self._count(event, name, "", is_counterfactual)
-        self.not_replayable[why] += 1
-        self._note(name, event.key_id, ("not_replayable",))
+    @property
+    def verdicts(self) -> Counter[tuple[str, str]]:
+        """Calls by tool ("": the request itself) and what the verdict would be ("": it cannot be told)."""
+        found = Counter(self._calls)
+        for (names, verdict), times in self._offers.items():
+            for name in names:
+                found[name, verdict] += times
+        return found
 
-    def changed(self, event: Event, place: int, name: str | None, after: str, decision: Decision | None, is_counterfactual: bool) -> None:
-        """A call, or a request (``name`` None), with another verdict. ``place`` is the tool's in the event."""
-        self._count(event, name, after, is_counterfactual)
-        of = {"event_id": str(event.id), "place": place if len(event.tools) > 1 else None, "run_id": event.run_id, "key_id": event.key_id}
-        self._change(
-            of | {"token_name": event.token_name, "surface": event.surface, "at_ms": event.at_ms}, name, event.verdict, after, decision, is_counterfactual
-        )
+    def _tool(self, tool: str) -> list[int]:
+        line = self._tools.get(tool)
+        if line is None:
+            tool = tool if len(self._tools) < MOST_TOOLS else OTHERS
+            line = self._tools.setdefault(tool, [0] * len(COUNTS))
+        return line
 
-    def refused(self, run: RunName, request_id: str, at_ms: int, decision: Decision, is_counterfactual: bool) -> None:
-        """A request that was let in and would not be."""
-        self.calls += 1
-        self.counterfactual += is_counterfactual
-        self._of_key[run[0]] += 1
-        self.verdicts["", Verdict.DENY] += 1
-        of = {"event_id": None, "place": None, "run_id": run[1], "key_id": run[0], "token_name": self._names.get(run[0]), "surface": "inbound"}
-        self._change(of | {"at_ms": at_ms, "request_id": request_id}, None, Verdict.ALLOW, Verdict.DENY, decision, is_counterfactual)
+    def _may_be_kept(self, kind: str, name: str | None, is_counterfactual: bool) -> bool:
+        """Whether a change is wanted as an example: the first of each tool, and of a kind what surely would have happened."""
+        if is_counterfactual and len(self._examples[kind]) >= MOST_EXAMPLES:
+            return False
+        return self._kept[kind, name, is_counterfactual] < MOST_OF_A_TOOL
 
-    def end(self, run: RunName) -> None:
-        """All of a run is counted."""
-        self.runs += 1
-        if self._run:
-            self._runs.append((run, self._run))
-            self._run = Counter()
-            if len(self._runs) > 50 * MOST_LINES:
-                self._runs = _largest(self._runs)
-
-    def _count(self, event: Event, name: str | None, after: str, is_counterfactual: bool) -> None:
-        self.calls += 1
-        self.counterfactual += is_counterfactual
-        self.verdicts[name or "", after] += 1
-        self._of_key[event.key_id] += 1
-        self._names[event.key_id] = event.token_name
-
-    def _change(self, of: dict[str, Any], name: str | None, before: str, after: str, decision: Decision | None, is_counterfactual: bool) -> None:
-        kind = kind_of(before, after)
-        self.changes[str(before), str(after), is_counterfactual] += 1
-        self._note(name or "", of["key_id"], (kind, "counterfactual") if is_counterfactual else (kind,))
+    def _keep(self, kind: str, example: dict[str, Any]) -> None:
         kept = self._examples[kind]
-        if sum(each["tool_name"] == name for each in kept) >= MOST_OF_A_TOOL or (is_counterfactual and len(kept) >= MOST_EXAMPLES):
-            return
-        said: dict[str, object] = {"reason": "nothing refuses the request", "rule_id": None, "rule_label": None}
-        if decision is not None:
-            said = {"reason": decision.reason[:500], "rule_id": decision.rule_id, "rule_label": decision.rule_label or None}
-        kept.append(of | said | {"tool_name": name, "before": str(before), "after": str(after), "counterfactual": is_counterfactual})
+        kept.append(example)
+        self._kept[kind, example["tool_name"], example["counterfactual"]] += 1
         if len(kept) > 2 * MOST_EXAMPLES:
             self._examples[kind] = _best(kept)
 
-    def _note(self, tool: str, key_id: int | None, counts: tuple[str, ...]) -> None:
-        self._run.update(counts)
-        self._keys[key_id].update(counts)
-        self._tools[tool if tool in self._tools or len(self._tools) < MOST_TOOLS else OTHERS].update(counts)
+    def _end(self, run: RunName, counts: list[int]) -> None:
+        self.runs += 1
+        if any(counts):
+            self._runs.append((run, counts))
+            if len(self._runs) > 50 * MOST_LINES:
+                self._runs = _largest(self._runs)
 
     def as_json(self) -> dict:
         calls: Counter[str] = Counter()
         for (tool, _), count in self.verdicts.items():
             calls[tool] += count
         return {
-            **{name: getattr(self, name) for name in ("calls", "counterfactual", "estimated", "runs")},
+            "calls": sum(key.calls for key in self._keys.values()),
+            "counterfactual": sum(key.counterfactual for key in self._keys.values()),
+            "estimated": self.estimated,
+            "runs": self.runs,
             "not_replayable": dict(self.not_replayable),
             "changes": [[*change, count] for change, count in self.changes.items()],
-            "tools": [[tool, calls[tool], _counts(counts)] for tool, counts in self._tools.items()],
-            "keys": [[key_id, self._names.get(key_id), count, _counts(self._keys[key_id])] for key_id, count in self._of_key.items()],
-            "by_run": [[*name, self._names.get(name[0]), _counts(counts)] for name, counts in _largest(self._runs)],
+            "tools": [[tool, calls[tool], counts] for tool, counts in self._tools.items()],
+            "keys": [[key_id, key.token_name, key.calls, key.counts] for key_id, key in self._keys.items() if key.calls],
+            "by_run": [[*name, self._keys[name[0]].token_name, counts] for name, counts in _largest(self._runs)],
             "examples": {kind: _best(kept) for kind, kept in self._examples.items()},
         }
 
 
-def _counts(of: Counter[str]) -> list[int]:
-    return [of[name] for name in COUNTS]
+@dataclass(slots=True)
+class _Key:
+    """What is counted of one key."""
+
+    token_name: str | None = None
+    calls: int = 0
+    counterfactual: int = 0
+    counts: list[int] = field(default_factory=lambda: [0] * len(COUNTS))
+
+
+class _Change(NamedTuple):
+    name: str | None
+    before: str
+    after: str
+    decision: Decision | None
+    is_counterfactual: bool
+
+
+class RunTally:
+    """The calls of one run, as they are judged again."""
+
+    __slots__ = ("_counts", "_key", "_of", "_run")
+
+    def __init__(self, of: Tally, run: RunName, key: _Key) -> None:
+        self._of, self._run, self._key, self._counts = of, run, key, [0] * len(COUNTS)
+
+    def count(self, name: str | None, verdict: str, is_counterfactual: bool) -> None:
+        """A call, or a request (``name`` None), that comes to this verdict."""
+        key = self._key
+        key.calls += 1
+        key.counterfactual += is_counterfactual
+        self._of._calls[name or "", verdict] += 1
+
+    def offered(self, names: tuple[str, ...], verdict: str, is_counterfactual: bool) -> None:
+        """Tools of one request that all keep the verdict they had."""
+        key = self._key
+        key.calls += len(names)
+        key.counterfactual += len(names) if is_counterfactual else 0
+        self._of._offers[names, verdict] += 1
+
+    def unknown(self, name: str, why: str, is_counterfactual: bool) -> None:
+        """A call that cannot be judged again, for want of ``why``."""
+        self.count(name, "", is_counterfactual)
+        self._of.not_replayable[why] += 1
+        self._note(name, _NOT_REPLAYABLE)
+
+    def changed(self, event: Event, place: int, name: str | None, after: str, decision: Decision | None, is_counterfactual: bool) -> None:
+        """A call, or a request (``name`` None), with another verdict. ``place`` is the tool's in the event."""
+        change = _Change(name, event.verdict, after, decision, is_counterfactual)
+        if self._is_wanted(change):
+            of = {"event_id": str(event.id), "place": place if len(event.tools) > 1 else None, "surface": event.surface, "at_ms": event.at_ms}
+            self._keep(change, of)
+
+    def refused(self, request_id: str, at_ms: int, decision: Decision, is_counterfactual: bool) -> None:
+        """A request that was let in and would not be."""
+        change = _Change(None, Verdict.ALLOW, Verdict.DENY, decision, is_counterfactual)
+        if self._is_wanted(change):
+            self._keep(change, {"event_id": None, "place": None, "surface": "inbound", "at_ms": at_ms, "request_id": request_id})
+
+    def end(self) -> None:
+        """All of the run is counted."""
+        self._of._end(self._run, self._counts)
+
+    def _is_wanted(self, change: _Change) -> bool:
+        """Count a change; whether it may be an example."""
+        name, before, after, _, is_counterfactual = change
+        kind = kind_of(before, after)
+        self.count(name, after, is_counterfactual)
+        self._of.changes[str(before), str(after), is_counterfactual] += 1
+        self._note(name or "", _PLACES[kind])
+        if is_counterfactual:
+            self._note(name or "", _COUNTERFACTUAL)
+        return self._of._may_be_kept(kind, name, is_counterfactual)
+
+    def _keep(self, change: _Change, of: dict[str, Any]) -> None:
+        name, before, after, decision, is_counterfactual = change
+        said: dict[str, object] = {"reason": "nothing refuses the request", "rule_id": None, "rule_label": None}
+        if decision is not None:
+            said = {"reason": decision.reason[:500], "rule_id": decision.rule_id, "rule_label": decision.rule_label or None}
+        run = {"run_id": self._run[1], "key_id": self._run[0], "token_name": self._key.token_name}
+        said |= {"tool_name": name, "before": str(before), "after": str(after), "counterfactual": is_counterfactual}
+        self._of._keep(kind_of(before, after), of | run | said)
+
+    def _note(self, tool: str, place: int) -> None:
+        self._counts[place] += 1
+        self._key.counts[place] += 1
+        self._of._tool(tool)[place] += 1
 
 
 def _size(counts: Mapping[str, int]) -> int:
     return sum(counts.get(kind, 0) for kind in KINDS)
 
 
-def _largest(runs: list[tuple[RunName, Counter[str]]]) -> list[tuple[RunName, Counter[str]]]:
-    return sorted(runs, key=lambda each: (-_size(each[1]), -each[1]["not_replayable"], str(each[0])))[:MOST_LINES]
+def _largest(runs: list[tuple[RunName, list[int]]]) -> list[tuple[RunName, list[int]]]:
+    return sorted(runs, key=lambda each: (-sum(each[1][: len(KINDS)]), -each[1][_NOT_REPLAYABLE], str(each[0])))[:MOST_LINES]
 
 
 def _best(examples: Iterable[dict]) -> list[dict]:

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from django.conf import settings
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 from django.db.models import QuerySet, Sum
 from django.db.models.functions import Coalesce
 
@@ -23,6 +24,7 @@ from workspaces.models import Workspace
 
 #: What a run spent before the window counts as well, as long as it is not older than that.
 LEDGER_REACH = timedelta(days=1)
+ROWS_AT_ONCE = 100
 
 _COLUMNS = (
     *("id", "source", "surface", "verdict", "tool_name", "tools", "skill_name", "reason_code", "request_id", "agent_run_id", "key_id"),
@@ -80,21 +82,33 @@ def beginnings(backtest: Backtest) -> list[tuple[int, str, datetime]]:
         return cursor.fetchall()
 
 
-def events_of(backtest: Backtest, part: BacktestPart) -> Iterator[list[Event]]:
-    """A part's events by run and then by id, a page at a time, each in a transaction of its own: what is recorded does not change."""
+def events_of(backtest: Backtest, part: BacktestPart) -> Iterator[tuple[int, Iterator[Event]]]:
+    """A part's events by run and then by id, a page at a time: how many, and one after the other.
+
+    Each page is read in a transaction of its own: what is recorded does not change.
+    """
     order = ["id"] if part.first_run is None else ["agent_run_id", "id"]
     among = "agent_run_id IS NULL" if part.first_run is None else "agent_run_id >= %(first)s AND agent_run_id <= %(last)s"
     arguments = _window(backtest) | {"first": part.first_run, "last": part.last_run, "limit": settings.BACKTEST_PAGE_EVENTS}
     beyond = ""
     while True:
-        with tenancy.scope(backtest.workspace_id), connection.cursor() as cursor:
+        with tenancy.scope(backtest.workspace_id):
+            cursor = connection.cursor()
             cursor.execute(f"{_SELECT} AND {among} {beyond} ORDER BY {', '.join(order)} LIMIT %(limit)s", arguments)
-            rows = cursor.fetchall()
-        if rows:
-            yield [event_of(row) for row in rows]
-        if len(rows) < settings.BACKTEST_PAGE_EVENTS:
+        with cursor:
+            count = cursor.rowcount
+            last: list = []
+
+            def page(cursor: CursorWrapper = cursor, last: list = last) -> Iterator[Event]:
+                # The driver holds the page; as rows of ours they are few at a time, so that the garbage collector never sees them.
+                while rows := cursor.fetchmany(ROWS_AT_ONCE):
+                    last[:] = rows[-1]
+                    yield from map(event_of, rows)
+
+            if count:
+                yield count, page()
+        if count < settings.BACKTEST_PAGE_EVENTS:
             return
-        last = rows[-1]
         arguments |= {"at_id": last[0], "at_run": last[9]}
         beyond = f"AND ({', '.join(order)}) > ({'%(at_run)s, ' if len(order) > 1 else ''}%(at_id)s)"
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
-#: Three events a request and ten requests a run: what a model was offered, and two calls of one of 5,000 arguments.
+#: Three events a request and ten requests a run: what a model was offered, and two calls whose arguments no other call has, in a model's spelling.
 _EVENTS = """
     INSERT INTO firewall_event (id, workspace_id, occurred_at, source, surface, verdict, tool_name, tools, reason, policy_name, rule_label, request_id,
                                 agent_run_id, run_source, key_id, token_name, model_name, args_summary, args_hash)
@@ -16,10 +16,11 @@ _EVENTS = """
            %(workspace)s, at, 'relay', CASE WHEN n %% 3 = 0 THEN 'inbound' ELSE 'response' END, 'allow',
            CASE WHEN n %% 3 > 0 THEN (%(tools)s::text[])[1 + n %% 6] END, CASE WHEN n %% 3 = 0 THEN %(tools)s::text[] ELSE '{}' END,
            'matched *', 'bench', 'all', 'req_' || n / 3, 'run-' || n / 30, 'header', 1 + n / 30 %% 20, 'agent', 'bench',
-           CASE WHEN n %% 3 > 0 THEN said END, CASE WHEN n %% 3 > 0 THEN encode(sha256(said::bytea), 'hex') END
+           CASE WHEN n %% 3 > 0 THEN '{"query": "' || asked || '", "limit": ' || most || '}' END,
+           CASE WHEN n %% 3 > 0 THEN encode(sha256(('{"limit":' || most || ',"query":"' || asked || '"}')::bytea), 'hex') END
       FROM generate_series(0, %(events)s - 1) AS n
      CROSS JOIN LATERAL (SELECT now() - interval '7 days' + interval '7 days' * (n / %(events)s::float8) AS at,
-                                '{"limit":' || n %% 50 || ',"query":"what is known of case ' || n %% 5000 || '?"}' AS said) AS of_it
+                                'what is known of case ' || n || ' of the customer, and when was it seen last?' AS asked, n %% 50 AS most) AS of_it
 """
 _USAGE = """
     INSERT INTO keys_usage (id, workspace_id, occurred_at, request_id, key_id, token_name, agent_run_id, run_source, status, outcome, usage_source,
@@ -74,7 +75,7 @@ def run(folder: Path, events: int, stack: ExitStack) -> None:
     time.sleep(10)  # its own start is not measured
     names_only = [{"priority": 1, "verdict": "deny", "tool_name_glob": "web.*"}]
     plain = [rule for rule in RULES if rule["verdict"] != "cap_cost" and "sequence" not in rule]
-    looking = [*plain, {"priority": 5, "verdict": "deny", "args_match": {"clauses": [{"path": "$.query", "op": "regex", "value": "case [0-9]*7[?]"}]}}]
+    looking = [*plain, {"priority": 5, "verdict": "deny", "args_match": {"clauses": [{"path": "$.query", "op": "regex", "value": "case [0-9]*7 of"}]}}]
     for name, rules in (("names alone", names_only), ("20 rules, arguments", looking), ("20 rules, cap, sequence and arguments", RULES)):
         draft = {"default_verdict": "allow", "rules": rules}
         with tenancy.scope(workspace.pk):

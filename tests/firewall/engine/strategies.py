@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import permutations, product
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from firewall.engine.conditions import Clause, Operator
@@ -16,6 +17,10 @@ from tests.firewall.engine import reference
 
 LONGEST = 16
 """The naive interpreter is exponential in underscores: names it is asked about stay this short, or have no more of them."""
+
+EXAMPLES = settings.default.max_examples
+#: For laws about whole policies and runs, of which an example takes milliseconds; the long profile tries as many as of any other.
+dear = settings(max_examples=EXAMPLES if EXAMPLES > 2_000 else max(50, EXAMPLES // 5))
 
 _words = ("a", "b", "ab", "_", "__", "a_", "_a", "a.", ".b", "a__b", "a.b", "shell", "kb", "exec", "web.search")
 #: Drawn from a list and not put together by draws of their parts: most of a property's time goes into drawing.

@@ -18,10 +18,10 @@ from firewall.engine.recorded import destinations_of
 from firewall.engine.replay import Judge
 from firewall.engine.sanitize import Sanitizers
 from firewall.engine.sequence import Chain, Step
-from firewall.engine.tally import Tally
+from firewall.engine.tally import RunTally, Tally
 from firewall.engine.types import Policy, Rule, RunState, Surface, ToolCall, Verdict
 from tests.firewall.engine.recordings import Live
-from tests.firewall.engine.strategies import money, names, whole_calls, whole_policies
+from tests.firewall.engine.strategies import dear, money, names, whole_calls, whole_policies
 
 ALLOW_ALL = Policy(1, "agents", 1, Verdict.ALLOW, False, ())
 RM = Clause("$.command", Operator.CONTAINS, "rm")
@@ -67,6 +67,7 @@ def lived(governed: Policy | None, steps, *, observe_mode: bool = False) -> Live
     return live
 
 
+@dear
 @given(whole_policies, steps)
 def test_a_policy_over_its_own_history_changes_nothing(governed, steps):
     live = lived(governed, steps)
@@ -76,6 +77,7 @@ def test_a_policy_over_its_own_history_changes_nothing(governed, steps):
     assert found["counterfactual"] == {"calls": 0, "changed": 0}
 
 
+@dear
 @given(whole_policies, whole_policies, steps)
 def test_a_verdict_that_is_told_is_the_one_that_the_policy_gives(governed, other, steps):
     # One that needs to know nothing of the run: what that was is told apart below.
@@ -94,6 +96,7 @@ def test_a_verdict_that_is_told_is_the_one_that_the_policy_gives(governed, other
                 assert told.verdict == decide(other, replace(call, destinations=to), RunState()).verdict
 
 
+@dear
 @given(whole_policies, asked)
 def test_live_sandbox_and_backtest_say_the_same(governed, call):
     live = Live(None, observe_mode=True)
@@ -113,11 +116,18 @@ class Noting(Tally):
         super().__init__()
         self.noted: list[str] = []
 
-    def _count(self, event, name, after, is_counterfactual) -> None:
-        super()._count(event, name, after, is_counterfactual)
-        self.noted.append(str(after))
+    def of_run(self, run, token_name):
+        super().of_run(run, token_name)
+        return NotingRun(self, run, self._keys[run[0]])
 
 
+class NotingRun(RunTally):
+    def count(self, name, verdict, is_counterfactual) -> None:
+        super().count(name, verdict, is_counterfactual)
+        self._of.noted.append(str(verdict))
+
+
+@dear
 @given(whole_policies, st.lists(st.tuples(asked, st.integers(0, 5_000)), max_size=6))
 def test_sequences_are_followed_where_they_were_not_recorded(governed, calls):
     """A run that nobody governed, under a policy that was not there: what it would have said, call by call."""
@@ -170,6 +180,16 @@ def test_a_change_of_one_run_leaves_another_as_it_was():
         live.ask(called("shell.exec"))
     found = replayed(policy(rule(Verdict.DENY)), *lives)
     assert (found["newly_denied"], found["runs"], found["counterfactual"]["calls"]) == (2, 2, 0)
+
+
+def test_runs_of_one_name_under_two_keys_are_counted_apart():
+    lives = [Live(ALLOW_ALL), Live(ALLOW_ALL)]
+    for live in lives:
+        live.ask(called("shell.exec"))
+    recorded(lives[1], key_id=2, token_name="two")
+    lives[0].events.insert(1, lives[1].events[0])
+    found = replayed(policy(rule(Verdict.DENY)), lives[0])
+    assert sorted((line["key_id"], line["token_name"], line["newly_denied"]) for line in found["by_run"]) == [(1, "agent", 1), (2, "two", 1)]
 
 
 # --- What was not kept ------------------------------------------------------------------------------------------------
@@ -228,6 +248,16 @@ def test_a_sequence_is_followed_through_the_run():
     found = replayed(policy(rule(Verdict.DENY, sequence=chain)), live)
     assert (found["newly_denied"], found["calls"]) == (1, 4)
     assert found["examples"]["newly_denied"][0]["event_id"] == str(live.events[-1].id)
+
+
+def test_arguments_that_were_not_kept_matter_to_a_sequence_only_where_it_has_come_to_a_step_that_asks():
+    live = Live(ALLOW_ALL)
+    for name in ("web.get", "mail.send", "db.dump", "web.get", "kb.read"):
+        live.ask(called(name, SECRET))
+    chain = Chain(60, (Step("db.*"), Step("web.*", egress=True)), is_inline=True)
+    found = replayed(policy(rule(Verdict.DENY, sequence=chain)), live)
+    # The second ``web.get`` may have gone anywhere, and what the run came to with it nobody knows.
+    assert (found["changed"], found["not_replayable"]) == (0, {"calls": 1, "arguments": 1, "destinations": 0, "sequence": 0})
 
 
 def test_a_cap_counts_what_the_ledger_says_the_run_had_spent():

@@ -9,6 +9,7 @@ from firewall.engine.destinations import destination, destinations
 from firewall.engine.recorded import destinations_of, judged_on, knows_sequences, run_of
 from firewall.engine.sequence import Chain, Step
 from firewall.engine.types import Policy, Rule, RunState, Verdict
+from tests.firewall.engine.strategies import dear
 
 PLAIN = Policy(1, "agents", 1, Verdict.DENY, False, ())
 CHAIN = Chain(0, (Step("kb.*"),))
@@ -23,12 +24,14 @@ of_arguments = st.sampled_from([{"target": "a.example"}, {"command": "curl http:
 places = st.lists(of_texts | of_arguments, max_size=3).map(tuple)
 
 
+@dear
 @given(runs, st.none() | places)
 def test_a_run_and_its_destinations_come_back_as_they_were(run, to):
     kept = json.loads(json.dumps(judged_on(FOLLOWS, run, to)))
     assert (run_of(kept), destinations_of(kept)) == (run, to)
 
 
+@dear
 @given(runs.map(lambda run: RunState(run.calls, run.spent_micro_usd)))
 def test_a_judgement_that_rests_on_the_call_alone_keeps_nothing(run):
     assert judged_on(PLAIN, run) is None
