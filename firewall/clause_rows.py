@@ -19,7 +19,7 @@ OPERATORS = {
     Operator.GT: "is more than",
     Operator.LT: "is less than",
     Operator.CIDR_MATCH: "is an address inside",
-    Operator.SHELL_DESTRUCTIVE: "is a command that destroys",
+    Operator.SHELL_DESTRUCTIVE: "is destructive",
 }
 _FIELDS = ("clause_path", "clause_op", "clause_value")
 #: How JSON's numbers, truth values and texts begin.

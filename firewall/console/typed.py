@@ -86,7 +86,7 @@ def _told(request: ConsoleRequest, policy: Policy, form: RuleForm) -> dict[str, 
     seen = [tool for tool in selectors.tools_seen(request.workspace) if named.matches(tool, wide=wide)] if len(glob) <= MAX_GLOB_CHARS else []
     # What calls were made with is for those who may read events.
     may_read = allowed(request.membership, "firewall.view_events")
-    paths = selectors.paths_seen(request.workspace, lambda tool: named.matches(tool, wide=wide)) if may_read else []
+    paths = selectors.paths_seen(request.workspace, seen) if may_read else []
     taken = {row.path.strip() for row in form.clauses}
     own, effects = _remarks(request, policy, form)
     return {

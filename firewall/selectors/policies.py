@@ -1,7 +1,7 @@
 """Reads of policies and settings, and of what policies did."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
@@ -98,6 +98,8 @@ MOST_COUNTED = 10_000
 TOOLS_FROM = 2_000
 #: Newest events whose arguments are looked into, and paths that are suggested.
 CALLS_FROM = 500
+#: As many tools at most are looked up each by its name.
+FEW_TOOLS = 10
 PATHS_SHOWN = 30
 EXAMPLE_CHARS = 60
 
@@ -121,18 +123,24 @@ def would_have_blocked(policy: Policy, *, at: datetime) -> int:
 
 
 def tools_seen(workspace: Workspace) -> list[str]:
-    """Names of tools in the newest events, by name."""
+    """Names of tools in the sums of all days kept, and in the newest events, which may not be summed yet; by name."""
+    summed = workspace.tool_days.order_by().values_list("tool_name", flat=True).distinct()[:TOOLS_FROM]
     newest = workspace.events.order_by("-pk").values_list("tool_name", "tools")[:TOOLS_FROM]
-    return sorted({name for tool, group in newest for name in ([tool] if tool else group)})
+    return sorted({*summed, *(name for tool, group in newest for name in ([tool] if tool else group))})
 
 
-def paths_seen(workspace: Workspace, names: Callable[[str], bool]) -> list[tuple[str, str]]:
-    """Paths of arguments in the newest calls of the tools that ``names`` holds for, the most frequent first; each with its newest value, cut short."""
-    newest = workspace.events.order_by("-pk").values_list("tool_name", "args_summary")[:CALLS_FROM]
+def paths_seen(workspace: Workspace, tools: Collection[str]) -> list[tuple[str, str]]:
+    """Paths of arguments in the newest calls of these tools, the most frequent first; each with its newest value, cut short."""
+    events = workspace.events.order_by("-pk").values_list("tool_name", "args_summary")
+    newest = events[:CALLS_FROM]
+    if 0 < len(tools) <= FEW_TOOLS:
+        # Each by the index of its name: between a tool's calls there may be any number of others.
+        first, *others = (events.filter(tool_name=tool)[: CALLS_FROM // FEW_TOOLS] for tool in tools)
+        newest = first.union(*others, all=True) if others else first
     counted: Counter[str] = Counter()
     example: dict[str, str] = {}
     for tool, summary in newest:
-        if tool and summary and names(tool):
+        if tool in tools and summary:
             # A summary that was cut is no JSON any more.
             found = dict(paths_in(decoded(summary)))
             counted.update(found.keys())

@@ -4,12 +4,14 @@ import json
 
 import pytest
 from django.http import QueryDict
+from django.utils import timezone
 
 from firewall.console.words import rule_in_words
 from firewall.rule_form import RuleForm, rule_as_json
 from firewall.services import whole_rule
-from tests.factories.firewall import EventFactory
+from tests.factories.firewall import EventFactory, record
 from tests.firewall.pages import HTMX, RULE, fresh, page
+from workspaces import tenancy
 
 
 def test_a_rule_is_written_with_lists_of_destinations(browser, policy):
@@ -157,3 +159,17 @@ def test_the_list_of_policies_tells_every_warning(browser, policy):
 
     assert "1 warning" in shown
     assert "agents, priority 30, Unreached:</b> Never reached: “No shell” (priority 20)" in shown
+
+
+def test_what_was_seen_of_a_tool_is_suggested_however_much_came_after(acme, browser, policy):
+    now = timezone.now()
+    EventFactory(workspace=acme.workspace, tool_name="payments__transfer", args_summary='{"amount_usd": 900}')
+    EventFactory(workspace=acme.workspace, tool_name="payments__refund", args_summary='{"order": "A-7"}')
+    record(*EventFactory.build_batch(500, workspace=acme.workspace, args_summary='{"query": "whales"}'))
+    with tenancy.scope(acme.workspace.pk):
+        acme.workspace.tool_days.create(day=now.date(), tool_name="payments.void", surface="response", key_id=1, calls=1, first_seen_at=now, last_seen_at=now)
+
+    told = page(browser.post(f"/policies/{policy.pk}/rule-words/", RULE | {"tool_name_glob": "payments.*", "verdict": "deny"}, headers=HTMX))
+
+    assert "<code>payments.void</code>, <code>payments__refund</code>, <code>payments__transfer</code>" in told
+    assert [path in told for path in ('value="add:$.amount_usd"', 'value="add:$.order"', 'value="add:$.query"')] == [True, True, False]
