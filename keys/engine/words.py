@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Protocol
 
 from keys.engine.ceilings import NO_LIMITS, Limits
-from keys.engine.scope import Scope
+from keys.engine.scope import ModelList, Scope
 from workspaces import money
 from workspaces.engine.addresses import Network
 
@@ -40,14 +41,27 @@ def gates(scope: Scope, limits: Limits, policy: PolicyWords | None, at: datetime
     """Models, addresses, credit, expiry, guardrail, policy; ``policy`` is the one in force, the key's own or the workspace's default."""
     effect = "shadow: blocks nothing yet" if policy and policy.shadow_mode else "enforcing"
     judged = f"{policy.name}, {effect}" if policy else "none: every tool call passes"
+    whole = is_anywhere(scope.networks)
     return (
-        Gate("Models", scope.models is not None, "any model" if scope.models is None else _models(scope), "models"),
-        Gate("Addresses", bool(scope.networks), _addresses(scope) if scope.networks else "any address: a leaked key works from anywhere", "addresses"),
+        Gate("Models", scope.models is not None and not is_any_model(scope.models), _models(scope), "models"),
+        Gate("Addresses", not whole, f"{_addresses(scope)}{': a leaked key works from anywhere' if whole else ''}", "addresses"),
         Gate("Credit", is_capped(limits), _credit(limits) or "no ceiling of its own", "credit"),
         Gate("Expiry", scope.expires_at is not None, _expiry(scope.expires_at, at), "expires"),
         Gate("Guardrail", False, "none: guardrails come with a later version"),
         Gate("Policy", policy is not None and not policy.shadow_mode, judged, "policy"),
     )
+
+
+def is_any_model(models: ModelList) -> bool:
+    """Whether a list lists nothing, as it has the glob of every name."""
+    return "*" in models.entries
+
+
+def is_anywhere(networks: Sequence[Network]) -> bool:
+    """Whether these are every address, or every one of IPv4 or of IPv6, whatever they are put together of. None at all is any address."""
+    of_4 = collapse_addresses(network for network in networks if isinstance(network, IPv4Network))
+    of_6 = collapse_addresses(network for network in networks if isinstance(network, IPv6Network))
+    return not networks or any(network.prefixlen == 0 for network in of_4) or any(network.prefixlen == 0 for network in of_6)
 
 
 def is_capped(limits: Limits) -> bool:
@@ -57,7 +71,7 @@ def is_capped(limits: Limits) -> bool:
 
 def sentence(scope: Scope, limits: Limits, policy: PolicyWords | None, at: datetime) -> str:
     """What the key may do, for somebody who is about to save it."""
-    where = _addresses(scope) if scope.networks else "any address"
+    where = _addresses(scope)
     spends = f"it may spend {_credit(limits)}" if is_capped(limits) else "it may spend without a ceiling of its own"
     says = f"It may call {_models(scope)} from {where}; {spends}; it {_expiry(scope.expires_at, at)}."
     if policy is None:
@@ -89,18 +103,19 @@ def loosened(before: Openness, after: Openness) -> list[str]:
 
 
 def _more_models(was: Scope, becomes: Scope) -> str | None:
-    if was.models is None:
+    if was.models is None or is_any_model(was.models):
         return None
-    if becomes.models is None:
+    if becomes.models is None or is_any_model(becomes.models):
         return "It may call any model."
-    added = [entry for entry in becomes.models.entries if entry not in was.models.entries]
+    # A glob within a wider one matches it as it is spelled.
+    added = [entry for entry in becomes.models.entries if not was.models.has(entry) and entry not in was.models.entries]
     return f"It may call {_named(added)} as well." if added else None
 
 
 def _more_addresses(was: Scope, becomes: Scope) -> str | None:
     if not was.networks:
         return None
-    if not becomes.networks:
+    if not becomes.networks or (is_anywhere(becomes.networks) and not is_anywhere(was.networks)):
         return "It works from any address."
     added = [str(network) for network in becomes.networks if not _is_within_any(network, was.networks)]
     return f"It works from {_named(added)} as well." if added else None
@@ -147,12 +162,14 @@ def usd(micro_usd: int) -> str:
 
 
 def _models(scope: Scope) -> str:
-    if scope.models is None:
+    if scope.models is None or is_any_model(scope.models):
         return "any model"
     return _named(scope.models.entries, "model") if scope.models else "no model at all"
 
 
 def _addresses(scope: Scope) -> str:
+    if not scope.networks:
+        return "any address"
     return _named([str(network.network_address) if network.num_addresses == 1 else str(network) for network in scope.networks], "network")
 
 

@@ -42,6 +42,17 @@ def test_a_gate_is_closed_only_by_what_is_enforced():
     assert gates(NARROW, NO_LIMITS, Named(shadow_mode=True), NOW)[5].is_closed is False
 
 
+@pytest.mark.parametrize("networks", ["0.0.0.0/0", "::/0", "10.0.0.1 0.0.0.0/1 128.0.0.0/1", "::/1 8000::/1"])
+def test_a_list_of_every_address_or_model_closes_no_gate(networks):
+    wide = replace(NARROW, networks=tuple(map(parse_network, networks.split())), models=ModelList(("a", "*")))
+    models, addresses, *_ = gates(wide, NO_LIMITS, None, NOW)
+    assert (models.is_closed, models.says) == (False, "any model")
+    assert (addresses.is_closed, "works from anywhere" in addresses.says) == (False, True)
+    opened = loosened(Openness(NARROW, None, False), Openness(wide, None, False))
+    assert opened == ["It may call any model.", "It works from any address."]
+    assert bool(loosened(Openness(wide, None, False), Openness(NARROW, None, False))) == (":" in networks)
+
+
 @pytest.mark.parametrize(
     ("after", "opens"),
     [
@@ -66,6 +77,12 @@ def test_another_policy_and_the_gateway_switch_open_and_their_opposites_do_not()
     before = Openness(NARROW, "strict", False)
     assert len(loosened(before, replace(before, policy=None))) == len(loosened(before, replace(before, is_gateway=True))) == 1
     assert loosened(replace(before, policy=None, is_gateway=True), before) == []
+
+
+def test_a_model_within_a_listed_glob_opens_nothing():
+    wide = replace(NARROW, models=ModelList(("gpt-4.*",)))
+    for entry, opens in (("gpt-4.1", []), ("gpt-4.1.*", []), ("gpt-5", ["It may call gpt-5 as well."])):
+        assert loosened(Openness(wide, None, False), Openness(replace(wide, models=ModelList((entry,))), None, False)) == opens
 
 
 @pytest.mark.parametrize(
