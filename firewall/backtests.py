@@ -117,13 +117,18 @@ def _keys(workspace: Workspace, saved: Policy | None, keys: str | None) -> tuple
         raise ValidationFailed(f"{GOVERNED} or {ALL}.", param="keys")
     if keys == GOVERNED and saved is None:
         raise ValidationFailed("A draft of no saved policy governs no key.", param="keys")
-    if keys == ALL or saved is None or not saved.enabled:
-        return ([], []) if keys == GOVERNED else (None, [])
+    only, but = (None, []) if keys == ALL else _governed(workspace, saved)
+    return (None, []) if only == [] and keys is None else (only, but)
+
+
+def _governed(workspace: Workspace, saved: Policy | None) -> tuple[list[int] | None, list[int]]:
+    """The keys that a policy governs now (None: all), and those that it does not."""
+    if saved is None or not saved.enabled:
+        return [], []
     if saved.is_default:
         others = workspace.policies.filter(enabled=True, api_keys__isnull=False).exclude(pk=saved.pk)
         return None, sorted(others.values_list("api_keys__id", flat=True))
-    own = sorted(saved.api_keys.values_list("id", flat=True))
-    return (own, []) if own or keys == GOVERNED else (None, [])
+    return sorted(saved.api_keys.values_list("id", flat=True)), []
 
 
 @transaction.atomic
@@ -174,11 +179,13 @@ def _replay(backtest: Backtest, part: BacktestPart, clock: Callable[[], datetime
         judge = _judges[backtest.pk] = Judge(selectors.policy_of(backtest))
     policy = judge.policy
     assert policy is not None
-    needs_ledger = policy.has_caps or policy.max_runs_per_key_per_hour is not None
-    with tenancy.scope(backtest.workspace_id):
-        ledger_of = selectors.ledger_of(backtest, part) if needs_ledger else lambda _: None
+    ledgers = None
+    if policy.has_caps or policy.max_runs_per_key_per_hour is not None:
+        with tenancy.scope(backtest.workspace_id):
+            saved = backtest.workspace.policies.filter(pk=backtest.policy_id or 0).first()
+            ledgers = selectors.ledgers_of(backtest, part, selectors.in_force(backtest, _governed(backtest.workspace, saved)))
     counted = Tally()
-    engine.replay(judge, counted, _events(backtest, part, clock), ledger_of)
+    engine.replay(judge, counted, _events(backtest, part, clock), ledgers)
     return counted
 
 
@@ -198,12 +205,13 @@ def _plan(backtest: Backtest, *, at: datetime) -> bool:
     if held is None:
         backtest.refresh_from_db()
         return False
-    found = selectors.stretches(held)
+    policy = selectors.policy_of(held)
+    found = selectors.stretches(held, judges_requests=policy.judges_requests)
     held.state, held.started_at, held.events = Backtest.State.RUNNING, at, sum(events for _, _, events in found)
     if held.events > MAX_EVENTS:
         _fail(held, f"There are {held.events:,} events in this window, more than {MAX_EVENTS:,}. Choose a shorter one.", at=at)
         return True
-    limit = held.snapshot.get("max_runs_per_key_per_hour")
+    limit = policy.max_runs_per_key_per_hour
     held.over_limit = _over_limit(selectors.beginnings(held), limit) if limit is not None else []
     held.parts.bulk_create(
         BacktestPart(workspace=held.workspace, backtest=held, first_run=first, last_run=last, events=events) for first, last, events in found

@@ -7,7 +7,7 @@ counterfactual: the agent would have been told something else, so later calls ar
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -24,21 +24,27 @@ _MADE = (Verdict.ALLOW, Verdict.AUDIT, Verdict.OBSERVE, Verdict.SANITIZE)
 
 
 class Request(NamedTuple):
-    """One request of a run, from the ledger. ``cost_micro_usd`` None: its price is unknown."""
+    """One request of a run, from the ledger. ``cost_micro_usd`` None: its price is unknown. ``is_within``: it came in within the window."""
 
     request_id: str
     started_at_ms: int
     settled_at_ms: int
     cost_micro_usd: int | None
     is_blocked: bool
+    is_within: bool = True
 
 
 @dataclass(slots=True)
 class Ledger:
-    """What a run's requests cost, by when that was known. ``begun``: the run's number among those its key began in that hour, 0 unknown."""
+    """What a run's requests cost, by when that was known. ``begun``: the run's number among those its key began in that hour, 0 unknown.
+
+    ``in_force``: from when until when (ms) the run's key was governed by the very policy that is judged, as far as no event says.
+    """
 
     requests: Sequence[Request] = ()
     begun: int = 0
+    token_name: str | None = None
+    in_force: tuple[int, int] = (0, 0)
     _by_id: Mapping[str, Request] | None = None
     _settled: Sequence[int] = ()
     _spent: Sequence[int] = ()
@@ -78,7 +84,7 @@ class Replay:
         self._has_changed = self._is_counterfactual = False
         self._chains: Mapping[str, Progress] = {}
         self._is_blurred = False
-        self._in_force: tuple[int | None, int | None] = (None, None)
+        self._in_force: tuple[int | None, int | None] | None = None
 
     def feed(self, event: Event) -> None:
         """Judge the run's next event again and count what comes of it; events that are no calls are passed over."""
@@ -176,12 +182,16 @@ class Replay:
         if recorded is not None:
             if self._has_sequences and not self._has_changed and knows_sequences(event.judged_on):
                 # What this very policy saw is all that it saw.
-                self._chains = recorded.chains if self._was_ours(event) else {**self._chains, **recorded.chains}
+                self._chains = recorded.chains if self._is_of_ours(event) else {**self._chains, **recorded.chains}
                 self._is_blurred = False
             return recorded if recorded.chains is self._chains else replace(recorded, chains=self._chains), True
         # On the relay the request was judged for beginning a run, its calls are not again.
         begins = event.source != "relay" or not event.names
         return self._told_by_ledger(event.request_id, event.at_ms, begins=begins), False
+
+    def _is_of_ours(self, event: Event) -> bool:
+        policy = self._judge.policy
+        return policy is not None and (event.policy_id, event.policy_version) == (policy.id, policy.version)
 
     def _told_by_ledger(self, request_id: str, at_ms: int, *, begins: bool) -> RunState:
         if not self._counts_requests:
@@ -200,35 +210,40 @@ class Replay:
     # --- Requests for themselves --------------------------------------------------------------------------------------
     def _requests_until(self, at_ms: int | None, event: Event | None) -> None:
         """Judge the requests that came in by then, and that of an event itself: they meet caps and limits, tools or none."""
+        if event is not None:
+            self._in_force = (event.policy_id, event.policy_version)
         requests = self._ledger.requests
         while self._ahead < len(requests) and (at_ms is None or requests[self._ahead].started_at_ms <= at_ms):
             request = requests[self._ahead]
             self._ahead += 1
             # One that was refused for itself has an event, one that was refused for a tool was let in.
-            if not (request.is_blocked or self._was_ours(event)):
-                self._let_in(request.request_id, request.started_at_ms)
-        if event is not None and event.source == "relay" and event.names and event.request_id != self._request_id and not self._was_ours(event):
+            if not request.is_blocked:
+                self._let_in(request)
+        if event is not None and event.source == "relay" and event.names and event.request_id != self._request_id:
             blocked = self._ledger.request(event.request_id)
             if blocked is not None and blocked.is_blocked:
-                self._let_in(event.request_id, blocked.started_at_ms)
+                self._let_in(blocked)
 
-    def _was_ours(self, event: Event | None) -> bool:
+    def _was_ours(self, at_ms: int) -> bool:
         """Whether it was this very policy that let the run's requests in: it knew better than the ledger what they might cost."""
         policy = self._judge.policy
-        if event is not None:
-            self._in_force = (event.policy_id, event.policy_version)
+        if self._in_force is None:
+            since_ms, until_ms = self._ledger.in_force
+            return since_ms <= at_ms < until_ms
         return policy is not None and self._in_force == (policy.id, policy.version)
 
-    def _let_in(self, request_id: str, at_ms: int) -> None:
-        self._seen_requests += request_id != self._request_id
-        self._request_id = request_id
-        self._enter((request_id, ""))
-        decision = decide_request(self._judge.policy, self._told_by_ledger(request_id, at_ms, begins=True))
+    def _let_in(self, request: Request) -> None:
+        self._seen_requests += request.request_id != self._request_id
+        self._request_id = request.request_id
+        if not request.is_within or self._was_ours(request.started_at_ms):
+            return
+        self._enter((request.request_id, ""))
+        decision = decide_request(self._judge.policy, self._told_by_ledger(request.request_id, request.started_at_ms, begins=True))
         if decision is not None and (decision.caps or decision.blocks):
             self._tally.estimated += 1
         if decision is not None and decision.blocks:
             self._has_changed = True
-            self._counted.refused(request_id, at_ms, decision, self._is_counterfactual)
+            self._counted.refused(request.request_id, request.started_at_ms, decision, self._is_counterfactual)
 
     def _judge_request(self, event: Event) -> None:
         """A request that was refused for itself, or would have been but for shadow mode."""
@@ -259,8 +274,12 @@ def _is_no_call(event: Event) -> bool:
     return code is not None and (code in NOT_CALLS or (code == ReasonCode.SEQUENCE and event.verdict == Verdict.AUDIT and not event.shadow))
 
 
-def replay(judge: Judge, tally: Tally, events: Iterable[Event], ledger_of: Callable[[RunName], Ledger | None] = lambda _: None) -> None:
-    """Judge events of whole runs, in the order of their run ids and then of their own."""
+def replay(judge: Judge, tally: Tally, events: Iterable[Event], ledgers: dict[RunName, Ledger] | None = None) -> None:
+    """Judge events of whole runs, in the order of their run ids and then of their own; and the runs that left a ledger and no event.
+
+    ``ledgers`` is used up.
+    """
+    ledgers = {} if ledgers is None else ledgers
     runs: dict[RunName, Replay] = {}
     of = None
     for event in events:
@@ -272,9 +291,14 @@ def replay(judge: Judge, tally: Tally, events: Iterable[Event], ledger_of: Calla
         name = (event.key_id, event.run_id)
         run = runs.get(name)
         if run is None:
-            run = runs[name] = Replay(judge, tally, name, ledger_of(name), event.token_name)
+            run = runs[name] = Replay(judge, tally, name, ledgers.pop(name, None), event.token_name)
         run.feed(event)
     _close(runs)
+    if judge.policy is None or not judge.policy.judges_requests:
+        return
+    for name, ledger in ledgers.items():
+        if any(request.is_within for request in ledger.requests):
+            Replay(judge, tally, name, ledger, ledger.token_name).close()
 
 
 def _close(runs: dict[RunName, Replay]) -> None:

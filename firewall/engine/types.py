@@ -189,6 +189,11 @@ class Policy:
         """Only under a cap does the gateway reserve."""
         return bool(self.caps)
 
+    @property
+    def judges_requests(self) -> bool:
+        """Whether it may refuse a request that offers no tool."""
+        return bool(self.request_caps) or self.max_runs_per_key_per_hour is not None
+
     def resolves_on(self, surface: Surface) -> bool:
         """Whether the names in a call are looked up before it is judged: where its caller waits, if a rule is about addresses."""
         return self.looks_at_addresses and surface in (Surface.MCP, Surface.EGRESS)

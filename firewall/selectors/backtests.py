@@ -37,19 +37,25 @@ _IN_WINDOW = f"""
 """
 #: Under another name than the column's, by which rows are put in order: as text it would not be the index's order.
 _SELECT = f"SELECT id::text AS said, {', '.join(_COLUMNS[1:])} FROM firewall_event WHERE {_IN_WINDOW}"  # noqa: S608 - our own names
-#: Runs in the order of the index, cut into stretches of about as many events.
-_STRETCHES = f"""
+_OF_RUN = f"SELECT agent_run_id AS run, key_id, 1 AS events, occurred_at FROM firewall_event WHERE {_IN_WINDOW} AND agent_run_id IS NOT NULL"  # noqa: S608
+#: Runs that called no tool leave nothing else. A request is recorded when it ends.
+_ASKED = """
+    SELECT agent_run_id, key_id, 0, occurred_at FROM keys_usage
+     WHERE workspace_id = %(workspace)s AND id >= %(low)s AND id < %(later)s AND occurred_at >= %(start)s AND occurred_at < %(end)s
+       AND (%(only)s::bigint[] IS NULL OR key_id = ANY (%(only)s)) AND NOT coalesce(key_id = ANY (%(but)s), false) AND agent_run_id IS NOT NULL
+"""
+#: Runs in the order of the index, cut into stretches of about as many events, and requests where these are judged for themselves.
+_STRETCHES = """
     SELECT min(run), max(run), sum(events)::bigint FROM (
-        SELECT run, events, (sum(events) OVER (ORDER BY run) - 1) / %(size)s AS stretch FROM (
-            SELECT agent_run_id AS run, count(*) AS events FROM firewall_event WHERE {_IN_WINDOW} AND agent_run_id IS NOT NULL GROUP BY agent_run_id
+        SELECT run, events, (sum(size) OVER (ORDER BY run) - 1) / %(size)s AS stretch FROM (
+            SELECT run, sum(events) AS events, count(*) AS size FROM ({runs}) AS of_run GROUP BY run
         ) AS counted
     ) AS placed GROUP BY stretch::bigint ORDER BY stretch::bigint
-"""  # noqa: S608
+"""
 _WITHOUT_RUN = f"SELECT count(*) FROM firewall_event WHERE {_IN_WINDOW} AND agent_run_id IS NULL"  # noqa: S608
-_BEGINNINGS = f"""
-    SELECT key_id, agent_run_id, min(occurred_at) AS began FROM firewall_event
-     WHERE {_IN_WINDOW} AND agent_run_id IS NOT NULL AND key_id IS NOT NULL GROUP BY key_id, agent_run_id ORDER BY began
-"""  # noqa: S608
+_BEGINNINGS = """
+    SELECT key_id, run, min(occurred_at) AS began FROM ({runs}) AS of_run WHERE key_id IS NOT NULL GROUP BY key_id, run ORDER BY began
+"""
 
 
 def backtests(workspace: Workspace) -> QuerySet[Backtest]:
@@ -65,10 +71,14 @@ def policy_of(backtest: Backtest) -> engine.Policy:
 
 
 # --- The events -----------------------------------------------------------------------------------------------------
-def stretches(backtest: Backtest) -> list[tuple[str | None, str | None, int]]:
-    """First run, last run and number of events of each part; (None, None, n) for the events that belong to no run."""
+def stretches(backtest: Backtest, *, judges_requests: bool) -> list[tuple[str | None, str | None, int]]:
+    """First run, last run and number of events of each part; (None, None, n) for the events that belong to no run.
+
+    ``judges_requests``: with the runs that left no event.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_STRETCHES, _window(backtest) | {"size": settings.BACKTEST_PART_EVENTS})
+        runs = f"{_OF_RUN} UNION ALL {_ASKED}" if judges_requests else _OF_RUN
+        cursor.execute(_STRETCHES.format(runs=runs), _window(backtest) | {"size": settings.BACKTEST_PART_EVENTS})
         found = cursor.fetchall()
         cursor.execute(_WITHOUT_RUN, _window(backtest))
         without = cursor.fetchone()[0]
@@ -77,8 +87,9 @@ def stretches(backtest: Backtest) -> list[tuple[str | None, str | None, int]]:
 
 def beginnings(backtest: Backtest) -> list[tuple[int, str, datetime]]:
     """When each run began, oldest first, from an hour before the window: key, run, time."""
+    start = backtest.start - timedelta(hours=1)
     with connection.cursor() as cursor:
-        cursor.execute(_BEGINNINGS, _window(backtest) | {"low": lowest_at(backtest.start - timedelta(hours=1))})
+        cursor.execute(_BEGINNINGS.format(runs=f"{_OF_RUN} UNION ALL {_ASKED}"), _window(backtest) | {"low": lowest_at(start), "start": start})
         return cursor.fetchall()
 
 
@@ -116,7 +127,11 @@ def events_of(backtest: Backtest, part: BacktestPart) -> Iterator[tuple[int, Ite
 def event_of(row: tuple) -> Event:
     """A row of ``_COLUMNS`` as the engine takes it."""
     event_id, *rest, kept = row
-    return Event._make((event_id, int(event_id[:8] + event_id[9:13], 16), *rest, orjson.loads(kept) if isinstance(kept, str) else kept))
+    return Event._make((event_id, _ms_of(event_id), *rest, orjson.loads(kept) if isinstance(kept, str) else kept))
+
+
+def _ms_of(row_id: str) -> int:
+    return int(row_id[:8] + row_id[9:13], 16)
 
 
 def newest_events(workspace: Workspace, *, start: datetime, end: datetime, but_key_ids: list[int], at_most: int) -> tuple[list[Event], bool]:
@@ -136,20 +151,49 @@ def newest_events(workspace: Workspace, *, start: datetime, end: datetime, but_k
 
 
 def _window(backtest: Backtest) -> dict[str, Any]:
-    low, high = lowest_at(backtest.start), lowest_at(backtest.end)
-    return {"workspace": backtest.workspace_id, "low": low, "high": high, "only": backtest.key_ids, "but": backtest.but_key_ids}
+    low, high, later = (lowest_at(at) for at in (backtest.start, backtest.end, backtest.end + LEDGER_REACH))
+    of_keys = {"only": backtest.key_ids, "but": backtest.but_key_ids}
+    return {"workspace": backtest.workspace_id, "low": low, "high": high, "later": later, "start": backtest.start, "end": backtest.end} | of_keys
 
 
 # --- The ledger -----------------------------------------------------------------------------------------------------
-def ledger_of(backtest: Backtest, part: BacktestPart) -> Callable[[RunName], Ledger]:
-    """What the part's runs had asked for and spent; of a run without usage nothing."""
+_REQUESTS = """
+    SELECT key_id, agent_run_id, token_name, request_id, (extract(epoch FROM occurred_at) * 1000)::bigint, id::text,
+           CASE WHEN cost_micro_usd IS NULL AND usage_source = 'none' THEN 0 ELSE cost_micro_usd END,
+           outcome = 'blocked', occurred_at >= %(start)s AND occurred_at < %(end)s
+      FROM keys_usage
+     WHERE workspace_id = %(workspace)s AND id >= %(low)s AND id < %(later)s AND agent_run_id >= %(first)s AND agent_run_id <= %(last)s
+       AND (%(only)s::bigint[] IS NULL OR key_id = ANY (%(only)s)) AND NOT coalesce(key_id = ANY (%(but)s), false)
+     ORDER BY occurred_at, id
+"""
+
+
+def ledgers_of(backtest: Backtest, part: BacktestPart, in_force: Callable[[int], tuple[int, int]]) -> dict[RunName, Ledger]:
+    """What the part's runs had asked for and spent. ``in_force(key_id)`` is when the judged policy governed a key, see ``Ledger``."""
     requests: defaultdict[RunName, list[Request]] = defaultdict(list)
-    low, high = lowest_at(backtest.start - LEDGER_REACH), lowest_at(backtest.end + LEDGER_REACH)
+    names: dict[RunName, str] = {}
     if part.first_run is not None:
-        rows = backtest.workspace.usage.filter(pk__gte=low, pk__lt=high, agent_run_id__gte=part.first_run, agent_run_id__lte=part.last_run)
-        columns = ("key_id", "agent_run_id", "request_id", "occurred_at", "pk", "cost_micro_usd", "usage_source", "outcome")
-        for key_id, run_id, request_id, started_at, pk, cost, source, outcome in rows.order_by("occurred_at").values_list(*columns):
-            known = 0 if cost is None and source == "none" else cost
-            requests[key_id, run_id].append(Request(request_id, int(started_at.timestamp() * 1000), pk.int >> 80, known, outcome == "blocked"))
+        arguments = _window(backtest) | {"low": lowest_at(backtest.start - LEDGER_REACH), "first": part.first_run, "last": part.last_run}
+        with connection.cursor() as cursor:
+            cursor.execute(_REQUESTS, arguments)
+            while rows := cursor.fetchmany(ROWS_AT_ONCE):
+                for key_id, run_id, token_name, request_id, started_ms, row_id, cost, is_blocked, is_within in rows:
+                    requests[key_id, run_id].append(Request(request_id, started_ms, _ms_of(row_id), cost, is_blocked, is_within))
+                    names[key_id, run_id] = token_name
     begun = {(key_id, run_id): number for key_id, run_id, number in backtest.over_limit}
-    return lambda name: Ledger(requests.get(name, ()), begun.get(name, 0))
+    # A run over the limit may have left events only.
+    return {run: Ledger(requests.get(run, ()), begun.get(run, 0), names.get(run), in_force(run[0])) for run in (*requests, *(begun.keys() - requests.keys()))}
+
+
+def in_force(backtest: Backtest, governed: tuple[list[int] | None, list[int]]) -> Callable[[int], tuple[int, int]]:
+    """When the version that is judged governed a key, in ms from and until, (0, 0) never: taking who is ``governed`` now for who was then."""
+    only, but = governed
+    if backtest.is_draft or backtest.policy_id is None or backtest.policy_version is None:
+        return lambda _: (0, 0)
+    versions = backtest.workspace.policy_versions.filter(policy_id=backtest.policy_id, version__gte=backtest.policy_version)
+    saved = list(versions.order_by("version").values_list("version", "saved_at")[:2])
+    if not saved or saved[0][0] != backtest.policy_version:
+        return lambda _: (0, 0)
+    since, until = (int(at.timestamp() * 1000) for at in (*(saved_at for _, saved_at in saved), backtest.end)[:2])
+    span = since, until
+    return lambda key_id: span if (only is None or key_id in only) and key_id not in but else (0, 0)

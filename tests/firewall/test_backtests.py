@@ -120,6 +120,52 @@ def test_what_a_run_had_spent_comes_from_the_ledger(acme):
     assert (result["newly_denied"], result["estimated"]) == (1, 3)
 
 
+def ask(tenant, run: str, *, requests: int = 3, ago: timedelta = timedelta(hours=1), **fields) -> None:
+    """Requests that offered no tool: all that is left of them is what they cost."""
+    for number in range(requests):
+        at = NOW - ago + timedelta(minutes=number)
+        UsageFactory(workspace=tenant.workspace, agent_run_id=run, cost_micro_usd=9_000, occurred_at=at, at=at + timedelta(seconds=1), **fields)
+
+
+CAP = {"verdict": "cap_cost", "cap_cost_cents": 2}
+
+
+def test_runs_without_any_event_meet_the_caps_of_a_draft(acme, rival):
+    ask(acme, "chat-1")
+    ask(acme, "chat-2", requests=2)
+    ask(acme, "chat-3", ago=timedelta(days=9))
+    ask(rival, "chat-1")
+    record_runs(acme, "run-a", tool="web.search")
+    result = finish(acme, start(acme, draft={"default_verdict": "allow", "rules": [CAP]})).result
+    assert [(line["run_id"], line["newly_denied"]) for line in result["by_run"]] == [("chat-1", 1)]
+    assert (result["runs"], result["calls"], result["changed"]) == (3, 4, 1)
+    (example,) = result["examples"]["newly_denied"]
+    assert (example["tool_name"], example["run_id"], example["key_id"], example["token_name"]) == (None, "chat-1", 1, "research")
+    # A cap on some tools does not concern them.
+    narrow = {"default_verdict": "allow", "rules": [CAP | {"tool_name_glob": "web.*"}]}
+    assert finish(acme, start(acme, draft=narrow)).result["runs"] == 1
+
+
+def test_runs_without_any_event_count_among_those_that_a_key_began(acme):
+    for run in ("a", "b", "c"):
+        ask(acme, run, requests=1)
+    result = finish(acme, start(acme, draft={"default_verdict": "allow", "max_runs_per_key_per_hour": 2})).result
+    assert (result["runs"], result["newly_denied"], len(result["by_run"])) == (3, 1, 1)
+
+
+def test_requests_that_a_policy_let_in_itself_stand(acme):
+    owner, workspace = acme.person(Role.OWNER), acme.workspace
+    fields = {"name": "capped", "default_verdict": "allow", "is_default": True}
+    with tenancy.scope(workspace.pk):
+        capped = backtests.services.create_policy(workspace, fields=fields, rules=[CAP], actor=owner, at=NOW - timedelta(hours=2))
+    # They cost more than they might: what they might cost was let in, and that is how it was.
+    ask(acme, "chat-1")
+    ask(acme, "chat-0", ago=timedelta(hours=5))
+    assert [line["run_id"] for line in finish(acme, start(acme, policy_id=capped.pk)).result["by_run"]] == ["chat-0"]
+    other = make_policy(workspace, owner, CAP, name="other", default_verdict="allow")
+    assert len(finish(acme, start(acme, policy_id=other.pk)).result["by_run"]) == 2
+
+
 def test_runs_beyond_an_hours_limit_are_refused_by_a_draft_that_has_one(acme):
     for number, run in enumerate(("a", "b", "c")):
         at = NOW - timedelta(hours=1) + timedelta(minutes=number)
@@ -236,6 +282,7 @@ def test_requests_of_the_ledger_are_those_of_the_run(acme, rival):
     backtest = start(acme, draft={})
     backtests.work(acme.workspace, backtest.pk, clock=clock)
     with tenancy.scope(acme.workspace.pk):
-        (request,) = selectors.ledger_of(backtest, backtest.parts.get())((1, "run-1")).requests
+        (ledger,) = selectors.ledgers_of(backtest, backtest.parts.get(), lambda _: (0, 0)).values()
+    (request,) = ledger.requests
     assert isinstance(request, Request)
-    assert (request.request_id, request.cost_micro_usd) == ("ours", 1_500)
+    assert (request.request_id, request.cost_micro_usd, request.is_within) == ("ours", 1_500, True)

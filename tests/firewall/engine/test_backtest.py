@@ -40,7 +40,8 @@ def replayed(by: Policy | None, *lives: Live, ledger: Ledger | None = None, obse
     for live in lives:
         # What is kept of a part is JSON, and so is what an event keeps.
         events = [event._replace(judged_on=json.loads(json.dumps(event.judged_on))) for event in live.events]
-        backtest.replay(Judge(by, observe_mode=observe_mode), counted, events, lambda _: ledger)
+        ledgers = {} if ledger is None else {(1, live.run_id): ledger}
+        backtest.replay(Judge(by, observe_mode=observe_mode), counted, events, ledgers)
     return tally.result([json.loads(json.dumps(counted.as_json()))])
 
 
@@ -282,6 +283,44 @@ def test_a_run_that_is_one_too_many_in_its_hour_is_refused_at_its_first_request(
     assert replayed(limited, live, ledger=Ledger(requests, begun=2))["changed"] == 0
     found = replayed(limited, live, ledger=Ledger(requests, begun=3))
     assert (found["newly_denied"], found["by_tool"][0]["tool_name"]) == (1, None)
+
+
+def asked_for(count: int, **fields) -> Ledger:
+    """A run that called no tool and was offered none: requests of 10 micro-USD each."""
+    requests = tuple(Request(f"req_{number}", number * 1000, number * 1000 + 500, 10, False) for number in range(1, count + 1))
+    return Ledger(requests, token_name="agent", **fields)
+
+
+def without_events(by: Policy, ledger: Ledger) -> dict:
+    counted = Tally()
+    backtest.replay(Judge(by), counted, (), {(1, "run-1"): ledger})
+    return tally.result([json.loads(json.dumps(counted.as_json()))])
+
+
+def test_a_run_that_left_no_event_meets_the_caps_of_every_request():
+    capped = policy(rule(Verdict.CAP_COST, cap_micro_usd=25))
+    found = without_events(capped, asked_for(4))
+    assert (found["newly_denied"], found["calls"], found["runs"], found["estimated"]) == (2, 2, 1, 4)
+    assert found["counterfactual"] == {"calls": 1, "changed": 1}
+    assert [(line["run_id"], line["token_name"], line["newly_denied"]) for line in found["by_run"]] == [("run-1", "agent", 2)]
+    assert found["examples"]["newly_denied"][0]["request_id"] == "req_3"
+    assert "it would exceed its cap" in found["examples"]["newly_denied"][0]["reason"]
+    # What is said of tools is not said of it, and what was said of it by this very policy stands.
+    assert without_events(policy(rule(Verdict.CAP_COST, "kb.*", cap_micro_usd=5)), asked_for(4))["runs"] == 0
+    assert without_events(capped, asked_for(4, in_force=(0, 10_000)))["changed"] == 0
+    assert without_events(capped, asked_for(4, in_force=(4_000, 10_000)))["newly_denied"] == 1
+
+
+def test_a_run_without_events_may_be_one_too_many():
+    found = without_events(policy(max_runs_per_key_per_hour=2), asked_for(3, begun=3))
+    assert (found["newly_denied"], found["by_tool"][0]["tool_name"]) == (1, None)
+
+
+def test_requests_before_the_window_are_spent_and_not_judged():
+    ledger = asked_for(4, begun=9)
+    ledger = replace(ledger, requests=tuple(each._replace(is_within=number == 3) for number, each in enumerate(ledger.requests)))
+    found = without_events(policy(rule(Verdict.CAP_COST, cap_micro_usd=35), max_runs_per_key_per_hour=1), ledger)
+    assert (found["newly_denied"], found["calls"], found["counterfactual"]["calls"]) == (1, 1, 0)
 
 
 # --- Decisions before rules -------------------------------------------------------------------------------------------
