@@ -5,7 +5,7 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from django.conf import settings
@@ -76,29 +76,30 @@ class Installation:
             query = _query_of(page["next"])
 
     # --- What the stories need ------------------------------------------------------------------------------------------
-    def policy(self) -> dict:
-        """The demo's policy, made or brought back to what the stories need."""
-        found = next((row for row in self.rows("workspace/firewall/policies") if row["name"] == POLICY["name"]), None)
+    def policy(self, wanted: Mapping = POLICY, rules: Sequence[Mapping] = RULES) -> dict:
+        """A policy of the demo's, made or brought back to what its stories need."""
+        found = next((row for row in self.rows("workspace/firewall/policies") if row["name"] == wanted["name"]), None)
         if found is None:
-            return self.ask("POST", "workspace/firewall/policies", {**POLICY, "rules": list(RULES)})
+            return self.ask("POST", "workspace/firewall/policies", {**wanted, "rules": list(rules)})
         policy = self.ask("GET", f"workspace/firewall/policies/{found['id']}")
-        if any(policy[name] != value for name, value in POLICY.items()):
-            policy = self.ask("PATCH", f"workspace/firewall/policies/{found['id']}", POLICY)
-        if [{name: rule[name] for name in RULES[0]} for rule in policy["rules"] if rule["enabled"] and not rule["stage"]] != list(RULES):
+        if any(policy[name] != value for name, value in wanted.items()):
+            policy = self.ask("PATCH", f"workspace/firewall/policies/{found['id']}", wanted)
+        if [{name: rule[name] for name in rules[0]} for rule in policy["rules"] if rule["enabled"] and not rule["stage"]] != list(rules):
             for rule in policy["rules"]:
                 self.ask("DELETE", f"workspace/firewall/rules/{rule['id']}")
-            for fields in RULES:
+            for fields in rules:
                 self.ask("POST", "workspace/firewall/rules", {"policy_id": policy["id"], **fields})
             policy = self.ask("GET", f"workspace/firewall/policies/{found['id']}")
         return policy
 
-    def key(self, policy: Mapping, kept: Path) -> dict:
-        """The demo's key, bound to the policy, with its plaintext in ``key``.
+    def key(self, policy: Mapping, kept: Path, name: str = KEY["name"]) -> dict:
+        """A key of the demo's, bound to the policy, with its plaintext in ``key``.
 
         The plaintext is shown once, when a key is made, so it is kept in ``kept``; a key whose plaintext is lost is replaced.
         """
         wanted = {
             **KEY,
+            "name": name,
             "firewall_policy_id": policy["id"],
             "status": 1,
             "is_frozen": False,
@@ -107,7 +108,7 @@ class Installation:
             "expired_time": -1,
         }
         plaintext = kept.read_text().strip() if kept.exists() else ""
-        for found in [row for row in self.rows("token/", q=KEY["name"]) if row["name"] == KEY["name"]]:
+        for found in [row for row in self.rows("token/", q=name) if row["name"] == name]:
             start, _, end = found["key"].partition("****")
             if plaintext.startswith(start) and plaintext.endswith(end):
                 return self.ask("PATCH", f"token/{found['id']}/", wanted) | {"key": plaintext}

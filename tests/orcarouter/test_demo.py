@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.urls import resolve
 
+from orcarouter.demo import runaway
 from orcarouter.demo.agent import MOST_TURNS
 from orcarouter.demo.installation import Installation
 from orcarouter.demo.play import Ran, play, wrong_with
@@ -52,7 +53,9 @@ def test_the_three_stories_end_as_they_should(stack, installation):
     assert "\x1b" not in played.stdout  # no terminal, no colour
     assert not played.stderr.strip()
     links = re.findall(r"run  (http\S+)", played.stdout)
-    assert [resolve(link.removeprefix(stack.url)).view_name for link in links] == ["console:run"] * 3
+    assert [resolve(link.removeprefix(stack.url)).view_name for link in links] == ["console:run"] * 4
+    assert "of $0.01" in played.stdout
+    assert "stopped at its cap" in played.stdout
 
 
 @pytest.mark.stack
@@ -61,6 +64,16 @@ def test_a_story_can_be_played_alone(stack, installation):
     assert played.returncode == 0, played.stdout + played.stderr
     assert "A page that gives orders" in played.stdout
     assert "1 of 1" in played.stdout
+
+
+@pytest.mark.stack
+def test_a_loop_that_no_cap_ends_is_noticed(installation, monkeypatch):
+    monkeypatch.setattr(runaway, "MOST_TURNS", 3)
+    key = installation.key(installation.policy(runaway.POLICY, runaway.RULES), settings.DATA_DIR / "demo-runaway-key", runaway.KEY_NAME)
+    told = io.StringIO()
+    problems = runaway.play(installation=installation, key=key, screen=Screen(told))
+    assert ["otherwise" in problem for problem in problems] == [True]
+    assert "NOT SO" in told.getvalue()
 
 
 @pytest.mark.stack

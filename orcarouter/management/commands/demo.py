@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from orcarouter.demo.stories import KEY, MODEL, POLICY, RULES, STORIES
 
-PAYMENT = "payment"
+RUNAWAY, PAYMENT = "runaway", "payment"
 #: Seconds that a person at a terminal has for a decision.
 PATIENCE_SECONDS = 120
 
@@ -20,7 +20,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("story", nargs="*", choices=[[], *(story.slug for story in STORIES), PAYMENT], help="which ones; all unless told")
+        parser.add_argument("story", nargs="*", choices=[[], *(story.slug for story in STORIES), RUNAWAY, PAYMENT], help="which ones; all unless told")
         parser.add_argument("--wait", type=int, default=None, metavar="SECONDS", help="how long the payment waits for you; 120 at a terminal, else not at all")
 
     def handle(self, *args: Any, story: list[str], wait: int | None = None, **options: Any) -> None:
@@ -29,7 +29,7 @@ class Command(BaseCommand):
         except ImportError as error:
             raise CommandError("The demo needs the openai SDK, which comes with requirements-dev.lock: make demo") from error
         # They need the SDK, which an installation without the development libraries does not have.
-        from orcarouter.demo import payment
+        from orcarouter.demo import payment, runaway
         from orcarouter.demo.installation import Installation, NotReady, Refused
         from orcarouter.demo.play import play
         from orcarouter.demo.screen import Screen
@@ -48,6 +48,12 @@ class Command(BaseCommand):
                 screen.heading(f"{place} of {len(chosen)}", each.title)
                 screen.prose(each.about)
                 problems += play(each, installation=installation, key=key, screen=screen)
+            if not story or RUNAWAY in story:
+                screen.heading("and", "An agent in a loop")
+                screen.prose("Nobody watches it, and each round asks with all that was said before. The rule lets one run cost a cent.")
+                capped = installation.policy(runaway.POLICY, runaway.RULES)
+                of_runaway = installation.key(capped, settings.DATA_DIR / "demo-runaway-key", runaway.KEY_NAME)
+                problems += runaway.play(installation=installation, key=of_runaway, screen=screen)
             if not story or PAYMENT in story:
                 seconds = wait if wait is not None else PATIENCE_SECONDS if sys.stdout.isatty() else 0
                 screen.heading("and", "A payment that waits for a person")

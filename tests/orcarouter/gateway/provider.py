@@ -20,16 +20,29 @@ class Metered:
     """``served`` maps the number in a prompt to what its answer used, once its usage was sent: (input, output) tokens.
 
     ``asked`` counts how often each number came. A prompt with ``lost`` has its first attempts, as many, read and not answered:
-    the connection ends, or with ``status`` that is said without a word.
+    the connection ends, or with ``status`` that is said without a word. One that ``waits`` is answered after ``release``.
     """
 
     port: int = 0
     served: dict[int, tuple[int, int]] = field(default_factory=dict)
     asked: Counter = field(default_factory=Counter)
+    waiting: int = 0
+    _loop: asyncio.AbstractEventLoop | None = None
+    _gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.port}/v1"
+
+    def release(self) -> None:
+        """Answer those that wait; who comes later waits anew."""
+
+        def open_gate() -> None:
+            self._gate.set()
+            self._gate, self.waiting = asyncio.Event(), 0
+
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(open_gate)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError, OSError):
@@ -44,6 +57,9 @@ class Metered:
                         writer.write(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % wish["status"])
                         await writer.drain()
                     break
+                if wish.get("waits"):
+                    self.waiting += 1
+                    await self._gate.wait()
                 await (self._stream if asked.get("stream") else self._whole)(writer, wish)
         writer.close()
 
@@ -87,7 +103,7 @@ def metered() -> Iterator[Metered]:
 
     async def serve() -> None:
         server = await asyncio.start_server(made.answer, HOST, 0)
-        made.port = server.sockets[0].getsockname()[1]
+        made.port, made._loop = server.sockets[0].getsockname()[1], loop
         ready.set()
 
     async def end() -> None:

@@ -17,19 +17,21 @@ import redis
 from django.conf import settings
 from django.utils import timezone
 
-from keys import money_selectors
+from keys import money_selectors, money_services
 from keys.engine.ceilings import Account, Cycle, Scope, period
 from orcarouter.gateway.money import parsed, run_account
 from tests.environment import DATA_DIR
 from tests.orcarouter.gateway.conftest import Agent
 from tests.orcarouter.gateway.provider import INPUT_PRICE, MODEL, OUTPUT_PRICE, Metered, metered
-from tests.orcarouter.gateway.test_budgets import agrees, change, in_valkey
-from tests.orcarouter.gateway.test_sweep import metered_agent
+from tests.orcarouter.gateway.test_budgets import act, agrees, change, in_valkey
+from tests.orcarouter.gateway.test_sweep import give_up_the_silent, metered_agent
 from tests.receiver import HOST
 from tests.stack import Stack
+from workspaces import tenancy
 
-CALLS = {"quick": 300, "long": 10_000}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 1_000)
+CALLS = {"quick": 150, "long": 10_000}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 400)
 AFTER_SECONDS = 90
+TOOL_PRICE = 3_000
 
 
 @pytest.fixture(scope="module")
@@ -38,17 +40,19 @@ def provider() -> Iterator[Metered]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def webs(stack, provider) -> Iterator[list[Stack]]:
+    second = Stack(DATA_DIR, ALLOWED_PRIVATE_HOSTS=HOST)
+    second.run("web")
+    second.wait_until_ready("/healthz")
+    yield [stack, second]
+    second.stop()
+
+
 @pytest.fixture
-def two(stack, committed, provider) -> Iterator[list[Stack]]:
+def two(webs, committed) -> list[Stack]:
     """Two web processes over the same servers."""
-    made = [Stack(DATA_DIR, ALLOWED_PRIVATE_HOSTS=HOST) for _ in range(2)]
-    for each in made:
-        each.run("web")
-    for each in made:
-        each.wait_until_ready("/healthz")
-    yield made
-    for each in made:
-        each.stop()
+    return webs
 
 
 @pytest.fixture
@@ -60,9 +64,9 @@ def body_of(wish: dict, *, stream: bool) -> dict:
     return {"model": MODEL, "stream": stream, "max_tokens": 100, "messages": [{"role": "user", "content": json.dumps(wish)}]}
 
 
-def wish_of(number: int, delay: float, chance: random.Random) -> dict:
+def wish_of(number: int, chance: random.Random, *, delay: float = 0, waits: int = 0) -> dict:
     # As long as every other one: the worst case of each call is the same.
-    return {"number": 10**8 + number, "in": chance.randrange(10, 60), "out": chance.randrange(10, 101), "delay": delay, "chunks": 3}
+    return {"number": 10**8 + number, "in": chance.randrange(10, 60), "out": chance.randrange(10, 100), "delay": delay, "chunks": 3, "waits": waits}
 
 
 def spent_of(usage: tuple[int, int]) -> int:
@@ -74,37 +78,44 @@ def balance(agent: Agent, account: Account) -> money_selectors.Balance:
 
 
 # --- Caps hold ------------------------------------------------------------------------------------------------------
-async def crowd(agent: Agent, stacks: list[Stack], numbers: range, delay: float, chance: random.Random) -> Counter:
-    """All at once, over all processes, streamed and not; what became of them."""
+async def crowd(agent: Agent, stacks: list[Stack], provider: Metered, numbers: range, chance: random.Random) -> Counter:
+    """All at once, over all processes, streamed and not; what became of them. None ends before all were asked: what is held is held at once."""
+    told: Counter = Counter()
     limits = httpx.Limits(max_connections=len(numbers))
     headers = {"Authorization": f"Bearer {agent.token}", "X-OrcaRouter-Run-Id": "crowd"}
 
-    async def ask(client: httpx.AsyncClient, number: int) -> int:
+    async def ask(client: httpx.AsyncClient, number: int) -> None:
         url = f"{stacks[number % len(stacks)].url}/v1/chat/completions"
-        body = body_of(wish_of(number, delay, chance), stream=number % 3 == 0)
-        answer = await client.post(url, headers=headers, json=body)
-        return answer.status_code
+        body = body_of(wish_of(number, chance, waits=1), stream=number % 3 == 0)
+        told[(await client.post(url, headers=headers, json=body)).status_code] += 1
 
-    async with httpx.AsyncClient(timeout=120, limits=limits) as client:
-        return Counter(await asyncio.gather(*(ask(client, number) for number in numbers)))
+    async with httpx.AsyncClient(timeout=120, limits=limits) as client, asyncio.TaskGroup() as calls:
+        for number in numbers:
+            calls.create_task(ask(client, number))
+        while told.total() + provider.waiting < len(numbers):  # noqa: ASYNC110 - the provider is of another thread
+            await asyncio.sleep(0.02)
+        provider.release()
+    return told
 
 
-def worst_case(agent: Agent, stacks: list[Stack]) -> int:
-    """What one call holds, as the ledger says while it is in flight."""
-    thread = threading.Thread(target=asyncio.run, args=(crowd(agent, stacks, range(1, 2), 1.5, random.Random(0)),))
-    thread.start()
-    held = 0
-    while not held:
-        held = balance(agent, Account(Scope.KEY, str(agent.key_id))).held_micro_usd
-        time.sleep(0.02)
-    thread.join()
-    return held
+def call(agent: Agent, stack: Stack, number: int) -> int:
+    """One call by itself, nearly as dear as it may be."""
+    headers = {"Authorization": f"Bearer {agent.token}", "X-OrcaRouter-Run-Id": "crowd"}
+    wish = wish_of(number, random.Random(number), waits=0) | {"in": 50, "out": 99}
+    return httpx.post(f"{stack.url}/v1/chat/completions", headers=headers, json=body_of(wish, stream=number % 3 == 0), timeout=120).status_code
+
+
+def worst_case(agent: Agent) -> int:
+    """What one call has held, as the ledger says."""
+    with tenancy.scope(agent.workspace.pk):
+        return agent.workspace.ledger.get(key_id=agent.key_id, kind="reserve").held_micro_usd
 
 
 @pytest.mark.parametrize("ceiling", ["key", "run"])
 def test_of_two_hundred_calls_at_once_exactly_those_that_fit_are_made(two, provider, ceiling):
     agent = metered_agent(two[0], provider, credit_limit_micro_usd=10**9)
-    worst = worst_case(agent, two)
+    assert call(agent, two[0], 1) == 200
+    worst = worst_case(agent)
     key, run = Account(Scope.KEY, str(agent.key_id)), run_account(agent.key_id, "crowd")
     # Half a call more than fifty: what is left over admits none. Caps of a run are whole cents.
     limit = 50 * worst + worst // 2 + balance(agent, key).spent_micro_usd
@@ -115,8 +126,7 @@ def test_of_two_hundred_calls_at_once_exactly_those_that_fit_are_made(two, provi
         agent.policy(rules=[{"priority": 1, "verdict": "cap_cost", "cap_cost_cents": limit // 10_000}], default_verdict="allow")
     account = key if ceiling == "key" else run
     fits = (limit - balance(agent, account).spent_micro_usd) // worst
-    # None ends before all were asked, so all that is held is held at once.
-    told = asyncio.run(crowd(agent, two, range(1000, 1200), 8.0, random.Random(1)))
+    told = asyncio.run(crowd(agent, two, provider, range(1000, 1200), random.Random(1)))
     refusal = 403 if ceiling == "key" else 400
     assert told == {200: fits, refusal: 200 - fits}
     assert balance(agent, account).spent_micro_usd <= limit
@@ -125,7 +135,7 @@ def test_of_two_hundred_calls_at_once_exactly_those_that_fit_are_made(two, provi
     number, status = 2000, 200
     while status == 200:
         left = limit - balance(agent, account).spent_micro_usd
-        ((status, _),) = asyncio.run(crowd(agent, two, range(number, number + 1), 0, random.Random(number))).items()
+        status = call(agent, two[number % 2], number)
         assert (status == 200) is (left >= worst), (left, worst)
         number += 1
         assert agrees(agent)
@@ -135,12 +145,14 @@ def test_of_two_hundred_calls_at_once_exactly_those_that_fit_are_made(two, provi
 # --- The ledger adds up -----------------------------------------------------------------------------------------------
 @dataclass
 class Fire:
-    """Clients that call, hang up and try again, while processes are killed and Valkey is emptied."""
+    """Clients that call, hang up and try again, and ask about tools, while processes are killed and Valkey is emptied."""
 
     agents: list[Agent]
+    hook: Agent
     stacks: list[Stack]
     seed: int
     answered: dict[int, str] = field(default_factory=dict)
+    allowed: list[str] = field(default_factory=list)
     left: int = CALLS
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -151,26 +163,40 @@ class Fire:
 
     def run(self, name: int) -> None:
         chance = random.Random(self.seed * 1000 + name)
-        while (number := self.take()) is not None:
-            for _ in range(3):
-                if self.ask(number, chance):
-                    break
-                time.sleep(0.1)
+        with httpx.Client(timeout=20) as client:
+            while (number := self.take()) is not None:
+                for _ in range(3):
+                    if self.ask(client, number, chance):
+                        break
+                    time.sleep(0.1)
 
-    def ask(self, number: int, chance: random.Random) -> bool:
+    def ask(self, client: httpx.Client, number: int, chance: random.Random) -> bool:
         """Whether the client is done with this call: answered, refused, or gone away on purpose."""
         agent, stack, stream = chance.choice(self.agents), chance.choice(self.stacks), chance.random() < 0.5
-        wish = wish_of(number, chance.choice([0, 0, 0.02, 0.2]), chance) | {"fails": chance.random() < 0.05}
+        if chance.random() < 0.1:
+            return self.ask_about_a_tool(client, stack, number)
+        wish = wish_of(number, chance, delay=chance.choice([0, 0, 0.02, 0.2])) | {"fails": chance.random() < 0.05, "lost": int(chance.random() < 0.05)}
         headers = {"Authorization": f"Bearer {agent.token}", "X-OrcaRouter-Run-Id": f"run{number % 7}"}
         patience = 0.15 if chance.random() < 0.1 else 20
         try:
-            answer = httpx.post(f"{stack.url}/v1/chat/completions", headers=headers, json=body_of(wish, stream=stream), timeout=patience)
+            answer = client.post(f"{stack.url}/v1/chat/completions", headers=headers, json=body_of(wish, stream=stream), timeout=patience)
         except httpx.TimeoutException:
             return True
         except httpx.HTTPError:
             return False
         if answer.status_code == 200 and (not stream or answer.text.endswith("[DONE]\n\n")):
             self.answered[wish["number"]] = answer.headers["x-orca-request-id"]
+        return answer.status_code < 500
+
+    def ask_about_a_tool(self, client: httpx.Client, stack: Stack, number: int) -> bool:
+        headers, body = {"Authorization": f"Bearer {self.hook.token}"}, {"tool_name": "maps.route", "agent_run_id": f"run{number % 7}"}
+        try:
+            answer = client.post(f"{stack.url}/api/v1/firewall/evaluate", headers=headers, json=body)
+        except httpx.HTTPError:
+            return False
+        # Denied where nobody can tell what was spent.
+        if answer.status_code == 200 and answer.json()["verdict"] != "deny":
+            self.allowed.append(answer.json()["request_id"])
         return answer.status_code < 500
 
 
@@ -207,7 +233,9 @@ def test_the_ledger_is_the_change_of_every_balance_whatever_is_killed(two, stack
     agents = [metered_agent(two[0], provider, credit_limit_micro_usd=10**9, cycle_limit_micro_usd=10**9) for _ in range(2)]
     agents.append(metered_agent(two[0], provider))
     agents[0].policy(rules=[{"priority": 1, "verdict": "cap_cost", "cap_cost_cents": 100_000}], default_verdict="allow")
-    fire = Fire(agents, two, seed=7)
+    hook = metered_agent(two[0], provider, credit_limit_micro_usd=10**9, is_firewall_gateway=True)
+    act(hook, money_services.set_tool_prices, hook.workspace, prices={"maps.*": TOOL_PRICE})
+    fire = Fire(agents, hook, two, seed=7)
     clients = [threading.Thread(target=fire.run, args=(name,)) for name in range(12)]
     for thread in clients:
         thread.start()
@@ -216,14 +244,28 @@ def test_the_ledger_is_the_change_of_every_balance_whatever_is_killed(two, stack
     stack.wait_until_ready()
     deadline = time.monotonic() + AFTER_SECONDS
     while not nothing_is_open(agents):
+        give_up_the_silent()
         assert time.monotonic() < deadline, f"reservations stayed open: {stack.log('worker').read_text()[-3000:]}"
         time.sleep(0.5)
     assert len(fire.answered) > CALLS // 3
-    for agent in agents:
+    for agent in (*agents, hook):
         every_balance_is_the_sum_of_its_calls(agent)
         assert agrees(agent)
-    costs = {row.request_id: row.cost_micro_usd for agent in agents for row in agent.usage()}
-    assert [number for number, request_id in fire.answered.items() if costs.get(request_id) != spent_of(provider.served[number])] == []
+    costs = {row.request_id: row.cost_micro_usd for agent in (*agents, hook) for row in agent.usage()}
+    lost = Counter(lost_attempts(agents))
+    assert lost
+    wrong = [number for number, request_id in fire.answered.items() if costs.get(request_id) != spent_of(provider.served[number]) + lost[request_id]]
+    assert wrong == []
+    assert {costs.get(request_id) for request_id in fire.allowed} == {TOOL_PRICE}
+
+
+def lost_attempts(agents: list[Agent]) -> dict[str, int]:
+    """What first attempts that nobody answered are booked at, by their call."""
+    found = {}
+    for agent in agents:
+        with tenancy.scope(agent.workspace.pk):
+            found |= dict(agent.workspace.ledger.filter(cause="retried").values_list("request_id", "spent_micro_usd"))
+    return found
 
 
 def every_balance_is_the_sum_of_its_calls(agent: Agent) -> None:

@@ -11,6 +11,7 @@ import httpx2 as httpx
 import pytest
 import redis
 from django.conf import settings
+from django.db import connection
 from django.utils import timezone
 
 from keys import money_selectors
@@ -35,13 +36,19 @@ def provider() -> Iterator[Metered]:
         yield made
 
 
-@pytest.fixture
-def victim(stack, committed, provider) -> Iterator[Stack]:
+@pytest.fixture(scope="module")
+def web(stack, provider) -> Iterator[Stack]:
     made = Stack(DATA_DIR, ALLOWED_PRIVATE_HOSTS=HOST)
-    made.run("web")
-    made.wait_until_ready("/healthz")
     yield made
     made.stop()
+
+
+@pytest.fixture
+def victim(web, committed) -> Stack:
+    """A web process of one's own to kill."""
+    web.run("web")
+    web.wait_until_ready("/healthz")
+    return web
 
 
 def metered_agent(stack: Stack, provider: Metered, **fields) -> Agent:
@@ -73,6 +80,23 @@ def wait_for(condition) -> None:
         time.sleep(0.2)
 
 
+def give_up_the_silent() -> None:
+    """As if the time were over after which a process that says nothing is taken for dead."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE keys_gatewayprocess SET seen_at = now() - interval '1 hour', doubted_at = now() - interval '1 hour'"
+            " WHERE swept_at IS NULL AND seen_at < now() - interval '5 seconds'"
+        )
+
+
+def wait_for_sweep(condition) -> None:
+    def is_swept() -> bool:
+        give_up_the_silent()
+        return condition()
+
+    wait_for(is_swept)
+
+
 def test_a_killed_stream_is_booked_at_what_it_had_streamed(victim, provider):
     agent = metered_agent(victim, provider, credit_limit_micro_usd=10_000_000)
     body = {"model": MODEL, "stream": True, "max_tokens": 500, "messages": wish(1, chunks=1000, delay=0.05)}
@@ -85,7 +109,7 @@ def test_a_killed_stream_is_booked_at_what_it_had_streamed(victim, provider):
         assert held.spent_micro_usd == 0 < held.held_micro_usd
         victim.kill("web")
     assert not agent.usage()
-    wait_for(lambda: balance(agent).held_micro_usd == 0)
+    wait_for_sweep(lambda: balance(agent).held_micro_usd == 0)
     (row,) = agent.usage()
     assert (row.outcome, row.usage_source, row.agent_run_id, row.model_name, row.streamed) == ("lost", "counted", "killed", MODEL, True)
     # Forty chunks of twenty bytes were read; what was noted of them is at most a moment old.
@@ -110,7 +134,7 @@ def test_a_call_that_was_killed_before_its_first_byte_is_given_back(victim, prov
     victim.kill("web")
     for thread in threads:
         thread.join()
-    wait_for(lambda: balance(agent) == money_selectors.Balance())
+    wait_for_sweep(lambda: balance(agent) == money_selectors.Balance())
     # Of one that had been made twice, the attempt that may have been taken stays booked.
     wait_for(lambda: balance(again).held_micro_usd == 0)
     (row,) = again.usage()
