@@ -17,7 +17,7 @@ from firewall import selectors as firewall
 from firewall.models import Event
 from firewall.selectors import event_place
 from keys import budget_selectors
-from keys.models import Usage
+from keys.models import Usage, UsageSource
 from keys.money_services import stop_run
 from orcarouter.activity.api import rank_of, write_rank
 from orcarouter.activity.selectors import start, totals
@@ -237,6 +237,8 @@ def _call_step(run: Run, call: Call, level: int) -> Step:
     if usage is None:
         return Step("Call", "no usage was recorded", level, True, "deny" if refused else "", _since(run, call.first), None)
     known = [tokens for tokens in (usage.prompt_tokens, usage.completion_tokens) if tokens is not None]
+    if usage.usage_source == UsageSource.TOOL:
+        return Step("Question about a tool", "the tool has a price", level, True, "", _since(run, usage), usage.latency_ms, "", None, usage.cost_micro_usd)
     name = "Refused call" if refused else "Model call"
     outcome = "" if refused or usage.outcome == "completed" else f" · {_outcome_in_words(usage)}"
     detail = f"{usage.model_name or 'no model'}{outcome}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from orcarouter.demo.stories import KEY, POLICY, RULES
+from orcarouter.demo.stories import KEY, KEY_NAME, POLICY, RULES
 
 SECONDS = 30
 #: A loopback address is never behind a proxy, whatever the environment says.
@@ -92,7 +92,7 @@ class Installation:
             policy = self.ask("GET", f"workspace/firewall/policies/{found['id']}")
         return policy
 
-    def key(self, policy: Mapping, kept: Path, name: str = KEY["name"]) -> dict:
+    def key(self, policy: Mapping, kept: Path, name: str = KEY_NAME) -> dict:
         """A key of the demo's, bound to the policy, with its plaintext in ``key``.
 
         The plaintext is shown once, when a key is made, so it is kept in ``kept``; a key whose plaintext is lost is replaced.

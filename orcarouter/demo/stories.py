@@ -9,7 +9,8 @@ RULES = (
     {"priority": 20, "tool_name_glob": "kb.*", "verdict": "allow", "label": "use the knowledge base"},
     {"priority": 30, "tool_name_glob": "payments.*", "verdict": "pending_approval", "label": "a person decides about payments"},
 )
-KEY = {"name": "demo-agent", "environment": "demo", "status": 1, "is_frozen": False, "model_limits_enabled": False, "allow_ips": "", "expired_time": -1}
+KEY_NAME = "demo-agent"
+KEY = {"name": KEY_NAME, "environment": "demo", "status": 1, "is_frozen": False, "model_limits_enabled": False, "allow_ips": "", "expired_time": -1}
 MODEL = "demo-small"
 
 RESEARCHER = "You are a careful analyst. Cite your sources."

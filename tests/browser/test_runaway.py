@@ -19,7 +19,7 @@ def test_the_gauge_fills_until_the_cap_ends_the_run(desk, agent):
     page.get_by_role("link", name="Add rule").click()
     page.get_by_label("Then").select_option("cap_cost")
     page.get_by_label("The most a run may cost").fill("0.01")
-    page.get_by_label("Label").fill("Run cost cap")
+    page.locator("#rule-form").get_by_label("Name").fill("Run cost cap")
     page.get_by_role("button", name="Add the rule").click()
     expect(page.locator("tbody [data-row]")).to_contain_text("Run cost cap")
 

@@ -11,6 +11,7 @@ from keys.engine import scope
 from orcarouter.gateway.billing import LOOKUPS_A_MINUTE
 from tests.factories.activity import LedgerFactory, UsageFactory
 from tests.orcarouter.gateway.conftest import make_agent
+from tests.orcarouter.gateway.test_holds import HOLDS, PAY, chat, decide, held
 from workspaces import tenancy
 from workspaces.permissions import Role
 
@@ -153,3 +154,20 @@ def test_the_cost_of_a_call_stands_in_its_usage_when_asked_for(agent, streams):
     assert told["cost_usd"] * 1_000_000 == pytest.approx(agent.usage()[-1].cost_micro_usd)
     assert told["cost_usd"] > 0
     assert "cost_usd" not in used().model_dump()
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_held_answer_is_paid_for_once_and_its_replay_costs_nothing(stack, committed, streams):
+    agent = make_agent(stack)
+    agent.policy(default_verdict="allow", rules=[HOLDS])
+    refused = chat(agent, PAY, stream=streams)
+    approval, held_id = held(refused)["approval_id"], refused.headers["x-orca-request-id"]
+    decide(agent, approval)
+    answer = chat(agent, PAY, approval, stream=streams)
+    assert answer.status_code == 200
+    replayed_id = answer.headers["x-orca-request-id"]
+    paid, replayed = (get(agent, "/v1/generation", id=request_id).json()["data"] for request_id in (held_id, replayed_id))
+    assert paid["total_cost"] > 0
+    assert (replayed["id"], replayed["total_cost"], replayed["quota"], replayed["tokens_total"]) == (replayed_id, 0, 0, 0)
+    assert (paid["streamed"], replayed["streamed"]) == (streams, streams)
+    assert get(agent, USAGE).json()["total_usage"] == pytest.approx(paid["total_cost"] * 100)
