@@ -1,7 +1,7 @@
 """What whoever decides about a hold is shown: the queue, the call beside the calls before it, its rule then and now, its run."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -85,6 +85,12 @@ def _beyond(place: str, *, descends: bool) -> Q:
 def open_count(workspace: Workspace) -> int:
     """Holds that wait for a decision: at most ``services.PER_WORKSPACE``."""
     return queue(workspace, State.PENDING).count()
+
+
+def runs_that_wait(workspace: Workspace, run_ids: Collection[str]) -> set[tuple[int, str]]:
+    """Which of these runs wait for a decision, as ``(key id, run id)``."""
+    waiting = queue(workspace).filter(agent_run_id__in=run_ids).order_by().values_list("key_id", "agent_run_id").distinct()
+    return {(key_id, run_id) for key_id, run_id in waiting if run_id is not None}
 
 
 def in_lines(found: QuerySet[Approval]) -> QuerySet[Approval]:

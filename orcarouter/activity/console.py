@@ -1,6 +1,7 @@
 """Overview, runs, a run's timeline, and search."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
+from approvals import review_selectors as approvals
 from firewall import selectors as firewall
 from firewall.models import Event
 from firewall.selectors import event_place
@@ -34,12 +36,14 @@ from workspaces.permissions import allowed
 
 #: The ranges of the overview as they are written.
 WORDS = {"24h": "24 h", "7d": "7 days", "30d": "30 days"}
-#: In the order of the stacked chart, the most frequent below.
-CHARTED = ("allow", "audit", "deny", "observe")
+#: In the order of the stacked chart, the most frequent below; of those that were given, as many as are told apart at a glance.
+CHARTED, MOST_CHARTED = ("allow", "audit", "sanitize", "pending_approval", "deny", "observe"), 5
 MOST_OF_QUERY = 200
 MOST_OF_A_GLIMPSE = 60
 #: Tools of a run that its page names at once; the others unfold.
 MOST_TOOLS = 10
+#: Held calls of a run that its page names.
+MOST_WAITING = 5
 #: The orders of the list of runs; all but the first are over what happened in the last days.
 ORDERS = {"latest": "Latest call", "cost": "Cost", "calls": "Calls", "duration": "Duration", "denied": "Denied"}
 RANKED_OVER = timedelta(days=7)
@@ -65,6 +69,7 @@ def overview(request: ConsoleRequest) -> HttpResponse:
     stretch = totals.Stretch.ending(timezone.now(), *totals.RANGES[chosen])
     found = totals.totals(request.workspace, stretch, environment)
     before = totals.verdicts_in(request.workspace, stretch.before(), environment) if chosen != "30d" else {}
+    series = _series(found.verdicts)
     is_told = allowed(request.membership, "keys.view_budget")
     context = {
         "notices": budget_selectors.notices(request.workspace, at=timezone.now()) if is_told else [],
@@ -75,7 +80,8 @@ def overview(request: ConsoleRequest) -> HttpResponse:
         "environments": sorted(set(request.workspace.api_keys.exclude(environment="").order_by().values_list("environment", flat=True).distinct()[:30])),
         "totals": found,
         "denied": found.verdicts.get("deny", 0),
-        "charted": [(bucket, [bucket.verdicts.get(verdict, 0) for verdict in CHARTED]) for bucket in found.buckets],
+        "series": series,
+        "charted": [(bucket, [bucket.verdicts.get(verdict, 0) for verdict in series]) for bucket in found.buckets],
         "mixed": sorted(found.verdicts.items(), key=lambda item: -item[1]),
         "verdicts": [(verdict, count, before.get(verdict, 0)) for verdict, count in sorted(found.verdicts.items(), key=lambda item: -item[1])],
         "compared": chosen != "30d",
@@ -84,6 +90,13 @@ def overview(request: ConsoleRequest) -> HttpResponse:
         "unjudged": _keys_without_policy(request),
     }
     return TemplateResponse(request, "activity/overview.html", context)
+
+
+def _series(verdicts: Mapping[str, int]) -> list[str]:
+    """The verdicts that a chart draws; the rarest of too many stays in the table beside it."""
+    given = sorted((verdict for verdict in CHARTED if verdicts.get(verdict)), key=lambda verdict: -verdicts[verdict])
+    shown = given[:MOST_CHARTED] or ["allow", "audit", "deny"]
+    return [verdict for verdict in CHARTED if verdict in shown]
 
 
 def _environment(request: ConsoleRequest) -> str | None:
@@ -115,6 +128,9 @@ def runs(request: ConsoleRequest) -> HttpResponse:
     if order not in ORDERS:
         raise ValidationFailed("There is no such order.", param="order")
     found, older = _found(request, wanted, order)
+    waiting = approvals.runs_that_wait(request.workspace, [run.id for run in found])
+    for run in found:
+        run.waits = (run.key_id, run.id) in waiting
     gap = timedelta(seconds=firewall.settings_of(request.workspace).run_gap_seconds)
     context = {
         "runs": found,
@@ -185,8 +201,10 @@ def run(request: ConsoleRequest, key_id: int, run_id: str) -> HttpResponse:
         raise ValidationFailed("There is no such view of a run.", param="show")
     tools = tools_of(request.workspace, shown)
     at = timezone.now()
+    waiting = list(approvals.queue(request.workspace).filter(key_id=key_id, agent_run_id=run_id)[:MOST_WAITING])
     context = {
         "run": shown,
+        "waiting": waiting,
         "money": money_of(request.workspace, shown, at=at),
         "has_key": request.workspace.api_keys.filter(pk=key_id, is_frozen=False).exists(),
         "others": request.workspace.usage.filter(key_id=key_id, pk__gte=lowest_at(at - gap)).values("agent_run_id").distinct().count(),
@@ -196,7 +214,7 @@ def run(request: ConsoleRequest, key_id: int, run_id: str) -> HttpResponse:
         "tools": tools[:MOST_TOOLS],
         "more_tools": tools[MOST_TOOLS:],
         "span_ms": int(span.total_seconds() * 1000),
-        "is_open": shown.stopped_at is None and shown.last_seen_at is not None and at - shown.last_seen_at < gap,
+        "is_open": shown.stopped_at is None and (bool(waiting) or (shown.last_seen_at is not None and at - shown.last_seen_at < gap)),
         "later": write_cursor(later, backwards=False) if later else "",
         "is_first": after is None,
         "last_request": calls[-1].request_id if calls else "",
@@ -257,6 +275,9 @@ def _event_steps(run: Run, event: Event, level: int) -> list[Step]:
     href = reverse("console:event", args=[event.pk]) + f"?run_id={run.id}"
     is_offer = event.surface == "inbound"
     name, detail = event.tool_name, "offered" if is_offer else _first_value(event.args_summary)
+    if event.reason_code and event.reason_code.startswith("approval_"):
+        # What became of a held call is no call of its own.
+        detail = event.reason
     if name is None:
         name, detail = f"{len(event.tools)} tools offered", ", ".join(event.tools[:6])
     return [Step(name, detail, level, False, event.verdict, _since(run, event), None, href, is_offer=is_offer)]

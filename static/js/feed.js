@@ -90,7 +90,9 @@ class Feed {
     const holder = document.createElement("template");
     holder.innerHTML = markup;
     // A new stream sends the last seconds again: events of several processes become visible out of order.
-    const rows = [...holder.content.querySelectorAll("[data-id]")].filter((row) => !this.seen.has(row.dataset.id));
+    // What is older than the page, though, is on the next one.
+    const { feedOldest = "" } = this.list.dataset;
+    const rows = [...holder.content.querySelectorAll("[data-id]")].filter((row) => !this.seen.has(row.dataset.id) && row.dataset.id >= feedOldest);
     if (!rows.length) return;
     rows.forEach((row) => this.seen.add(row.dataset.id));
     if (rows[0].dataset.id > this.newest) this.newest = rows[0].dataset.id;

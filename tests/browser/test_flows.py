@@ -7,8 +7,10 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import ask
 from tests.browser.steps import add_rule, menu, rules, toast
+from tests.factories.firewall import EventFactory
 from tests.factories.workspaces import PASSWORD, make_tenant
 from workspaces import tenancy
+from workspaces.api_base import PAGE_SIZE
 from workspaces.permissions import Role
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
@@ -323,3 +325,18 @@ def test_what_a_role_may_not_do_is_not_offered(desk, world):
     with tenancy.scope(world.tenant.workspace.pk):
         assert world.tenant.workspace.policies.count() == 2
     assert desk.watch.troubles == []
+
+
+def test_a_burst_longer_than_a_page_stays_in_order_when_the_feed_goes_live(desk):
+    tenant = make_tenant()
+    page = desk.open(tenant, Role.DEVELOPER)
+    page.goto("/policies/")
+    for number in range(PAGE_SIZE + 10):
+        EventFactory(workspace=tenant.workspace, tool_name=f"tool.{number}", verdict="deny")
+    page.goto("/events/")
+    expect(page.locator("tbody [data-id]").first).to_contain_text(f"tool.{PAGE_SIZE + 9}")
+    EventFactory(workspace=tenant.workspace, tool_name="the.newest", verdict="deny")
+    expect(page.locator("tbody [data-id]").first).to_contain_text("the.newest")
+    shown = [row.get_attribute("data-id") for row in page.locator("tbody [data-id]").all()]
+    assert shown == sorted(shown, reverse=True)
+    assert len(shown) == PAGE_SIZE + 1

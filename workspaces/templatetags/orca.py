@@ -117,12 +117,22 @@ KINDS = {
 #: How the last word of an audit entry's action reads.
 DONE = {
     "accept": "accepted",
+    "approve": "approved",
     "change": "changed",
+    "consume": "used",
     "create": "created",
     "delete": "deleted",
+    "expire": "expired",
+    "pause": "paused",
+    "reject": "rejected",
     "remove": "removed",
+    "resend": "sent again",
+    "resume": "resumed",
+    "retire": "retired",
     "reveal": "revealed",
     "revoke": "revoked",
+    "stop": "stopped",
+    "test": "tested",
     "update": "changed",
 }
 

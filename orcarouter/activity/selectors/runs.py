@@ -52,6 +52,8 @@ class Run:
     unpriced_calls: int = 0
     #: When a person stopped it; None: nobody did.
     stopped_at: datetime | None = None
+    #: Whether a held call of it waits for a person, where that was asked.
+    waits: bool = False
 
     @property
     def decisions(self) -> int:

@@ -10,6 +10,7 @@ from orcarouter.activity.selectors import totals
 from orcarouter.activity.selectors.runs import Run
 from orcarouter.activity.selectors.traces import tools_of
 from tests.factories.activity import UsageFactory
+from tests.factories.approvals import make_hold, make_holding_policy
 from tests.factories.firewall import EventFactory, make_policy
 from workspaces import tenancy
 from workspaces.permissions import Role
@@ -156,3 +157,32 @@ def test_a_parameter_that_says_nothing_usable_is_a_bad_request(acme, browser, pa
 @pytest.mark.parametrize("q", ["", "\x00", "%", "****", "sk-orca-a1b2****yz90", "x" * 5000, "\u202e"])
 def test_any_text_can_be_searched_for(browser, q):
     assert browser.get("/search/", {"q": q}).status_code == 200
+
+
+def test_a_run_that_waits_for_a_person_says_so_and_leads_there(acme, browser):
+    hold = make_hold(make_holding_policy(acme), run="paying")
+    for run in ("paying", "reading"):
+        UsageFactory(workspace=acme.workspace, key_id=7, agent_run_id=run, at=NOW - timedelta(hours=2))
+
+    assert page(browser.get("/runs/")).count("Waits</span>") == 1
+    shown = page(browser.get("/runs/7/paying/"))
+    assert f'href="/approvals/{hold.pk}/">payments.transfer</a> waits for approval.' in shown
+    assert "Waits for a person" in shown
+    assert 'hx-trigger="every 2s"' in shown
+    assert "A person decides" not in page(browser.get("/runs/7/reading/"))
+
+    browser.post(f"/approvals/{hold.pk}/decide/", {"decision": "approved", "reason": "invoice seen"})
+    shown = page(browser.get("/runs/7/paying/"))
+    assert "A person decides" not in shown
+    assert f"approved by {acme.person(Role.DEVELOPER).email}: invoice seen" in shown
+    event = acme.workspace.events.filter(approval_id=hold.pk).first()
+    assert f'href="/approvals/{hold.pk}/"' in page(browser.get(f"/events/{event.pk}/"))
+
+
+def test_the_chart_of_decisions_draws_what_was_decided(acme, browser):
+    for verdict, times in {"allow": 3, "pending_approval": 2, "sanitize": 2, "deny": 2, "observe": 2, "audit": 1}.items():
+        for _ in range(times):
+            EventFactory(workspace=acme.workspace, verdict=verdict, tool_name="a.b")
+    UsageFactory(workspace=acme.workspace)
+    figure = page(browser.get("/")).split("</figure>")[0]
+    assert re.findall(r'data-series="(\w+)"', figure) == ["allow", "sanitize", "pending", "deny", "observe"]
