@@ -122,6 +122,14 @@ def cpu_of_a_stream(site: Site, plan: Plan) -> Iterator[Figure]:
     yield _against_bare("the same over our own relay without a policy", 1.15, rounds)
 
 
+def cpu_of_an_evaluation(site: Site, plan: Plan) -> Iterator[Figure]:
+    asked = interleaved(site, plan, ("asking",), "evaluate", 64)["asking"]
+    rate, p99 = (_middle(asked, value) for value in (lambda cost: cost.sample.calls / cost.sample.seconds, lambda cost: cost.sample.p99_ms))
+    web, postgres, kept = (_middle(asked, value) for value in (_web, lambda cost: cost.postgres_us, lambda cost: cost.valkey_us))
+    detail = f"gateway {web:,.0f}, PostgreSQL {postgres:,.0f}, Valkey {kept:,.0f} us; {rate:,.0f} a second, p99 {p99:.0f} ms, each committed"
+    yield Figure("CPU of an evaluation, 64 clients, all servers together", 1000, web + postgres + kept, "us", detail)
+
+
 # --- Latency ------------------------------------------------------------------------------------------------------------
 def latency_of_one(site: Site, plan: Plan) -> Iterator[Figure]:
     synced = _fdatasync_ms(site.folder)
@@ -254,6 +262,7 @@ def _took_us(work: Callable[[], object]) -> float:
 PARTS: tuple[tuple[str, Callable[[Site, Plan], Iterator[Figure]]], ...] = (
     ("CPU time of a call", cpu_of_a_call),
     ("CPU time of a stream", cpu_of_a_stream),
+    ("CPU time of an evaluation", cpu_of_an_evaluation),
     ("Latency of one client", latency_of_one),
     ("Latency behind a slow provider", latency_behind_a_slow_provider),
     ("Money", cost_of_money),

@@ -88,7 +88,7 @@ class Cost:
 class Site:
     """A ``with`` block in which everything runs. ``governed`` is a key with a policy of 20 rules and a limit, ``bare`` one without any.
 
-    ``crowd`` are 64 keys like ``governed``.
+    ``crowd`` are 64 keys like ``governed``, and ``asking`` as many that ask before calls under the same policy.
     """
 
     def __init__(self, folder: Path, ports: Ports) -> None:
@@ -151,15 +151,20 @@ class Site:
             policy = firewall.services.create_policy(workspace, fields=POLICY, rules=RULES, actor=owner, at=at)
             fields: dict[str, object] = {"name": "governed", "firewall_policy": policy, "credit_limit_micro_usd": LIMIT_MICRO_USD}
             self.governed, *self.crowd = (keys.services.create_key(workspace, fields=fields, actor=owner, at=at)[1] for _ in range(1 + CROWD))
+            asking = {"name": "asking", "firewall_policy": policy, "is_firewall_gateway": True}
+            self.asking = [keys.services.create_key(workspace, fields=asking, actor=owner, at=at)[1] for _ in range(CROWD)]
             self.bare = keys.services.create_key(workspace, fields={"name": "bare"}, actor=owner, at=at)[1]
 
     # --- Asking -----------------------------------------------------------------------------------------------------------
     def ask(self, whom: str, kind: str, *, connections: int, seconds: float, calls: int = 10_000_000) -> Cost:
-        """Load ``governed``, ``crowd`` or ``bare`` (keys of the gateway), ``nginx`` or the provider ``direct``ly with requests of this kind."""
-        of_ours = {"governed": [self.governed], "crowd": self.crowd, "bare": [self.bare]}
+        """Load ``governed``, ``crowd`` or ``bare`` (keys of the gateway), ``nginx`` or the provider ``direct``ly with requests of this kind.
+
+        ``asking`` sends questions of kind ``evaluate``.
+        """
+        of_ours = {"governed": [self.governed], "crowd": self.crowd, "bare": [self.bare], "asking": self.asking}
         is_ours = whom in of_ours
         port = self.ports.web if is_ours else self.ports.nginx if whom == "nginx" else self.ports.provider
-        path = "/v1/chat/completions" if is_ours else f"/{kind}/v1/chat/completions"
+        path = "/api/v1/firewall/evaluate" if whom == "asking" else "/v1/chat/completions" if is_ours else f"/{kind}/v1/chat/completions"
         job = Job(port, path, request_body(kind), of_ours.get(whom, [self.bare]), connections, seconds, calls)
         before = self.cpu_seconds()
         done = subprocess.run([*python("-m", "orcarouter.bench.load")], input=json.dumps(asdict(job)), capture_output=True, text=True, cwd=ROOT, check=False)
@@ -203,7 +208,9 @@ class Site:
 
 
 def request_body(kind: str) -> str:
-    """A chat request of 2 KB with six tools."""
+    """A chat request of 2 KB with six tools; of kind ``evaluate`` a question about one call."""
+    if kind == "evaluate":
+        return json.dumps({"tool_name": TOOLS[0], "arguments": {"query": "the three offers", "limit": 20}, "surface": "mcp"})
     parameters = {"type": "object", "properties": {"query": {"type": "string", "description": "What to look for"}}, "required": ["query"]}
     described = [{"type": "function", "function": {"name": name, "description": f"Does {name}.", "parameters": parameters}} for name in TOOLS]
     messages = [
