@@ -18,8 +18,10 @@ from orcarouter.gateway.state import State
 from workspaces import errors
 
 MAX_WAIT_SECONDS = 30
-#: Requests of one key that wait at once.
-MAX_WAITING = 10
+#: Requests that wait at once: of one key, and in this process, most of whose open requests are left to calls.
+MAX_WAITING, MAX_WAITING_IN_ALL = 10, 250
+#: Questions of theirs that PostgreSQL is asked at once: those who poll leave room to those who call.
+MAX_READS = 2
 #: How often those who wait look.
 LOOK_SECONDS = 0.25
 _ID = re.compile(r"[0-9a-f]{24}")
@@ -32,6 +34,7 @@ class Waiters:
         self._state = state
         self._waiting: dict[str, set[asyncio.Future]] = {}
         self._of_key: Counter[int] = Counter()
+        self._reads = asyncio.Semaphore(MAX_READS)
         self._task: asyncio.Task | None = None
 
     async def stop(self) -> None:
@@ -41,10 +44,7 @@ class Waiters:
 
     async def wait(self, key_id: int, approval_id: str, seconds: float) -> None:
         """Return when the hold is settled, or the time is over. Raises ``RateLimited``."""
-        if self._of_key[key_id] >= MAX_WAITING:
-            error = errors.RateLimited(f"A key waits for at most {MAX_WAITING} holds at a time.")
-            error.headers = {"Retry-After": "1"}
-            raise error
+        self._refuse_too_many(key_id)
         self._of_key[key_id] += 1
         settled = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(approval_id, set()).add(settled)
@@ -59,6 +59,22 @@ class Waiters:
                 waiting.discard(settled)
                 if not waiting:
                     del self._waiting[approval_id]
+
+    def _refuse_too_many(self, key_id: int) -> None:
+        """Raise ``RateLimited`` if the key, or the process, has no room for another that waits."""
+        if self._of_key[key_id] >= MAX_WAITING:
+            error = errors.RateLimited(f"A key waits for at most {MAX_WAITING} holds at a time.")
+        elif self._of_key.total() >= MAX_WAITING_IN_ALL:
+            error = errors.RateLimited(f"At most {MAX_WAITING_IN_ALL} requests wait here at a time: ask without `wait`, or again in a moment.")
+        else:
+            return
+        error.headers = {"Retry-After": "1"}
+        raise error
+
+    async def polled(self, workspace_id: int, approval_id: str) -> selectors.Polled | None:
+        """A hold of this workspace as it stands. Raises ``StoreUnavailable``."""
+        async with self._reads:
+            return await self._state.read(selectors.polled, workspace_id, approval_id)
 
     async def _look(self) -> None:
         while self._waiting:
@@ -80,7 +96,7 @@ async def poll(state: State, waiters: Waiters, request: Request, approval_id: st
     wait = _wait_seconds(request.query)
 
     async def seen() -> selectors.Polled:
-        found = await state.read(selectors.polled, fresh.workspace_id, approval_id) if _ID.fullmatch(approval_id) else None
+        found = await waiters.polled(fresh.workspace_id, approval_id) if _ID.fullmatch(approval_id) else None
         if found is None or (found.key_id != fresh.key_id and not fresh.is_firewall_gateway):
             raise errors.NotFound("There is no such approval.")
         return found
