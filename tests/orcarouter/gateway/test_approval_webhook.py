@@ -47,7 +47,7 @@ def call_back(agent, approval_id: str, decision: str = "approved") -> httpx.Resp
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": Webhook(SECRET).sign(f"decision_{approval_id}", now, body),
     }
-    return httpx.post(f"{agent.stack.url}/api/v1/firewall/approvals/{approval_id}/callback", content=body, headers=headers)
+    return httpx.post(f"{agent.stack.url}/api/v1/firewall/approvals/{approval_id}/callback", content=body, headers=headers, timeout=30)
 
 
 def poll(agent, approval_id: str, wait: int = 0) -> dict:
