@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Max, Q, Sum
 from django.db.models.functions import Coalesce, TruncHour
 
-from keys.models import ApiKey
+from keys.models import UNPRICED, ApiKey
 from workspaces.ids import lowest_at
 from workspaces.models import Workspace
 
@@ -33,7 +33,7 @@ def deeds(workspace: Workspace, key: ApiKey, *, since: datetime) -> Deeds:
     sums = usage.aggregate(
         calls=Count("*"),
         cost=Coalesce(Sum("cost_micro_usd"), 0),
-        unpriced=Count("pk", filter=Q(cost_micro_usd=None)),
+        unpriced=Count("pk", filter=UNPRICED),
         runs=Count("agent_run_id", distinct=True),
         last=Max("occurred_at"),
     )

@@ -111,6 +111,10 @@ class UsageSource(models.TextChoices):
     NONE = "none", "nothing was used"
 
 
+#: Calls that used something whose price is not known. Their cost is unknown, never 0.
+UNPRICED = models.Q(cost_micro_usd__isnull=True) & ~models.Q(usage_source=UsageSource.NONE)
+
+
 class Usage(models.Model):
     """What one call used: one row, inserted before its answer is complete. Partitioned like events, written by the recorder."""
 

@@ -1,15 +1,16 @@
 """Reads of keys, providers and usage. ``load_grant`` comes before a workspace is known and finds it by the key's hash."""
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache, reduce
 from operator import or_
+from typing import Any
 
 from django.db import connection
-from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet, Sum
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce, TruncHour
 
 from firewall.engine import types as firewall
@@ -21,7 +22,7 @@ from keys.engine.ceilings import Limits
 from keys.engine.grant import Grant, Price, Route
 from keys.engine.scope import ModelList, Scope, Status
 from keys.engine.tool_prices import ToolPrices
-from keys.models import ApiKey, ProviderCredential, ProviderModel, Usage, UsageSource
+from keys.models import UNPRICED, ApiKey, ProviderCredential, ProviderModel, Usage, UsageSource
 from workspaces import ids, money, tenancy, vault
 from workspaces.engine.client_address import parse_network
 from workspaces.models import AuditEntry, User, Workspace
@@ -274,11 +275,11 @@ def _price(model: ProviderModel, own: Price | None) -> Price | None:
 # --- Keys -----------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class KeyUse:
-    """What one key used, as far back as usage is kept. ``cost_micro_usd`` counts the calls whose price is known."""
+    """What one key used. ``cost_micro_usd`` None: nothing of it has a known price; ``unpriced_calls`` are not in it."""
 
     calls: int = 0
-    cost_micro_usd: int = 0
-    last_used_at: datetime | None = None
+    cost_micro_usd: int | None = 0
+    unpriced_calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,19 +340,26 @@ def _spent_up(workspace: Workspace) -> list[int]:
     return [key_id for key_id, balance in balances.items() if balance.spent_micro_usd >= limits[key_id]]
 
 
-def uses_of(workspace: Workspace, keys: Iterable[ApiKey], *, since: datetime | None = None) -> dict[int, KeyUse]:
-    """The use of each of these keys, since ever or since a moment; ``last_used_at`` never forgets what was stored with the key."""
+def uses_of(workspace: Workspace, keys: Iterable[ApiKey], *, since: datetime) -> dict[int, KeyUse]:
+    """What each of these keys used since a moment."""
+    key_ids = [key.pk for key in keys]
+    usage = workspace.usage.filter(key_id__in=key_ids, pk__gte=ids.lowest_at(since))
+    sums = {"calls": Count("pk"), "cost": Sum("cost_micro_usd"), "unpriced": Count("pk", filter=UNPRICED)}
+    known = {row["key_id"]: row for row in usage.order_by().values("key_id").annotate(**sums)}
+    return {key_id: _use(known[key_id]) if key_id in known else KeyUse() for key_id in key_ids}
+
+
+def _use(row: Mapping[str, Any]) -> KeyUse:
+    cost = row["cost"] if row["cost"] is not None or row["unpriced"] else 0
+    return KeyUse(row["calls"] or 0, cost, row["unpriced"] or 0)
+
+
+def last_used(workspace: Workspace, keys: Iterable[ApiKey]) -> dict[int, datetime | None]:
+    """When each of these keys was last used; what was stored with the key outlives the usage."""
     keys = list(keys)
-    usage = workspace.usage.filter(key_id__in=[key.pk for key in keys])
-    if since is not None:
-        usage = usage.filter(pk__gte=ids.lowest_at(since))
-    totals = usage.values("key_id").annotate(calls=Count("pk"), cost=Coalesce(Sum("cost_micro_usd"), 0), last=Max("occurred_at"))
-    known = {key_id: KeyUse(calls, cost, last) for key_id, calls, cost, last in totals.values_list("key_id", "calls", "cost", "last")}
-    found = {}
-    for key in keys:
-        use = known.get(key.pk, KeyUse())
-        found[key.pk] = replace(use, last_used_at=max(filter(None, (key.accessed_at, use.last_used_at)), default=None))
-    return found
+    newest = workspace.usage.filter(key_id=OuterRef("pk")).order_by("-pk").values("occurred_at")[:1]
+    found = dict(workspace.api_keys.filter(pk__in=[key.pk for key in keys]).order_by().annotate(at=Subquery(newest)).values_list("pk", "at"))
+    return {key.pk: max(filter(None, (key.accessed_at, found.get(key.pk))), default=None) for key in keys}
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,8 +379,8 @@ def spend_by_hour(workspace: Workspace, key: ApiKey, *, at: datetime) -> list[Ho
     """The last 24 hours of a key, the current one included; hours without a call too."""
     first = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=23)
     calls = workspace.usage.filter(key_id=key.pk, pk__gte=ids.lowest_at(first)).annotate(hour=TruncHour("occurred_at"))
-    rows = calls.values("hour").annotate(calls=Count("pk"), cost=Sum("cost_micro_usd"), unknown=Count("pk", filter=Q(cost_micro_usd=None)))
-    found = {row["hour"]: Hour(row["hour"], row["calls"], None if row["unknown"] else row["cost"]) for row in rows}
+    rows = calls.values("hour").annotate(calls=Count("pk"), cost=Sum("cost_micro_usd"), unknown=Count("pk", filter=UNPRICED))
+    found = {row["hour"]: Hour(row["hour"], row["calls"], None if row["unknown"] else row["cost"] or 0) for row in rows}
     return [found.get(hour, Hour(hour, 0, 0)) for hour in (first + timedelta(hours=number) for number in range(24))]
 
 

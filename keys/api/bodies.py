@@ -13,7 +13,7 @@ from keys.engine.ceilings import Cycle
 from keys.engine.scope import Status, status
 from keys.models import ApiKey
 from keys.money_selectors import Balance
-from keys.selectors import KeyUse, scope_of, uses_of
+from keys.selectors import last_used, scope_of
 from keys.services import key_of, masked, policy_of
 from workspaces import money
 from workspaces.api_base import MAX_ID, Body
@@ -114,7 +114,6 @@ class KeyBody(Body):
         return fields
 
     def to_representation(self, key: ApiKey) -> dict[str, object]:
-        use: KeyUse = self.context["uses"].get(key.pk, KeyUse())
         balance: Balance = self.context["balances"].get(key.pk, Balance())
         limit, spent = key.credit_limit_micro_usd, balance.spent_micro_usd
         return {
@@ -123,7 +122,7 @@ class KeyBody(Body):
             "status": int(status(scope_of(key), self.context["at"], credit_limit_micro_usd=limit, spent_micro_usd=spent)),
             "key": masked(key),
             "created_time": _seconds(key.created_at),
-            "accessed_time": _seconds(use.last_used_at),
+            "accessed_time": _seconds(self.context["last_used"][key.pk]),
             "expired_time": _seconds(key.expires_at) if key.expires_at else limits.NEVER,
             "credit_limit_usd": shown(limit),
             "cycle_limit_usd": shown(key.cycle_limit_micro_usd),
@@ -147,7 +146,7 @@ class KeyBody(Body):
 
 def as_shown(workspace: Workspace, keys: Sequence[ApiKey], *, at: datetime) -> list[dict[str, object]]:
     """Keys as they are read, masked: two statements, however many."""
-    context = {"at": at, "uses": uses_of(workspace, keys), "balances": money_selectors.key_balances(workspace, [key.pk for key in keys])}
+    context = {"at": at, "last_used": last_used(workspace, keys), "balances": money_selectors.key_balances(workspace, [key.pk for key in keys])}
     return [KeyBody(key, context=context).data for key in keys]
 
 

@@ -22,7 +22,7 @@ class Row:
     key: ApiKey
     mask: str
     status: Status
-    use: selectors.KeyUse
+    last_used_at: datetime | None
     week: selectors.KeyUse
     gates: tuple[words.Gate, ...]
     gauges: tuple[Gauge, ...]
@@ -42,7 +42,7 @@ class Row:
 
 
 def rows_of(request: ConsoleRequest, found: list[ApiKey], at: datetime) -> list[Row]:
-    uses, weeks = selectors.uses_of(request.workspace, found), selectors.uses_of(request.workspace, found, since=at - timedelta(days=7))
+    last, weeks = selectors.last_used(request.workspace, found), selectors.uses_of(request.workspace, found, since=at - timedelta(days=7))
     default = default_policy(request)
     gauges = gauges_of(request.workspace, found, at=at)
     balances = money_selectors.key_balances(request.workspace, [key.pk for key in found])
@@ -51,7 +51,7 @@ def rows_of(request: ConsoleRequest, found: list[ApiKey], at: datetime) -> list[
         scope = selectors.scope_of(key)
         gates = words.gates(scope, own_limits(key), resolve(key.firewall_policy, default), at)
         state = status(scope, at, credit_limit_micro_usd=key.credit_limit_micro_usd, spent_micro_usd=balances[key.pk].spent_micro_usd)
-        rows.append(Row(key, services.masked(key), state, uses[key.pk], weeks[key.pk], gates, gauges[key.pk]))
+        rows.append(Row(key, services.masked(key), state, last[key.pk], weeks[key.pk], gates, gauges[key.pk]))
     return rows
 
 

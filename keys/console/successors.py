@@ -7,7 +7,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from keys import deeds, selectors, services
+from keys import deeds, money_selectors, selectors, services
 from keys.console.rows import key_of, rows_of
 from keys.engine.scope import Status
 from keys.models import ApiKey
@@ -50,15 +50,16 @@ def rotation(request: ConsoleRequest, pk: str) -> HttpResponse:
     key, at = key_of(request, pk), timezone.now()
     successor = deeds.successor_of(request.workspace, key)
     pair = [each for each in (key, successor) if each is not None]
-    uses, days = selectors.uses_of(request.workspace, pair), selectors.uses_of(request.workspace, pair, since=at - QUIET)
-    last = uses[key.pk].last_used_at
+    used, days = selectors.last_used(request.workspace, pair), selectors.uses_of(request.workspace, pair, since=at - QUIET)
+    balances = money_selectors.key_balances(request.workspace, [each.pk for each in pair])
+    last = used[key.pk]
     context = {
         "key": key,
         "successor": successor,
-        "sides": [(each, services.masked(each), uses[each.pk], days[each.pk]) for each in pair],
+        "sides": [(each, services.masked(each), used[each.pk], balances[each.pk].spent_micro_usd, days[each.pk]) for each in pair],
         "hours": deeds.calls_by_hour(request.workspace, pair, at=at),
         "last": last,
-        "is_moved": bool(successor and uses[successor.pk].calls),
+        "is_moved": bool(successor and used[successor.pk]),
         "is_quiet": _is_quiet(last, at),
     }
     return TemplateResponse(request, "keys/rotation.html", context)

@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from keys import services, tasks
-from keys.selectors import KeyUse, spend_by_hour, uses_of
+from keys.selectors import KeyUse, last_used, spend_by_hour, uses_of
 from tests.factories.activity import LedgerFactory, UsageFactory
 from tests.factories.keys import make_key, make_provider
 from workspaces import tenancy
@@ -76,10 +76,15 @@ def test_use_adds_up_known_prices_and_says_when(acme):
     for cost, hours in ((1_000, 200), (2_000, 3), (None, 2)):
         UsageFactory(workspace=acme.workspace, key_id=key.pk, cost_micro_usd=cost, at=at - timedelta(hours=hours))
     with tenancy.scope(acme.workspace.pk):
-        assert uses_of(acme.workspace, [key])[key.pk].cost_micro_usd == 3_000
+        ever = uses_of(acme.workspace, [key], since=at - timedelta(days=30))[key.pk]
+        today = uses_of(acme.workspace, [key], since=at - timedelta(hours=2, minutes=30))[key.pk]
+        last = last_used(acme.workspace, [key])[key.pk]
         week = uses_of(acme.workspace, [key], since=at - timedelta(days=7))[key.pk]
         hours = spend_by_hour(acme.workspace, key, at=at)
+    assert (ever.calls, ever.cost_micro_usd, ever.unpriced_calls) == (3, 3_000, 1)
     assert (week.calls, week.cost_micro_usd) == (2, 2_000)
+    assert (today.calls, today.cost_micro_usd) == (1, None)
+    assert abs(at - timedelta(hours=2) - last) < timedelta(seconds=1)
     assert len(hours) == 24
     assert [hour.cost_micro_usd for hour in hours if hour.calls] == [2_000, None]
 
@@ -96,7 +101,8 @@ def test_the_used_quota_is_in_documented_units(acme, developer):
 def test_a_key_without_calls_used_nothing(acme):
     key, _ = make_key(acme)
     with tenancy.scope(acme.workspace.pk):
-        assert uses_of(acme.workspace, [key]) == {key.pk: KeyUse()}
+        assert uses_of(acme.workspace, [key], since=timezone.now() - timedelta(days=1)) == {key.pk: KeyUse()}
+        assert last_used(acme.workspace, [key]) == {key.pk: None}
 
 
 @pytest.mark.parametrize("table", ["keys_apikey", "keys_providercredential", "workspaces_auditentry", "workspaces_idempotencyrecord", "django_session"])

@@ -13,7 +13,7 @@ from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Case, Count, F, Func, IntegerField, Max, Min, Q, QuerySet, Sum, Value, When
 from django.db.models.functions import Greatest
 
-from keys.models import UsageSource
+from keys.models import UNPRICED
 from workspaces.ids import lowest_at
 from workspaces.models import Workspace
 
@@ -25,8 +25,6 @@ MOST_NAMINGS = 20_000
 
 #: Decisions that a row stands for: a grouped event is one for each of its tools.
 DECISIONS = Case(When(tool_name__isnull=False, then=Value(1)), default=Greatest(Func(F("tools"), function="cardinality"), 1), output_field=IntegerField())
-#: Calls that used something whose price is not known. Their cost is unknown, never 0.
-UNPRICED = Q(cost_micro_usd__isnull=True) & ~Q(usage_source=UsageSource.NONE)
 
 
 @dataclass(slots=True)

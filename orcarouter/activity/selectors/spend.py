@@ -13,8 +13,7 @@ from typing import Any
 from django.db.models import CharField, Count, Max, Q, QuerySet, Sum, Value
 from django.db.models.functions import Cast, Coalesce, Concat, TruncDay
 
-from keys.models import Usage
-from orcarouter.activity.selectors.runs import UNPRICED
+from keys.models import UNPRICED, Usage
 from workspaces import money
 from workspaces.ids import lowest_at
 from workspaces.models import Workspace

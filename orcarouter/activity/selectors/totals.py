@@ -7,7 +7,8 @@ from decimal import Decimal
 from django.db.models import Count, DateTimeField, Func, Q, QuerySet, Sum, Value
 from django.db.models.functions import Greatest
 
-from orcarouter.activity.selectors.runs import DECISIONS, UNPRICED
+from keys.models import UNPRICED
+from orcarouter.activity.selectors.runs import DECISIONS
 from workspaces import money
 from workspaces.ids import lowest_at
 from workspaces.models import Workspace
