@@ -68,7 +68,7 @@ _STATEMENT = """
     SELECT (SELECT spent FROM days) + (SELECT COALESCE(sum(spent_micro_usd), 0)::bigint FROM recent),
            (SELECT COALESCE(json_agg(json_build_array(r.id, r.held_micro_usd)), '[]'::json) FROM recent r
              WHERE r.kind = 'reserve' AND r.id >= %(open_since)s::uuid
-               AND NOT EXISTS (SELECT 1 FROM keys_ledgerentry s WHERE s.id = orca_settle_id(r.id)))
+               AND NOT EXISTS (SELECT 1 FROM keys_ledgerentry s WHERE s.workspace_id = %(workspace)s AND s.id = orca_settle_id(r.id)))
 """
 #: Of an entry and of a day: which of them an account sums.
 _OF = {

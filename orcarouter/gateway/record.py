@@ -49,8 +49,9 @@ class Call:
     #: Attempts at the provider that came to nothing and are booked, and what they are booked at.
     lost_attempts: int = 0
     lost_micro_usd: int = 0
-    #: The columns that events and usage share.
+    #: The columns that events and usage share, and those of them that the ledger has no column of its own for. What is not known is left out.
     shared: dict = field(init=False, repr=False)
+    labels: dict = field(init=False, repr=False)
 
     @property
     def uuid(self) -> UUID:
@@ -76,19 +77,18 @@ class Call:
         return (*known, run_account(self.grant.key_id, self.run_id).name)
 
     def __post_init__(self) -> None:
-        self.shared = {
-            "workspace_id": self.grant.workspace_id,
-            "request_id": self.request_id,
-            "key_id": self.grant.key_id,
+        labels = {
             "token_name": self.grant.key_name,
             "environment": self.grant.environment,
             "model_name": shown(self.exchange.model),
             "conversation_id": self.correlation.conversation_id,
-            "agent_run_id": self.run_id,
             "run_source": self.run_source,
             "step_id": self.correlation.step_id,
             "parent_step_id": self.correlation.parent_step_id,
         }
+        self.labels = {column: value for column, value in labels.items() if value is not None}
+        own = {"workspace_id": self.grant.workspace_id, "request_id": self.request_id, "key_id": self.grant.key_id, "agent_run_id": self.run_id}
+        self.shared = own | self.labels
 
     def leave_run(self) -> None:
         """The run may not begin: what is recorded from here on is not of it, so that it has not begun in the ledger either."""
@@ -223,8 +223,7 @@ def _movement(call: Call, entry_id: UUID, kind: LedgerEntry.Kind, cause: str) ->
 def reserve(call: Call) -> dict:
     """Before the provider is asked: what the call holds, and what is to be said of it should its process die."""
     deadline = call.claim and datetime.fromtimestamp(call.claim.deadline_ms / 1000, UTC)
-    said = {"provider_id": None, "provider_name": None, "streamed": call.exchange.is_stream, "context_digest": call.context_digest}
-    kept = {**call.shared, **said, "fingerprint": call.fingerprint}
+    kept = {**call.labels, "streamed": call.exchange.is_stream, "context_digest": call.context_digest, "fingerprint": call.fingerprint}
     if call.lost_micro_usd:
         kept["lost_micro_usd"] = call.lost_micro_usd
     row = _movement(call, call.attempt_id, LedgerEntry.Kind.RESERVE, "retry" if call.lost_attempts else "call")

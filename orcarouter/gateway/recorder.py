@@ -2,6 +2,7 @@
 
 libpq itself, non-blocking, on the event loop's reader callback, over a connection of its own under the role that may
 only insert. A row is written at most once, however often its batch is tried: its id is its identity.
+Columns that a row leaves out are NULL.
 """
 
 import asyncio
@@ -61,23 +62,26 @@ LEDGER_COLUMNS = {
 }  # fmt: skip
 
 
-def _insert(table: str, columns: dict[str, str], parameter: str) -> str:
-    names = ", ".join(columns)
-    types = ", ".join(f"{name} {kind}" for name, kind in columns.items())
-    # No conflict target: naming one would need the right to read.
-    return f"INSERT INTO {table} ({names}) SELECT {names} FROM json_to_recordset({parameter}::json) AS r({types}) ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
+def _statement(on_conflict: str = "") -> bytes:
+    def insert(table: str, columns: dict[str, str], parameter: str) -> str:
+        names = ", ".join(columns)
+        types = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+        return f"INSERT INTO {table} ({names}) SELECT {names} FROM json_to_recordset({parameter}::json) AS r({types}) {on_conflict}"  # noqa: S608 - our own names
+
+    events, ledger = insert("firewall_event", EVENT_COLUMNS, "$1"), insert("keys_ledgerentry", LEDGER_COLUMNS, "$3")
+    return f"WITH e AS ({events}), l AS ({ledger}) {insert('keys_usage', USAGE_COLUMNS, '$2')}".encode()
 
 
-STATEMENT = (
-    f"WITH e AS ({_insert('firewall_event', EVENT_COLUMNS, '$1')}), l AS ({_insert('keys_ledgerentry', LEDGER_COLUMNS, '$3')}) "
-    f"{_insert('keys_usage', USAGE_COLUMNS, '$2')}"
-).encode()
+#: A batch is written by the first. Where a row of it stands already, all are refused, and the second writes the others: to look
+#: for each row before it is written would cost a tenth more, and rows stand already only after a loss.
+#: No conflict target: naming one would need the right to read.
+STATEMENT, STATEMENT_AGAIN = _statement(), _statement("ON CONFLICT DO NOTHING")
 
 
 def record_now(events: list[dict], usage: list[dict], ledger: list[dict]) -> None:
     """The same for a worker: one batch over a connection of its own. Raises ``psycopg.Error``."""
     with psycopg.connect(settings.DATABASE_RECORDER_URL, autocommit=True, connect_timeout=3, application_name="orca-sweep") as connection:
-        psycopg.RawCursor(connection).execute(STATEMENT, [orjson.dumps(rows).decode() for rows in (events, usage, ledger)])
+        psycopg.RawCursor(connection).execute(STATEMENT_AGAIN, [orjson.dumps(rows).decode() for rows in (events, usage, ledger)])
 
 
 class NotRecorded(Exception):
@@ -207,7 +211,10 @@ class Recorder:
 
     async def _try(self, batch: list[Entry]) -> None:
         try:
-            await self._execute(batch)
+            try:
+                await self._execute(b"record", batch)
+            except psycopg.errors.UniqueViolation:
+                await self._execute(b"record_again", batch)
         except psycopg.OperationalError as error:
             # Whether it was committed is unknown; writing it again is harmless.
             logger.warning("recorder_lost_connection", extra={"error": str(error).strip()[:200]})
@@ -274,11 +281,12 @@ class Recorder:
         milliseconds = int(STATEMENT_SECONDS * 1000)
         options = f"-c statement_timeout={milliseconds} -c timezone=UTC"
         connection = psycopg.connect(self._url, autocommit=True, connect_timeout=3, options=options, application_name="orca-recorder", **LIVENESS)
-        prepared = connection.pgconn.prepare(b"record", STATEMENT)
-        if prepared.status != pq.ExecStatus.COMMAND_OK:
-            message = prepared.error_message.decode(errors="replace")
-            connection.close()
-            raise psycopg.OperationalError(message)
+        for name, statement in ((b"record", STATEMENT), (b"record_again", STATEMENT_AGAIN)):
+            prepared = connection.pgconn.prepare(name, statement)
+            if prepared.status != pq.ExecStatus.COMMAND_OK:
+                message = prepared.error_message.decode(errors="replace")
+                connection.close()
+                raise psycopg.OperationalError(message)
         return connection
 
     def _close(self) -> None:
@@ -290,12 +298,12 @@ class Recorder:
                 self._connection.close()
         self._connection = self._pg = self._watched = None
 
-    async def _execute(self, batch: list[Entry]) -> None:
+    async def _execute(self, prepared: bytes, batch: list[Entry]) -> None:
         pg = self._pg
         assert pg is not None
         tables = ([entry.events for entry in batch], [entry.usage for entry in batch], [entry.ledger for entry in batch])
         self._answered = self._loop.create_future()
-        pg.send_query_prepared(b"record", [b"[" + b",".join(filter(None, rows)) + b"]" for rows in tables])
+        pg.send_query_prepared(prepared, [b"[" + b",".join(filter(None, rows)) + b"]" for rows in tables])
         try:
             async with asyncio.timeout(STATEMENT_SECONDS + 1):
                 while pg.flush():  # noqa: ASYNC110 - libpq has no event for it
@@ -332,6 +340,8 @@ class Recorder:
 def _as_error(sqlstate: bytes | None, message: bytes) -> psycopg.Error:
     """What a failure means: a value of the batch that PostgreSQL will never take, or a store that is away for now."""
     text = message.decode(errors="replace")
+    if sqlstate == b"23505":
+        return psycopg.errors.UniqueViolation(text)
     if (sqlstate or b"").startswith((b"22", b"23", b"54")):  # data, constraint, limit
         return psycopg.DataError(text)
     return psycopg.OperationalError(text)

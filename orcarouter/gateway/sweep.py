@@ -99,11 +99,11 @@ def _sweep_workspace(workspace_id: int, dead: dict[UUID, datetime], living: Coll
 _OPEN = """
     SELECT r.id, r.request_id, r.key_id, r.member_id, r.agent_run_id, r.occurred_at, r.held_micro_usd,
            COALESCE((SELECT max(n.streamed_micro_usd) FROM keys_ledgerentry n
-                      WHERE n.workspace_id = r.workspace_id AND n.key_id = r.key_id AND n.id >= r.id AND n.kind = 'streamed'
-                        AND n.request_id = r.request_id), 0), r.call::text
+                      WHERE n.workspace_id = r.workspace_id AND n.key_id = r.key_id AND n.agent_run_id = r.agent_run_id AND n.id >= r.id
+                        AND n.kind = 'streamed' AND n.request_id = r.request_id), 0), r.call::text
       FROM keys_ledgerentry r
      WHERE r.workspace_id = %(workspace)s AND r.kind = 'reserve' AND r.id >= %(since)s::uuid AND {which}
-       AND NOT EXISTS (SELECT 1 FROM keys_ledgerentry s WHERE s.id = orca_settle_id(r.id))
+       AND NOT EXISTS (SELECT 1 FROM keys_ledgerentry s WHERE s.workspace_id = r.workspace_id AND s.id = orca_settle_id(r.id))
      ORDER BY r.id LIMIT 5000
 """
 
@@ -133,8 +133,8 @@ def _usage(workspace_id: int, call: OpenCall) -> dict:
     counts = dict.fromkeys(("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "first_byte_ms"))
     # The id that the process itself would write, should it live.
     request_uuid = UUID(hex=call.request_id.removeprefix("req_"))
-    own = {"id": request_uuid, "workspace_id": workspace_id, "occurred_at": call.occurred_at, "cost_micro_usd": cost}
-    return call.call | of_end | counts | own
+    own = {"id": request_uuid, "workspace_id": workspace_id, "request_id": call.request_id, "key_id": call.key_id, "agent_run_id": call.run_id}
+    return call.call | of_end | counts | own | {"occurred_at": call.occurred_at, "cost_micro_usd": cost}
 
 
 def _settlement(workspace_id: int, call: OpenCall) -> dict:
@@ -156,7 +156,7 @@ def _settlement(workspace_id: int, call: OpenCall) -> dict:
 def _spent(workspace_id: int, reserve_id: UUID) -> int | None:
     """What the ledger says that a call cost; None where it says nothing."""
     with tenancy.scope(workspace_id), connection.cursor() as cursor:
-        cursor.execute("SELECT spent_micro_usd FROM keys_ledgerentry WHERE id = %s", [settle_id(reserve_id)])
+        cursor.execute("SELECT spent_micro_usd FROM keys_ledgerentry WHERE workspace_id = %s AND id = %s", [workspace_id, settle_id(reserve_id)])
         row = cursor.fetchone()
     return row and row[0]
 
@@ -188,17 +188,17 @@ def _end_claim(workspace_id: int, claim: LeftClaim) -> int:
 
 
 def _is_reserved(workspace_id: int, reserve_id: UUID) -> bool:
-    return _exists(workspace_id, "SELECT 1 FROM keys_ledgerentry WHERE id = %s", reserve_id)
+    return _exists(workspace_id, "SELECT 1 FROM keys_ledgerentry WHERE workspace_id = %s AND id = %s", reserve_id)
 
 
 def _is_recorded(workspace_id: int, request_id: str) -> bool:
     """Whether a call has a usage row: one that was refused has one, and no reservation."""
-    return _exists(workspace_id, "SELECT 1 FROM keys_usage WHERE request_id = %s", request_id)
+    return _exists(workspace_id, "SELECT 1 FROM keys_usage WHERE workspace_id = %s AND request_id = %s", request_id)
 
 
 def _exists(workspace_id: int, question: str, value: UUID | str) -> bool:
     with tenancy.scope(workspace_id), connection.cursor() as cursor:
-        cursor.execute(question, [value])
+        cursor.execute(question, [workspace_id, value])
         return cursor.fetchone() is not None
 
 

@@ -84,6 +84,16 @@ async def test_a_value_that_postgresql_refuses_fails_its_own_caller_alone(worksp
     assert await stored(workspace) == sorted(row["id"] for row in rows if row is not rows[3])
 
 
+async def test_a_row_that_stands_already_is_written_once_and_holds_up_nobody(workspace, url):
+    known, new, another = (usage(workspace.pk) for _ in range(3))
+    async with running(url) as made:
+        await made.submit([], [known])
+        # One batch: the writer has no turn between the two.
+        await asyncio.gather(made.submit([], [known, new]), made.submit([], [another, another]))
+    assert set(await stored(workspace)) == {row["id"] for row in (known, new, another)}
+    assert len(await stored(workspace)) == 3
+
+
 @pytest.mark.parametrize("bad", ["\ud800", 2**70])
 async def test_what_cannot_be_written_as_json_fails_its_caller_before_the_batch(workspace, url, bad):
     async with running(url) as made:
