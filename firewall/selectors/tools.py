@@ -149,17 +149,21 @@ class _Coverage:
 
     def of(self, tool: str, key_id: int, surfaces: set[str]) -> ToolKey:
         policy = self._in_force.get(key_id, self._default)
-        rule = policy and next(_speaking(policy, tool, surfaces), None)
+        # What decides about any call of the tool, before what decides about some.
+        rule = policy and min(_speaking(policy, tool, surfaces), key=lambda rule: bool(rule.args_match or rule.egress), default=None)
         return ToolKey(key_id or None, self._names.get(key_id), policy.id if policy else None, rule.id if rule else None)
 
 
 def _speaking(policy: engine.Policy, tool: str, surfaces: set[str]) -> Iterator[engine.Rule]:
-    """Rules that decide about calls of this name. A cap decides about money only, a sequence about a run, a list for all tools about places."""
+    """Rules that decide about calls of this name.
+
+    A cap decides about money only, a sequence about a run, and what is said of all tools under a condition is about arguments and places.
+    """
     for surface in _SURFACES:
         if surface in surfaces:
             for line in policy.rules_for(tool, surface):
-                is_about_places = line.rule.egress is not None and line.glob.form is Form.EVERY
-                if line.rule.verdict is not Verdict.CAP_COST and line.rule.sequence is None and not is_about_places:
+                is_about_all = bool(line.rule.egress or line.rule.args_match) and line.glob.form is Form.EVERY
+                if line.rule.verdict is not Verdict.CAP_COST and line.rule.sequence is None and not is_about_all:
                     yield line.rule
 
 

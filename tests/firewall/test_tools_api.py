@@ -43,9 +43,10 @@ def test_tools_of_events_are_listed_alone_and_in_groups(acme):
     assert search["first_seen_at"] <= search["last_seen_at"]
 
 
-def test_rules_about_money_runs_and_places_cover_no_tool(acme):
+def test_rules_about_money_runs_arguments_and_places_cover_no_tool(acme):
     chain = {"steps": [{"match": "db.*"}, {"match": "*"}], "enforce": "inline"}
     rules = [{"verdict": "cap_cost", "cap_cost_cents": 5}, {"verdict": "deny", "sequence": chain}, {"verdict": "deny", "egress": {"deny": ["10.0.0.0/8"]}}]
+    rules.append({"verdict": "deny", "args_match": {"clauses": [{"path": "$.command", "op": "shell_destructive", "value": True}]}})
     make_policy(acme.workspace, acme.person(Role.OWNER), *rules, is_default=True)
     met(acme, "web.search")
 
@@ -75,6 +76,20 @@ def test_a_tool_is_covered_by_the_policy_in_force_for_its_keys(acme):
     ]
     assert list(by_name(acme, status="gap")) == ["kb.read"]
     assert list(by_name(acme, surface="mcp")) == []
+
+
+def test_a_rule_about_every_call_of_a_tool_is_told_before_one_about_some(acme):
+    big = {"tool_name_glob": "pay.*", "verdict": "deny", "args_match": {"clauses": [{"path": "$.amount", "op": "gt", "value": 500}]}, "priority": 1}
+    other = big | {"tool_name_glob": "mail.*"}
+    policy = make_policy(acme.workspace, acme.person(Role.OWNER), big, other, {"tool_name_glob": "pay.*", "verdict": "allow"}, is_default=True)
+    met(acme, "pay.out")
+    met(acme, "mail.send")
+    with tenancy.scope(acme.workspace.pk):
+        _, conditional, allow = policy.rules.all()
+    assert {name: (row["status"], row["rule_id"]) for name, row in by_name(acme).items()} == {
+        "mail.send": ("covered", conditional.pk),
+        "pay.out": ("covered", allow.pk),
+    }
 
 
 def test_a_disabled_policy_covers_nothing(acme):
