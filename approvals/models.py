@@ -141,6 +141,8 @@ class Vote(models.Model):
     label = models.CharField(max_length=254)
     approves = models.BooleanField()
     reason = models.CharField(max_length=2000, blank=True, default="")
+    #: The rule as it was then: of another one, the word does not count.
+    rule_hash = models.CharField(max_length=64, blank=True, default="")
     at = models.DateTimeField()
 
     class Meta:

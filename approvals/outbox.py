@@ -204,9 +204,11 @@ def _digest_time(workspace: Workspace, channel: Channel, at: datetime) -> dateti
     last = workspace.deliveries.filter(channel=channel).order_by("-id").first()
     if last is None:
         return at + COLLECT
-    if last.state == Delivery.State.PENDING:
+    if last.state == Delivery.State.PENDING and last.leased_until is None:
         return last.due_at
-    return max(at + COLLECT, (last.finished_at or last.created_at) + DIGEST_EVERY)
+    # One that is on its way just now takes this along, should it not arrive.
+    told_at = at if last.state == Delivery.State.PENDING else last.finished_at or last.created_at
+    return max(at + COLLECT, told_at + DIGEST_EVERY)
 
 
 def _count_asked(workspace: Workspace, at: datetime) -> None:

@@ -179,7 +179,7 @@ def reviewed(approval: Approval, person: User) -> Reviewed:
         run_unpriced=used["unpriced"],
         waits_with=_waits_with(approval),
         quorum=selectors.review_plan_of(workspace, approval.policy_id).quorum,
-        approvals=approval.votes.filter(approves=True).count(),
+        approvals=selectors.approving(approval, rule_hash(rule) if rule else approval.rule_hash),
         objection=selectors.objection(approval, person) if approval.state == State.PENDING else None,
     )
 

@@ -109,6 +109,12 @@ def objection(approval: Approval, person: User) -> str | None:
     return None
 
 
+def approving(approval: Approval, rule_hash: str) -> int:
+    """How many approvals of a hold count: given under this rule as it is, through the callback or by people who may decide still."""
+    votes = approval.votes.filter(approves=True, rule_hash=rule_hash).select_related("user")
+    return sum(vote.user is None or objection(approval, vote.user) is None for vote in votes)
+
+
 def key_side(approval: Approval) -> dict[int, str]:
     """Who counts as the key's side, by the person's number, and why (spec/decisions.md 7.4)."""
     workspace = approval.workspace

@@ -146,10 +146,10 @@ def resolve(approval: Approval, *, decision: State, by: User | None, label: str 
         raise errors.Conflict("The rule was changed while you were looking. See what it says now, and decide again.", param="rule_hash")
     label = (by.email if by else label or "signed callback")[:254]
     reason = reason.strip()[:MAX_REASON]
-    _vote(approval, decision, by, label, reason)
+    _vote(approval, decision, by, label, reason, rule_hash)
     needed = selectors.review_plan_of(workspace, approval.policy_id).quorum if decision is State.APPROVED else 1
-    if decision is State.APPROVED and approval.votes.filter(approves=True).count() < needed:
-        _audit([approval], _SHOWN_AS[decision][2], by, needed=needed, approvals=approval.votes.filter(approves=True).count(), reason=reason)
+    if decision is State.APPROVED and (approvals := selectors.approving(approval, rule_hash)) < needed:
+        _audit([approval], _SHOWN_AS[decision][2], by, needed=needed, approvals=approvals, reason=reason)
         return approval
     changes: dict[str, Any] = {"state": decision, "resolved_at": Now(), "resolved_by": by, "resolved_by_label": label, "reason": reason}
     if decision is State.APPROVED:
@@ -178,8 +178,8 @@ def already_resolved(approval: Approval) -> errors.ApprovalResolved:
     )
 
 
-def _vote(approval: Approval, decision: State, by: User | None, label: str, reason: str) -> None:
-    said = {"approves": decision is State.APPROVED, "label": label, "reason": reason, "at": Now()}
+def _vote(approval: Approval, decision: State, by: User | None, label: str, reason: str, rule_hash: str) -> None:
+    said = {"approves": decision is State.APPROVED, "label": label, "reason": reason, "rule_hash": rule_hash, "at": Now()}
     approval.votes.update_or_create(user=by, defaults=said, create_defaults=said | {"workspace_id": approval.workspace_id})
 
 

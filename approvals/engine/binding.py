@@ -1,7 +1,6 @@
 """What an approval is bound to, and why it may not be spent on a call. Source: spec/decisions.md 7.3."""
 
 import hashlib
-from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
@@ -72,8 +71,3 @@ def refusal_of_state(state: str, *, is_past: bool) -> Refused | None:
     if state == State.PENDING and is_past:
         return Refused.EXPIRED
     return _OF_STATE[State(state)]
-
-
-def is_settled(state: str, approvals: Collection[int], needed: int) -> bool:
-    """Whether these people's approvals are enough."""
-    return state == State.PENDING and len(set(approvals)) >= max(needed, 1)

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from approvals import outbox, settings_services
 from approvals.outbox import HoldEvent
-from tests.approvals.conftest import Hold, work
+from tests.approvals.conftest import Hold, claim, work
 from tests.factories.workspaces import make_tenant
 from workspaces import tenancy
 from workspaces.permissions import Role
@@ -116,3 +116,28 @@ def test_a_chat_that_does_not_answer_is_tried_again_and_pauses_no_webhook(team, 
         kept = [each.excerpt for each in team.workspace.delivery_attempts.all()]
     assert not any("/hook" in excerpt for excerpt in kept)
     assert "[redacted] Cannot POST [redacted]" in kept
+
+
+def test_what_a_killed_worker_was_to_tell_people_is_told_with_what_came_since(team, receiver, mailoutbox):
+    at = timezone.now()
+    tell(team, at, 1)
+    assert len(claim(team, at + timedelta(seconds=10))) == 2
+    tell(team, at + timedelta(seconds=20), 2)
+    assert work(team, at + timedelta(seconds=30)) == 0
+    assert work(team, at + timedelta(seconds=60)) == 2
+    assert {mail.subject for mail in mailoutbox} == {"[OrcaRouter] 2 calls wait for approval"}
+    assert len(receiver.received) == 1
+    assert states(team) == [("email", "delivered")] * 2 + [("slack", "delivered")] * 2
+
+
+def test_a_mail_server_that_is_down_at_first_is_tried_again(team, receiver, loopback, mailoutbox):
+    at = timezone.now()
+    # Nobody listens there.
+    loopback.EMAIL_BACKEND, loopback.EMAIL_HOST, loopback.EMAIL_PORT = "django.core.mail.backends.smtp.EmailBackend", "127.0.0.1", 9
+    tell(team, at)
+    work(team, at + timedelta(seconds=10))
+    assert states(team) == [("email", "pending"), ("slack", "delivered")]
+    loopback.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    work(team, at + timedelta(seconds=20))
+    assert states(team) == [("email", "delivered"), ("slack", "delivered")]
+    assert len(mailoutbox) == 4

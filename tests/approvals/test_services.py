@@ -8,7 +8,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 import firewall.services
-from approvals import services, tasks
+import workspaces.services
+from approvals import review_selectors, services, tasks
 from approvals.engine.binding import State
 from approvals.models import Approval, Settings
 from tests.factories.approvals import held_call, make_hold, make_holding_policy
@@ -202,6 +203,27 @@ def test_a_quorum_takes_as_many_people_and_one_may_refuse(scope, acme, policy):
     other = make_hold(policy, arguments="{}")
     approve(other, developer)
     assert reject(other, admin).state == "rejected"
+
+
+def test_of_a_quorum_counts_who_may_decide_still(scope, acme, policy):
+    developer, admin, owner = (acme.person(role) for role in (Role.DEVELOPER, Role.ADMIN, Role.OWNER))
+    scope.review_plans.create(policy=policy, quorum=2)
+    hold = make_hold(policy)
+    assert approve(hold, developer).state == "pending"
+    workspaces.services.remove_member(acme.membership(Role.DEVELOPER), actor=owner, at=timezone.now())
+    assert approve(hold, admin).state == "pending"
+    assert review_selectors.reviewed(hold, owner).approvals == 1
+    assert approve(hold, owner).state == "approved"
+
+
+def test_of_a_quorum_counts_what_was_said_of_the_rule_as_it_is(scope, acme, policy):
+    developer, admin, owner = (acme.person(role) for role in (Role.DEVELOPER, Role.ADMIN, Role.OWNER))
+    scope.review_plans.create(policy=policy, quorum=2)
+    hold = make_hold(policy)
+    approve(hold, developer)
+    firewall.services.change_rule(policy.rules.get(), changes={"label": "looked at twice"}, actor=owner, at=timezone.now())
+    assert approve(hold, admin).state == "pending"
+    assert approve(hold, developer).state == "approved"
 
 
 def test_only_a_policys_reviewers_decide(scope, acme, policy):

@@ -104,15 +104,21 @@ def test_our_own_message_sent_back_decides_nothing(agent, receiver):
 
 
 def test_a_worker_killed_between_commit_and_send_and_an_emptied_valkey_lose_nothing(agent, receiver, stack):
+    """Neither what the webhook is told nor what people are, here in their chat."""
+    headers = {"Authorization": f"Bearer {agent.tenant.token(Role.ADMIN)}"}
+    changes = {"approval_slack_url": receiver.url.replace("/hook", "/chat")}
+    httpx.put(f"{stack.url}/api/workspace/firewall/settings", json=changes, headers=headers).raise_for_status()
     stack.kill("worker")
     try:
         approval_id = held(chat(agent))["approval_id"]
+        due_now(agent)
         valkey.client().flushall()
     finally:
         stack.run("worker")
-    (received,) = receiver.wait_for(1, seconds=60)
+    told = {got.path: got for got in receiver.wait_for(2, seconds=60)}
     stack.wait_until_ready()
-    finish(agent, approval_id, received)
+    assert approval_id in told["/chat"].json["text"]
+    finish(agent, approval_id, told["/hook"])
 
 
 def test_a_worker_killed_while_it_sends_is_followed_by_one_that_sends_the_same_again(agent, receiver, stack):
