@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from approvals import review_selectors as approvals
 from firewall import selectors as firewall
+from firewall.engine.words import ReasonCode
 from firewall.models import Event
 from firewall.selectors import event_place
 from keys import budget_selectors
@@ -30,7 +31,7 @@ from orcarouter.activity.selectors.runs import Run, RunFilter, run_page, runs_na
 from orcarouter.activity.selectors.traces import Call, calls_of, span_of, tools_of
 from workspaces.api_base import PAGE_SIZE, row_id, write_cursor
 from workspaces.console_base import ConsoleRequest, page
-from workspaces.errors import NotFound, ValidationFailed
+from workspaces.errors import ApprovalPending, NotFound, ValidationFailed
 from workspaces.ids import lowest_at
 from workspaces.permissions import allowed
 
@@ -257,12 +258,21 @@ def _call_step(run: Run, call: Call, level: int) -> Step:
     known = [tokens for tokens in (usage.prompt_tokens, usage.completion_tokens) if tokens is not None]
     if usage.usage_source == UsageSource.TOOL:
         return Step("Question about a tool", "the tool has a price", level, True, "", _since(run, usage), usage.latency_ms, "", None, usage.cost_micro_usd)
-    name = "Refused call" if refused else "Model call"
+    name = "Refused call" if refused else _call_name(usage, call)
     outcome = "" if refused or usage.outcome == "completed" else f" · {_outcome_in_words(usage)}"
     detail = f"{usage.model_name or 'no model'}{outcome}"
     return Step(
         name, detail, level, True, "deny" if refused else "", _since(run, usage), usage.latency_ms, "", sum(known) if known else None, usage.cost_micro_usd
     )
+
+
+def _call_name(usage: Usage, call: Call) -> str:
+    """Whether a model was asked: none is for a held answer that is given out, nor for a request that is held."""
+    if usage.usage_source != UsageSource.NONE:
+        return "Model call"
+    if usage.error_code == ApprovalPending.code:
+        return "Held call"
+    return "Kept answer" if any(event.reason_code == ReasonCode.APPROVAL_CONSUMED for event in call.events) else "Model call"
 
 
 def _outcome_in_words(usage: Usage) -> str:

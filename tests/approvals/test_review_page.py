@@ -175,6 +175,18 @@ def test_more_holds_than_a_page_shows_can_all_be_reached(acme, policy):
     assert acme.client(Role.DEVELOPER).get(f"{PAGE}?cursor=Zm5vbnNlbnNl").status_code == 400
 
 
+def test_a_list_of_what_is_over_says_who_decided_and_what_became_of_it(acme, policy):
+    admin = acme.person(Role.ADMIN).email
+    used, unused = (make_hold(policy, arguments=f'{{"n": {n}}}') for n in range(2))
+    for hold in (used, unused):
+        approved(acme, hold)
+    with tenancy.scope(acme.workspace.pk):
+        acme.workspace.approvals.filter(pk=used.pk).update(state=State.CONSUMED, consumed_at=timezone.now())
+        acme.workspace.approvals.filter(pk=unused.pk).update(state=State.EXPIRED)
+    assert re.search(rf"used n 0 agent · approved by {re.escape(admin)}, used 0 s ago", words(shown(acme, f"{PAGE}?state=consumed")))
+    assert f"expired n 1 agent · approved by {admin}, not used in time" in words(shown(acme, f"{PAGE}?state=expired"))
+
+
 def test_the_queue_asks_the_database_as_often_for_many_holds_as_for_one(acme, policy):
     client = acme.client(Role.DEVELOPER)
     make_hold(policy, arguments='{"n": 0}')

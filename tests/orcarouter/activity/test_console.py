@@ -179,6 +179,15 @@ def test_a_run_that_waits_for_a_person_says_so_and_leads_there(acme, browser):
     assert f'href="/approvals/{hold.pk}/"' in page(browser.get(f"/events/{event.pk}/"))
 
 
+def test_a_call_for_which_no_model_was_asked_is_not_called_one(acme, browser):
+    of_run = {"workspace": acme.workspace, "key_id": 7, "agent_run_id": "paying"}
+    UsageFactory(**of_run, request_id="req_1", outcome="blocked", status=400, error_code="firewall_approval_pending", usage_source="none")
+    UsageFactory(**of_run, request_id="req_2", usage_source="none")
+    EventFactory(**of_run, request_id="req_2", tool_name="payments.transfer", reason_code="approval_consumed")
+    shown = page(browser.get("/runs/7/paying/"))
+    assert re.findall(r"<b>(Held call|Kept answer|Model call)</b>", shown) == ["Held call", "Kept answer"]
+
+
 def test_the_chart_of_decisions_draws_what_was_decided(acme, browser):
     for verdict, times in {"allow": 3, "pending_approval": 2, "sanitize": 2, "deny": 2, "observe": 2, "audit": 1}.items():
         for _ in range(times):
