@@ -193,7 +193,7 @@ def test_it_is_for_developers(acme):
     assert Client().post(PATH, {}, content_type="application/json").status_code == 401
 
 
-@given(drawn=policies_and_calls(), as_object=st.booleans())
+@given(drawn=policies_and_calls, as_object=st.booleans())
 def test_the_sandbox_says_what_the_gateway_says(drawn, as_object):
     policy, call = drawn
     described = sandbox.tool_call(call.surface.value, call.name, {} if as_object else "{}")

@@ -1,9 +1,11 @@
 """Policies and calls drawn so that rules and names often meet."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations, product
+from random import Random
+from typing import TypeVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -14,6 +16,8 @@ from firewall.engine.sanitize import Sanitizers
 from firewall.engine.sequence import Chain, Step
 from firewall.engine.types import Policy, Rule, RunState, Surface, ToolCall, Verdict
 from tests.firewall.engine import reference
+
+T = TypeVar("T")
 
 LONGEST = 16
 """The naive interpreter is exponential in underscores: names it is asked about stay this short, or have no more of them."""
@@ -35,50 +39,78 @@ globs = st.one_of(
     st.text("ab._*", max_size=6),
     st.sampled_from(["", "*", "**", "*.*", ".*", "*.", "*..*", "foo*", "foo.*.bar"]),
 )
-verdicts = st.sampled_from([Verdict.ALLOW, Verdict.AUDIT, Verdict.DENY])
-surfaces = st.sampled_from(Surface)
-calls = st.builds(ToolCall, surface=surfaces, name=names | any_text.filter(lambda name: name.count("_") < LONGEST))
 
 
-def numbered(rules: Sequence[Rule]) -> tuple[Rule, ...]:
-    """With ids of their own, in the order drawn."""
-    return tuple(replace(rule, id=place + 1) for place, rule in enumerate(rules))
+def seeded(make: Callable[[Random], T]) -> st.SearchStrategy[T]:
+    """What ``make`` puts together from one seed: many times faster than drawing each part, which is nearly all that a property costs.
+
+    What fails is shown as it is and not made smaller; it is small to begin with.
+    """
+    return st.binary(min_size=8, max_size=8).map(lambda seed: make(Random(seed)))
 
 
-rules = st.builds(
-    Rule,
-    id=st.just(1),
-    priority=st.integers(0, 3),
-    label=st.sampled_from(["", "No shell"]),
-    stage=st.none() | surfaces,
-    tool_name_glob=globs,
-    verdict=verdicts,
-    enabled=st.sampled_from([True, True, True, False]),
-)
-rule_lists = st.lists(rules, max_size=6).map(numbered)
+_VERDICTS = [Verdict.ALLOW, Verdict.AUDIT, Verdict.DENY]
+_SURFACES = list(Surface)
+_ENABLED = [True, True, True, False]
+verdicts = st.sampled_from(_VERDICTS)
+surfaces = st.sampled_from(_SURFACES)
 
 
-policies = st.builds(
-    Policy,
-    id=st.just(1),
-    name=st.just("agents"),
-    version=st.just(3),
-    default_verdict=verdicts,
-    shadow_mode=st.booleans(),
-    rules=rule_lists,
-)
+def _name(chance: Random) -> str:
+    return chance.choice(_joined) if chance.random() < 0.5 else "".join(chance.choices("ab_.", k=chance.randrange(LONGEST + 1)))
 
 
-@st.composite
-def policies_and_calls(draw: st.DrawFn) -> tuple[Policy, ToolCall]:
+def _any_name(chance: Random) -> str:
+    """Of a tool, or of none: any characters there are, but few underscores."""
+    if chance.random() < 0.8:
+        return _name(chance)
+    ceiling = chance.choice([0x80, 0x80, 0x3000, 0x110000])
+    return "".join(chr(chance.randrange(ceiling)) for _ in range(chance.choice([1, 3, 20, 128, 129]))).replace("_", "-")
+
+
+def _glob(chance: Random, names: list[str]) -> str:
+    form = chance.choice(["{}", "{}.*", "*.{}", "*.{}.*", "{}.*", "*.{}", "letters", "odd"])
+    if form == "letters":
+        return "".join(chance.choices("ab._*", k=chance.randrange(7)))
+    return chance.choice(["", "*", "**", "*.*", ".*", "*.", "*..*", "foo*", "foo.*.bar"]) if form == "odd" else form.format(chance.choice(names))
+
+
+def _rules(chance: Random) -> tuple[Rule, ...]:
+    names = [_name(chance), _name(chance)]
+    return tuple(
+        Rule(
+            id=place + 1,
+            priority=chance.randrange(4),
+            label=chance.choice(["", "No shell"]),
+            stage=chance.choice([None] * len(_SURFACES) + _SURFACES),
+            tool_name_glob=_glob(chance, names),
+            verdict=chance.choice(_VERDICTS),
+            enabled=chance.choice(_ENABLED),
+        )
+        for place in range(chance.choice([0, 1, 2, 4, 6, 9]))
+    )
+
+
+def _policy(chance: Random, rules: Callable[[Random], tuple[Rule, ...]] = _rules) -> Policy:
+    return Policy(1, "agents", 3, chance.choice(_VERDICTS), shadow_mode=chance.random() < 0.5, rules=rules(chance))
+
+
+def _policy_and_call(chance: Random) -> tuple[Policy, ToolCall]:
     """Often the call's name is made from one of the policy's own globs."""
-    policy = draw(policies)
-    if not policy.rules or draw(st.booleans()):
-        return policy, draw(calls)
-    glob = draw(st.sampled_from(policy.rules)).tool_name_glob
-    name = glob.replace("*", draw(st.sampled_from(["", "a", "_", "a.b", "b__a"])))
-    sent = draw(st.sampled_from([name, name.replace(".", "__"), name.replace(".", "__", 1)]))
-    return policy, ToolCall(draw(surfaces), sent[:LONGEST])
+    policy, surface = _policy(chance), chance.choice(_SURFACES)
+    goal = chance.choice([None, '{"url": "http://a.example/x"}'])
+    if not policy.rules or chance.random() < 0.2:
+        return policy, ToolCall(surface, _any_name(chance), goal)
+    rule = chance.choice(policy.rules)
+    name = rule.tool_name_glob.replace("*", chance.choice(["", "a", "_", "a.b", "b__a"]))
+    sent = chance.choice([name, name.replace(".", "__"), name.replace(".", "__", 1)])
+    return policy, ToolCall(rule.stage or surface, sent[:LONGEST], goal)
+
+
+rule_lists = seeded(_rules)
+policies = seeded(_policy)
+calls = seeded(lambda chance: ToolCall(chance.choice(_SURFACES), _any_name(chance)))
+policies_and_calls = seeded(_policy_and_call)
 
 
 # --- The whole language: each part from a list of all there are -----------------------------------------------------
@@ -97,62 +129,74 @@ _values_of = {
     Operator.LT: _numbers,
 }
 _steps = [Step(*parts) for parts in product(["*", "kb", "shell.*", "*.exec", "a"], [1, 2], [False, True])]
+_clauses = [[Clause(path, operator, value) for path in _paths for value in values] for operator, values in _values_of.items()]
 _entries = [(), *(entry for count in (1, 2) for entry in permutations(["a.example", "b.example", "10.0.0.0/8", "8.8.8.8/32", "0.0.0.0/0"], count))]
 
-arg_names = st.sampled_from(["a", "b", "url", "host"])
-numbers = st.sampled_from(_numbers)
-_value = st.sampled_from(_texts) | numbers | st.sampled_from([True, False, None, [], {}, *_wrapped])
-_place = st.sampled_from([*reference.HOSTS, "not a host", "user@@x"]) | _value
-objects = st.fixed_dictionaries({"a": _value}, optional={"b": _value, "url": _place, "host": _place})
-bad_arguments = st.sampled_from(["", "[]", "{", '{"a": 1, "a": 2}', '{"a": NaN}', '{"a": 1e999}', '{"a": {"c": 1, "c": 1}}', '"x"', "{} x"])
-arguments = objects.map(json.dumps) | (st.none() | bad_arguments)
-clauses = st.one_of(st.sampled_from([Clause(path, operator, value) for path in _paths for value in values]) for operator, values in _values_of.items())
-egress_lists = st.sampled_from([EgressLists(*lists) for lists in product(_entries, repeat=2)])
-chains = st.builds(
-    Chain,
-    window_seconds=st.sampled_from([0, 1, 10]),
-    steps=st.lists(st.sampled_from(_steps), min_size=1, max_size=3).map(tuple),
-    is_inline=st.booleans(),
-)
-whole_rules = st.builds(
-    Rule,
-    id=st.just(1),
-    priority=st.integers(0, 3),
-    label=st.just(""),
-    stage=st.sampled_from([None, None, *Surface]),
-    tool_name_glob=st.sampled_from(["", "*", "kb", "shell.*", "*.exec", "a"]),
-    verdict=st.sampled_from([verdict for verdict in Verdict if verdict is not Verdict.OBSERVE]),
-    enabled=st.sampled_from([True, True, True, False]),
-    skill_name_glob=st.sampled_from(["", "", "", "*", "mail.*"]),
-    args_match=st.lists(clauses, max_size=2).map(tuple),
-    egress=st.none() | egress_lists,
-    sanitize=st.just(Sanitizers(("email",))),
-    sequence=st.none() | st.none() | chains,
-    cap_micro_usd=st.integers(0, 3),
-)
-whole_policies = st.builds(
-    Policy,
-    id=st.just(1),
-    name=st.just("agents"),
-    version=st.just(3),
-    default_verdict=verdicts,
-    shadow_mode=st.booleans(),
-    rules=st.lists(whole_rules, max_size=6).map(numbered),
-)
+_places = [*reference.HOSTS, "not a host", "user@@x"]
+_bad_arguments = ["", "[]", "{", '{"a": 1, "a": 2}', '{"a": NaN}', '{"a": 1e999}', '{"a": {"c": 1, "c": 1}}', '"x"', "{} x"]
+_globs_of_many = ["", "*", "kb", "shell.*", "*.exec", "a"]
+_CARRIED_OUT = [verdict for verdict in Verdict if verdict is not Verdict.OBSERVE]
 
 
-def only(rule: Rule, default_verdict: Verdict) -> Policy:
-    """A policy of one rule about every tool, so that its conditions decide."""
-    every = replace(rule, stage=None, tool_name_glob="", skill_name_glob="", enabled=True)
-    return Policy(1, "agents", 3, default_verdict, shadow_mode=False, rules=(every,))
+def _value(chance: Random) -> object:
+    return chance.choice(chance.choice([_texts, _numbers, [True, False, None, [], {}, *_wrapped]]))
 
 
-one_rule_policies = st.builds(only, whole_rules, verdicts)
-whole_calls = st.builds(
-    ToolCall,
-    surface=surfaces,
-    name=st.sampled_from(["kb", "shell.rm", "shell__rm", "db.exec", "exec", "a", "bad name"]),
-    arguments=arguments,
-    skill=st.sampled_from([None, "mail.send", "other"]),
+def _arguments(chance: Random) -> str | None:
+    if chance.random() < 0.25:
+        return chance.choice([None, *_bad_arguments])
+    drawn = {"a": _value(chance)}
+    if chance.random() < 0.5:
+        drawn["b"] = _value(chance)
+    for name in ("url", "host"):
+        if chance.random() < 0.5:
+            drawn[name] = chance.choice(_places) if chance.random() < 0.5 else _value(chance)
+    return json.dumps(drawn)
+
+
+def _chain(chance: Random) -> Chain:
+    return Chain(chance.choice([0, 1, 10]), tuple(chance.choices(_steps, k=chance.randint(1, 3))), is_inline=chance.random() < 0.5)
+
+
+def _whole_rule(chance: Random, place: int = 0) -> Rule:
+    return Rule(
+        id=place + 1,
+        priority=chance.randrange(4),
+        label="",
+        stage=chance.choice([None] * len(_SURFACES) + _SURFACES),
+        tool_name_glob=chance.choice(_globs_of_many),
+        verdict=chance.choice(_CARRIED_OUT),
+        enabled=chance.choice(_ENABLED),
+        skill_name_glob=chance.choice(["", "", "", "*", "mail.*"]),
+        args_match=tuple(chance.choice(chance.choice(_clauses)) for _ in range(chance.choice([0, 0, 1, 2]))),
+        egress=EgressLists(chance.choice(_entries), chance.choice(_entries)) if chance.random() < 0.3 else None,
+        sanitize=Sanitizers(("email",)),
+        sequence=_chain(chance) if chance.random() < 0.2 else None,
+        cap_micro_usd=chance.randrange(4),
+    )
+
+
+def _whole_rules(chance: Random) -> tuple[Rule, ...]:
+    return tuple(_whole_rule(chance, place) for place in range(chance.randrange(7)))
+
+
+def _one_rule(chance: Random) -> tuple[Rule, ...]:
+    """About every tool, so that its conditions decide."""
+    return (replace(_whole_rule(chance), stage=None, tool_name_glob="", skill_name_glob="", enabled=True),)
+
+
+def _one_rule_policy(chance: Random) -> Policy:
+    return replace(_policy(chance, _one_rule), shadow_mode=False)
+
+
+def _whole_call(chance: Random) -> ToolCall:
+    name = chance.choice(["kb", "shell.rm", "shell__rm", "db.exec", "exec", "a", "bad name"])
+    return ToolCall(chance.choice(_SURFACES), name, _arguments(chance), skill=chance.choice([None, "mail.send", "other"]))
+
+
+whole_policies = seeded(lambda chance: _policy(chance, _whole_rules))
+one_rule_policies = seeded(_one_rule_policy)
+whole_calls = seeded(_whole_call)
+money = st.sampled_from(
+    [RunState(spent_micro_usd=spent, reserved_micro_usd=held, estimate_micro_usd=told) for spent, held, told in product([0, 1, 2], [0, 1], [None, 0, 1])]
 )
-money = st.builds(RunState, spent_micro_usd=st.integers(0, 2), reserved_micro_usd=st.integers(0, 1), estimate_micro_usd=st.sampled_from([None, 0, 1]))

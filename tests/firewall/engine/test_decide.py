@@ -124,7 +124,7 @@ def test_the_key_s_policy_is_in_force_if_enabled_and_else_the_default():
     assert resolve(None, None) is None
 
 
-@given(policies_and_calls())
+@given(policies_and_calls)
 def test_decisions_agree_with_the_naive_interpreter_and_say_why(drawn):
     governed, call = drawn
     decision = decide(governed, call, RunState())
@@ -137,7 +137,7 @@ def test_decisions_agree_with_the_naive_interpreter_and_say_why(drawn):
     assert (decision.reason_code is not None) == (decision.blocks or decision.shadow)
 
 
-@given(policies_and_calls(), st.randoms(use_true_random=False))
+@given(policies_and_calls, st.randoms(use_true_random=False))
 def test_the_order_in_which_rules_are_given_does_not_matter(drawn, random):
     governed, call = drawn
     shuffled = list(governed.rules)
@@ -145,7 +145,7 @@ def test_the_order_in_which_rules_are_given_does_not_matter(drawn, random):
     assert decide(replace(governed, rules=tuple(shuffled)), call, RunState()) == decide(governed, call, RunState())
 
 
-@given(policies_and_calls(), rule_lists)
+@given(policies_and_calls, rule_lists)
 def test_rules_that_cannot_match_change_nothing(drawn, others):
     governed, call = drawn
     irrelevant = tuple(
@@ -156,7 +156,7 @@ def test_rules_that_cannot_match_change_nothing(drawn, others):
     assert decide(replace(governed, rules=governed.rules + irrelevant), call, RunState()) == decide(governed, call, RunState())
 
 
-@given(policies_and_calls())
+@given(policies_and_calls)
 def test_shadow_mode_never_blocks_and_changes_nothing_else(drawn):
     governed, call = drawn
     seen = decide(replace(governed, shadow_mode=True), call, RunState())
@@ -173,7 +173,7 @@ def test_every_name_has_an_answer(default, surface, name, arguments):
     assert decide(None, call, RunState()).verdict is Verdict.ALLOW
 
 
-@given(policies_and_calls(), calls)
+@given(policies_and_calls, calls)
 def test_an_earlier_call_does_not_change_a_later_decision(drawn, earlier):
     governed, call = drawn
     fresh = decide(replace(governed), call, RunState())

@@ -76,7 +76,7 @@ def test_globs_that_are_not_what_they_look_like():
     assert told(rule(1, "kb.*", args_match=MATCHER, stage=Surface.INBOUND)) == [(1, "never_matches")]
 
 
-@given(policies_and_calls())
+@given(policies_and_calls)
 def test_what_is_called_never_reached_never_decides(drawn):
     policy, call = drawn
     unreached = {warning.rule_id for warning in warnings(policy) if warning.code == "never_reached"}

@@ -224,8 +224,8 @@ def test_what_is_printed_or_searched_for_is_not_run(arguments):
 )
 def test_time_is_linear_in_length(unit):
     for prefix in ("", "echo ", "psql -c '", "python -c '"):
-        half, whole = (_least_seconds(prefix + unit * (size // len(unit))) for size in (MAX_CHARS // 2 - 20, MAX_CHARS - 20))
-        assert whole < 6 * half + 0.02, (prefix, half, whole)
+        short, long = (_least_seconds(prefix + unit * (size // len(unit))) for size in (MAX_CHARS // 32, MAX_CHARS // 4))
+        assert long < 24 * short + 0.02, (prefix, short, long)
 
 
 def _least_seconds(text: str) -> float:
