@@ -17,12 +17,18 @@ from orcarouter.gateway.money import Claim, accounts_of
 CALL_SECONDS = settings.UPSTREAM_FIRST_BYTE_SECONDS + settings.UPSTREAM_TOTAL_SECONDS + 120
 
 
+#: More than any limit, and still a number to Valkey and PostgreSQL.
+MOST_MICRO_USD = 2**52
+
+
 def of_relay(grant: Grant, exchange: Exchange, *, request_id: str, process_id: str, at: datetime) -> Claim:
     """The claim of a relay call. Without a ceiling nothing is held; without a price nothing can be, and the caller refuses."""
     policy = grant.policy
     met = ceilings(grant.limits, grant.key_id, at)
     tracks_run = policy is not None and policy.has_caps
     amount = estimate_micro_usd(grant.models[exchange.model], exchange, at=at) if met or tracks_run else 0
+    if amount is not None:
+        amount = min(amount, MOST_MICRO_USD)
     return Claim(
         request_id,
         amount,

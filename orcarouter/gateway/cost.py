@@ -22,7 +22,7 @@ def estimate_micro_usd(routes: Sequence[Route], exchange: Exchange, *, at: datet
     worst = 0
     for route in routes[:2]:
         default = (route.price and route.price.default_output_tokens) or DEFAULT_OUTPUT_TOKENS
-        used = pricing.estimated_usage(exchange, default_output_tokens=default)
+        used = pricing.estimated_usage(exchange, default_output_tokens=default, model=route.upstream_model)
         cost = pricing.worst_cost_micro_usd(route.upstream_model, used, at=at, own=route.price, base_url=_seller(route))
         if cost is None:
             return None

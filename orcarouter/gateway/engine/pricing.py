@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 BYTES_A_TOKEN = 2  # of text, counted high: a reservation may exceed the cost, not the other way round
 TOKENS_A_MESSAGE = 8
-TOKENS_A_PART = 3_000  # the worst case of an image, a file or a clip
+TOKENS_A_PART = 3_000  # the worst case of an image; of a file or a clip the least
+#: Models by a part of their name that make more of an image: 2,833 tokens and 5,667 for each of at most eight tiles.
+_DEAR_IMAGES = (("4o-mini", 48_169),)
+#: Bytes of a file, as sent in base64, and of sound or film, that make a token at least.
+FILE_BYTES_A_TOKEN, CLIP_BYTES_A_TOKEN = 5, 100
+TOKENS_A_RESULT = 5_000  # what one use of a hosted tool may add to the input
 KNOWN_MODELS = 4_096
 MILLION = 1_000_000
 #: Uses of a hosted tool that one call is expected to make at most where it names no limit (``max_uses``).
@@ -66,7 +71,18 @@ def cost_micro_usd(model: str, usage: Usage, *, at: datetime, own: Price | None 
 
 
 def worst_cost_micro_usd(model: str, usage: Usage, *, at: datetime, own: Price | None = None, base_url: str | None = None) -> int | None:
-    """What ``usage`` may cost at most, whichever kinds its tokens turn out to be: cached, written to a cache, reasoning, audio."""
+    """What ``usage`` may cost at most, whichever kinds its tokens turn out to be: cached, written to a cache, reasoning, audio.
+
+    Nor does it cost more with less input, should that fall into a tier which is dearer.
+    """
+    if own is not None and (lower := max((tier.above_input_tokens for tier in own.tiers if tier.above_input_tokens < usage.input_tokens), default=None)):
+        shorter = msgspec.structs.replace(usage, input_tokens=lower)
+        costs = [_worst_cost_micro_usd(model, usage, at, own, base_url), worst_cost_micro_usd(model, shorter, at=at, own=own, base_url=base_url)]
+        return None if None in costs else max(cost for cost in costs if cost is not None)
+    return _worst_cost_micro_usd(model, usage, at, own, base_url)
+
+
+def _worst_cost_micro_usd(model: str, usage: Usage, at: datetime, own: Price | None, base_url: str | None) -> int | None:
     flat = _flat_prices(model, base_url)
     if own is None and flat is not None and not usage.input_audio_tokens and not usage.output_audio_tokens and not usage.tools:
         plain, output, cached, written = flat
@@ -219,29 +235,36 @@ def _at_listed_prices(usage: Usage, provider: "Provider", listed: "ModelInfo", a
     return usd * 1_000_000
 
 
-def estimated_usage(exchange: Exchange, *, default_output_tokens: int) -> Usage:
-    """What the call may use at most, to be reserved before it is made.
+def estimated_usage(exchange: Exchange, *, default_output_tokens: int, model: str = "") -> Usage:
+    """What the call may use at most, to be reserved before it is made. ``model`` is the name that the provider knows.
 
-    Input: a token for two bytes of what is sent (names, tools and JSON included, counted as written), eight a message,
-    and the worst case for each part that is not text instead of its bytes. Output: the client's limit, or the model's
-    default, for each of ``n`` choices. Hosted tools: their ``max_uses``, else ``TOOL_USES``.
+    Input: what is sent, counted high, and what hosted tools may bring in. Output: the client's limit, or the model's default, for each
+    of ``n`` choices, and a predicted answer, which is paid for where it turns out otherwise. Hosted tools: their ``max_uses``, else ``TOOL_USES``.
     """
-    sent = sum(len(exchange.members[name]) for name in ("tools", "functions", "response_format") if name in exchange.members)
-    tokens = len(exchange.messages) * TOKENS_A_MESSAGE
-    heard = 0
-    for message in exchange.messages:
-        bytes_in_parts, parts, sounds = _other_parts(message)
-        sent += len(message) - bytes_in_parts
-        tokens += parts * TOKENS_A_PART
-        heard += sounds * TOKENS_A_PART
-    output = (exchange.max_output_tokens or default_output_tokens) * exchange.choices
+    sent, heard = _sent(exchange, next((tokens for part, tokens in _DEAR_IMAGES if part in model), TOKENS_A_PART))
+    predicted = -(-len(exchange.members["prediction"]) // BYTES_A_TOKEN) if _is_given(exchange, "prediction") else 0
+    output = ((exchange.max_output_tokens or default_output_tokens) + predicted) * exchange.choices
+    tools, uses = _tool_uses(exchange)
     return Usage(
-        input_tokens=tokens + -(-sent // BYTES_A_TOKEN),
+        input_tokens=sent + uses * TOKENS_A_RESULT,
         output_tokens=output,
         input_audio_tokens=heard,
         output_audio_tokens=output if "audio" in exchange.members or b"audio" in bytes(exchange.members.get("modalities", b"")) else 0,
-        tools=_tool_uses(exchange),
+        tools=tools,
     )
+
+
+def _sent(exchange: Exchange, image_tokens: int = TOKENS_A_PART) -> tuple[int, int]:
+    """Input tokens, and how many of them are sound: a token for two bytes of what is sent (names, tools and JSON included, counted as
+    written), eight a message, and instead of the bytes of each part that is not text its worst case."""
+    sent = sum(len(exchange.members[name]) for name in ("tools", "functions", "response_format") if name in exchange.members)
+    tokens, heard = len(exchange.messages) * TOKENS_A_MESSAGE, 0
+    for message in exchange.messages:
+        bytes_in_parts, in_parts, sound = _other_parts(message, image_tokens)
+        sent += len(message) - bytes_in_parts
+        tokens += in_parts
+        heard += sound
+    return tokens + -(-sent // BYTES_A_TOKEN), heard
 
 
 class _Hosted(msgspec.Struct):
@@ -253,24 +276,27 @@ class _Hosted(msgspec.Struct):
 _HOSTED = msgspec.json.Decoder(list[_Hosted])
 
 
-def _tool_uses(exchange: Exchange) -> tuple[tuple[str, int], ...]:
-    """How often each hosted tool may be used, whatever name its price has; functions are run by the agent, and not paid here."""
+def _tool_uses(exchange: Exchange) -> tuple[tuple[tuple[str, int], ...], int]:
+    """How often each hosted tool may be used, whatever name its price has, and how often all; functions are run by the agent, and not paid here."""
     try:
         declared = _HOSTED.decode(exchange.members["tools"]) if "tools" in exchange.members else []
     except msgspec.DecodeError:
         declared = []
     found: Counter[str] = Counter()
+    total = 0
     for tool in declared:
         if tool.type not in ("function", "custom", None):
             uses = tool.max_uses if type(tool.max_uses) is int and tool.max_uses > 0 else TOOL_USES
             kind = _VERSION.sub("", str(tool.type))
+            total += uses
             # Two of a kind are used as often as both.
             found.update(dict.fromkeys({str(tool.type), kind, *([str(tool.name)] if tool.name is not None else [])}, uses))
     if _is_given(exchange, "web_search_options"):
+        total += 0 if found["web_search"] else TOOL_USES
         found["web_search"] = found["web_search"] or TOOL_USES
     if _is_given(exchange, "search_parameters"):
         found["search_parameters"] = _asked_sources(exchange.members["search_parameters"]) or SOURCES
-    return tuple(found.items())
+    return tuple(found.items()), total
 
 
 def _is_given(exchange: Exchange, name: str) -> bool:
@@ -293,17 +319,39 @@ _PARTS = msgspec.json.Decoder(list[msgspec.Raw])
 _CONTENT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def _other_parts(message: msgspec.Raw) -> tuple[int, int, int]:
-    """Bytes and number of the parts of a message's content that are not text, and how many of them are sound."""
+class _Part(msgspec.Struct):
+    type: Any = None
+
+
+_PART = msgspec.json.Decoder(_Part)
+
+
+def _other_parts(message: msgspec.Raw, image_tokens: int) -> tuple[int, int, int]:
+    """Bytes and tokens of the parts of a message's content that are not text, and how many of the tokens are sound."""
     content = _CONTENT.decode(message).get("content")
     if content is None or not bytes(content).startswith(b"["):
         return 0, 0, 0
-    others = [part for part in _PARTS.decode(content) if not _is_text(part)]
-    return sum(len(part) for part in others), len(others), sum(b"audio" in bytes(part)[:4096] for part in others)
+    size = tokens = heard = 0
+    for part in [part for part in _PARTS.decode(content) if not _is_text(part)]:
+        kind = _kind(part)
+        if "image" in kind:
+            counted = image_tokens
+        else:
+            counted = max(TOKENS_A_PART, len(part) // (FILE_BYTES_A_TOKEN if kind in ("file", "document", "input_file") else CLIP_BYTES_A_TOKEN))
+        size += len(part)
+        tokens += counted
+        heard += counted if "audio" in kind or b"audio" in bytes(part)[:4096] else 0
+    return size, tokens, heard
+
+
+def _kind(part: msgspec.Raw) -> str:
+    try:
+        return str(_PART.decode(part).type)
+    except msgspec.ValidationError:
+        return ""
 
 
 def usage_of_text(exchange: Exchange, text_bytes: int) -> Usage:
     """What a call used whose provider did not say: counted as an estimate is, from what was sent and what came."""
-    asked = estimated_usage(exchange, default_output_tokens=0)
     # No more of hosted tools than is known: they are counted where the provider says so.
-    return Usage(input_tokens=asked.input_tokens, output_tokens=-(-text_bytes // BYTES_A_TOKEN))
+    return Usage(input_tokens=_sent(exchange)[0], output_tokens=-(-text_bytes // BYTES_A_TOKEN))

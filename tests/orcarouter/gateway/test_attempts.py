@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import httpx2 as httpx
 import pytest
+import redis
+from django.conf import settings
 
 from tests.orcarouter.gateway.conftest import Agent
 from tests.orcarouter.gateway.provider import INPUT_PRICE, MODEL, OUTPUT_PRICE, Metered, metered
-from tests.orcarouter.gateway.test_budgets import agrees, change
-from tests.orcarouter.gateway.test_sweep import balance, metered_agent, wish
+from tests.orcarouter.gateway.test_budgets import agrees, change, error_of
+from tests.orcarouter.gateway.test_sweep import balance, metered_agent, wait_for, wish
 from workspaces import tenancy
 
 
@@ -28,11 +31,11 @@ ANSWER = 20 * INPUT_PRICE + 10 * OUTPUT_PRICE
 _numbers = iter(range(100, 10**6))
 
 
-def ask(agent: Agent, *, stream: bool = False, **wishes) -> httpx.Response:
+def ask(agent: Agent, *, stream: bool = False, max_tokens: int = 100, **wishes) -> httpx.Response:
     number = next(_numbers)
     # As long as every other: the input of each call is counted the same.
     wishes["pad"] = "x" * (100 - len(json.dumps(json.dumps(wishes))))
-    body = {"model": MODEL, "stream": stream, "max_tokens": 100, "messages": wish(number, **wishes)}
+    body = {"model": MODEL, "stream": stream, "max_tokens": max_tokens, "messages": wish(number, **wishes)}
     headers = {"Authorization": f"Bearer {agent.token}", "X-OrcaRouter-Run-Id": "r", "X-OrcaRouter-Include-Cost": "1"}
     answer = httpx.post(f"{agent.stack.url}/v1/chat/completions", headers=headers, json=body, timeout=30)
     answer.extensions["number"] = number
@@ -84,6 +87,44 @@ def test_what_cannot_have_been_taken_is_repeated_at_no_cost(agent, provider):
     # An attempt that said that it failed costs nothing either.
     assert ask(agent, fails=True).status_code == 400
     assert agent.usage()[-1].cost_micro_usd == 0
+
+
+def _not_yet_answered(agent: Agent, provider: Metered, pool: ThreadPoolExecutor) -> Future:
+    before = provider.waiting
+    asked = pool.submit(ask, agent, waits=1)
+    wait_for(lambda: provider.waiting > before)
+    return asked
+
+
+def test_a_limit_that_moves_while_calls_are_open_holds_for_the_next_one(agent, provider):
+    change(agent, credit_limit_micro_usd=10_000_000)
+    assert ask(agent).status_code == 200
+    with tenancy.scope(agent.workspace.pk):
+        worst = agent.workspace.ledger.get(kind="reserve", key_id=agent.key_id).held_micro_usd
+    with ThreadPoolExecutor(2) as pool:
+        first = _not_yet_answered(agent, provider, pool)
+        # Below what is held already; then with room for one more; then Valkey forgets.
+        change(agent, credit_limit_micro_usd=worst // 2)
+        assert error_of(ask(agent))[:2] == (403, "pre_consume_token_quota_failed")
+        change(agent, credit_limit_micro_usd=balance(agent).spent_micro_usd + 2 * worst + worst // 2)
+        second = _not_yet_answered(agent, provider, pool)
+        redis.Redis.from_url(settings.REDIS_URL).flushall()
+        assert error_of(ask(agent))[:2] == (403, "pre_consume_token_quota_failed")
+        provider.release()
+        assert (first.result().status_code, second.result().status_code) == (200, 200)
+    assert balance(agent).spent_micro_usd == 3 * ANSWER
+    assert agrees(agent)
+    assert ask(agent).status_code == 200
+
+
+@pytest.mark.parametrize("shadow", [True, False])
+def test_a_limit_of_tokens_beyond_all_numbers_breaks_no_account(agent, shadow):
+    agent.policy(rules=[{"priority": 1, "verdict": "cap_cost", "cap_cost_cents": 100}], default_verdict="allow", shadow_mode=shadow)
+    for tokens in (2**63, 10**18, 10**12):
+        answer = ask(agent, max_tokens=tokens)
+        assert answer.status_code == 200 if shadow else error_of(answer)[0] == 400
+    assert ask(agent).status_code == 200
+    assert agrees(agent)
 
 
 @pytest.mark.parametrize("ceiling", ["key", "run"])

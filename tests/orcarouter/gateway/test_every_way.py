@@ -14,6 +14,13 @@ FREE = {("GET", "/v1/models"), ("GET", "/v1/models/{id}"), ("GET", "/v1/generati
 FREE |= {("GET", "/v1/dashboard/billing/subscription")}
 
 
+#: Beside ``/v1``: what holds the price of a tool, and what holds no money: a plan is a question, a callback is a person's word.
+SPENDING_TOOLS, ASKING = (
+    {("POST", "/api/v1/firewall/evaluate")},
+    {("POST", "/api/v1/firewall/evaluate_plan"), ("POST", "/api/v1/firewall/approvals/{id}/callback")},
+)
+
+
 def relays() -> set[tuple[str, str]]:
     return {(method, path) for method, path in ROUTES if path.startswith("/v1")}
 
@@ -21,6 +28,8 @@ def relays() -> set[tuple[str, str]]:
 def test_every_relay_route_is_known_to_spend_or_not_to():
     assert relays() - FREE - set(SPENDING) == set()
     assert all(method == "GET" for method, _ in FREE)
+    # Whatever is not only read: each is refused a key that is spent, here or in test_tool_prices.
+    assert {route for route in ROUTES if route[0] != "GET"} == set(SPENDING) | SPENDING_TOOLS | ASKING
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(SPENDING))

@@ -74,8 +74,36 @@ def test_an_estimate_counts_what_is_sent_and_all_that_may_be_answered():
 def test_an_image_counts_as_its_worst_case_and_not_as_its_bytes():
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 1_000_000}}
     parts = [{"type": "text", "text": "what is this?"}, image, "junk"]
-    asked = pricing.estimated_usage(exchange(messages=[{"role": "user", "content": parts}]), default_output_tokens=1)
+    sent = exchange(messages=[{"role": "user", "content": parts}])
+    asked = pricing.estimated_usage(sent, default_output_tokens=1)
     assert 2 * pricing.TOKENS_A_PART <= asked.input_tokens < 2 * pricing.TOKENS_A_PART + 200
+    # 2,833 tokens and 5,667 a tile, of which a wide image has eight.
+    assert pricing.estimated_usage(sent, default_output_tokens=1, model="gpt-4o-mini").input_tokens >= 2833 + 8 * 5667
+
+
+@pytest.mark.parametrize(("kind", "size", "least"), [("file", 5_000_000, 1_000_000), ("input_audio", 5_000_000, 50_000), ("video_url", 1_000, 3_000)])
+def test_a_file_counts_by_its_length(kind, size, least):
+    part = {"type": kind, kind: {"data": "A" * size}}
+    asked = pricing.estimated_usage(exchange(messages=[{"role": "user", "content": [part]}]), default_output_tokens=1)
+    assert least <= asked.input_tokens < least + 200
+    assert asked.input_audio_tokens == (pytest.approx(least, abs=1) if kind == "input_audio" else 0)
+
+
+def test_what_hosted_tools_bring_in_and_a_predicted_answer_are_in_the_estimate():
+    plain = pricing.estimated_usage(exchange(max_tokens=10), default_output_tokens=1)
+    searching = pricing.estimated_usage(exchange(max_tokens=10, web_search_options={}), default_output_tokens=1)
+    assert searching.input_tokens - plain.input_tokens == pricing.TOOL_USES * pricing.TOKENS_A_RESULT
+    predicted = {"type": "content", "content": "x" * 1000}
+    assert pricing.estimated_usage(exchange(max_tokens=10, prediction=predicted), default_output_tokens=1).output_tokens > 10 + 500
+    # What was used is not what might have been.
+    assert pricing.usage_of_text(exchange(web_search_options={}), 0).input_tokens == plain.input_tokens
+
+
+@given(st.integers(1, 500), st.integers(0, 500), st.lists(st.tuples(st.integers(0, 400), st.integers(0, 9)), max_size=3))
+def test_less_input_in_a_dearer_tier_does_not_exceed_the_worst_case(inputs, actual, tiers):
+    own = Price(4_000_000, 1_000_000, tiers=tuple(Tier(above, price * 1_000_000) for above, price in sorted(dict(tiers).items())))
+    worst = pricing.worst_cost_micro_usd("m", Usage(inputs, 5), at=AT, own=own)
+    assert pricing.cost_micro_usd("m", Usage(min(actual, inputs), 5), at=AT, own=own) <= worst
 
 
 def test_a_stream_without_usage_is_counted_by_its_text():
