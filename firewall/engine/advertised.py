@@ -11,8 +11,8 @@ from firewall.engine.types import Decision, Policy, ReasonCode, RunState, Surfac
 
 #: The factor of a decision about a tool that only the history names.
 PAST = "called in the message history"
-#: Lists of tools whose decisions a policy remembers.
-MAX_OFFERS = 256
+#: Offered tools whose decisions a policy remembers.
+MAX_OFFERS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +26,20 @@ class Row:
 def decide_advertised(policy: Policy | None, names: Sequence[str], run: RunState, *, observe_mode: bool = False) -> list[Decision]:
     """One decision per name (as sent), in the order of ``names``.
 
-    An agent offers the same tools with each call: while its run is within every cap, what is said of them is said once.
+    An agent offers the same tools with each call: while its run is within every cap, what is said of one of them is said once.
     """
     if policy is None or run.is_stopped or any(over(line.rule, run) for line in policy.caps):
         return [_offered(policy, name, run, observe_mode) for name in names]
-    known = policy.offers.get(key := tuple(names))
-    if known is None:
-        known = [_offered(policy, name, run, observe_mode) for name in names]
-        if len(policy.offers) < MAX_OFFERS:
-            policy.offers[key] = known
-    return [*known]
+    known = policy.offers
+    return [known.get(name) or _remembered(policy, name, run) for name in names]
+
+
+def _remembered(policy: Policy, name: str, run: RunState) -> Decision:
+    decision = decide(policy, ToolCall(Surface.INBOUND, name), run)
+    # No name that no tool may have: those have any length.
+    if len(policy.offers) < MAX_OFFERS and decision.reason_code is not ReasonCode.BAD_TOOL_NAME:
+        policy.offers[name] = decision
+    return decision
 
 
 def _offered(policy: Policy | None, name: str, run: RunState, observe_mode: bool) -> Decision:

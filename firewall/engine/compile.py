@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from firewall.engine.arguments import Arguments
@@ -36,21 +36,31 @@ class Hit(NamedTuple):
     because: str = ""
 
 
-_HIT = Hit()
+HIT = Hit()
+"""By its name alone."""
 
 
 class Seen:
     """One call as the rules look at it: what costs something to find out is found out once, if a rule asks."""
 
+    __slots__ = ("_arguments", "_destinations", "call", "run")
+
     def __init__(self, call: ToolCall, run: RunState) -> None:
         self.call, self.run = call, run
-        self.arguments = Arguments(call.arguments)
+        self._arguments: Arguments | None = None
+        self._destinations = call.destinations
 
-    @cached_property
+    @property
+    def arguments(self) -> Arguments:
+        if self._arguments is None:
+            self._arguments = Arguments(self.call.arguments)
+        return self._arguments
+
+    @property
     def destinations(self) -> tuple[Destination, ...]:
-        if self.call.destinations is not None:
-            return self.call.destinations
-        return destinations(self.arguments.root) if self.arguments.are_seen else ()
+        if self._destinations is None:
+            self._destinations = destinations(self.arguments.root) if self.arguments.are_seen else ()
+        return self._destinations
 
     @property
     def is_egress(self) -> bool:
@@ -77,6 +87,8 @@ class Line:
         self.is_plain = not (self._checks or self._scope or rule.sequence) and self._skill.form is Form.EVERY
         #: The walk ends where such a rule is met.
         self.is_last = self.is_plain and rule.verdict is not Verdict.CAP_COST
+        #: And what it says is the same for all calls that it ends the walk of.
+        self.is_constant = self.is_last and rule.verdict not in (Verdict.SANITIZE, Verdict.PENDING_APPROVAL)
 
     @property
     def is_of_every_request(self) -> bool:
@@ -103,10 +115,10 @@ class Line:
     def meets(self, seen: Seen) -> Hit | str:
         """That the rule matches a call about which it is not silent, or why it does not."""
         if self.is_plain:
-            return _HIT
+            return HIT
         if self._skill.form is not Form.EVERY and not (seen.call.skill is not None and self._skill.matches_spelling(seen.call.skill)):
             return f"the tool is not of a skill {self.rule.skill_name_glob}"
-        hit = self._meets_arguments(seen) if self._checks else _HIT
+        hit = self._meets_arguments(seen) if self._checks else HIT
         if isinstance(hit, Hit) and self._scope:
             hit = self._meets_destination(seen, self._scope, hit)
         if isinstance(hit, Hit) and self.rule.sequence:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple, Protocol, TypeVar
 
-from firewall.engine.compile import Hit, Line, Seen
+from firewall.engine.compile import HIT, Hit, Line, Seen
 from firewall.engine.glob import TOOL_NAME
 from firewall.engine.types import Cap, Decision, Policy, ReasonCode, Rule, RunState, Surface, ToolCall, Verdict
 
@@ -107,6 +107,8 @@ def walk(policy: Policy, seen: Seen) -> Ruling:
         return Ruling(code)
     caps: tuple[Line, ...] = ()
     for line in policy.rules_for(call.name, call.surface):
+        if line.is_constant:
+            return Ruling(line, HIT, caps)
         hit = line.meets(seen)
         if isinstance(hit, str):
             continue
@@ -187,8 +189,8 @@ def is_over_limit(policy: Policy, run: RunState) -> bool:
 def ruled(policy: Policy, ruling: Ruling, seen: Seen, *, of_request: bool = False) -> Decision:
     """What a ruling says under this policy. Where that depends on the name alone it is made once."""
     by, hit, caps = ruling
-    is_constant = hit is None or (isinstance(by, Line) and by.is_last and by.rule.verdict not in (Verdict.SANITIZE, Verdict.PENDING_APPROVAL))
-    key = (by.rule.id if isinstance(by, Line) else by, tuple(line.rule.id for line in caps), of_request)
+    is_constant = hit is None or (isinstance(by, Line) and by.is_constant)
+    key = (by, caps, of_request) if caps or of_request else by
     if is_constant and (known := policy.opinions.get(key)) is not None:
         return known
     if isinstance(by, Line) and hit is not None:

@@ -163,8 +163,8 @@ class Policy:
     rules_for: Callable[[str, Surface], tuple[Line, ...]] = field(init=False, repr=False, compare=False)
     # Decisions that depend on no more than a call's name, by what gave them and the caps before it: filled by ``decide``.
     opinions: dict[object, Decision] = field(init=False, repr=False, compare=False)
-    # What was decided of the lists of tools that were offered: filled by ``decide_advertised``.
-    offers: dict[tuple[str, ...], list[Decision]] = field(init=False, repr=False, compare=False)
+    # What was decided of tools that were offered, by name: filled by ``decide_advertised``.
+    offers: dict[str, Decision] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.rules, key=lambda rule: (rule.priority, rule.id)))
