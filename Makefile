@@ -13,7 +13,7 @@ help: ## List what there is
 run: ready ## Start OrcaRouter; Ctrl-C stops it (HOST, PORT, ORCAROUTER_DATA)
 	@exec $(PY) manage.py up
 
-demo: ready-dev ## Let an agent play three stories against a running OrcaRouter
+demo: ready-dev ## Let agents play their stories against a running OrcaRouter
 	@exec $(PY) manage.py demo
 
 test: ready-dev ## Run all tests
