@@ -143,6 +143,12 @@ class KeyForm(forms.Form):
             "is_firewall_gateway": key.is_firewall_gateway,
         }
 
+    @staticmethod
+    def initial_of_successor(key: ApiKey, *, at: datetime) -> dict[str, object]:
+        """The same scope under another name. What takes the place of a key that has expired does not begin expired."""
+        initial = KeyForm.initial_of(key) | {"name": f"{key.name[:78]}-2"}
+        return initial | ({"expires": "90d", "expires_on": None} if key.expires_at and key.expires_at <= at else {})
+
 
 class ProviderForm(forms.Form):
     """A provider. An empty secret keeps the stored one; ``stored`` is what the services take."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 
+from keys.engine.words import usd
 from keys.models import PriceOverride
 from workspaces import money
 from workspaces.models import User, Workspace
@@ -111,6 +112,16 @@ class PriceForm(forms.Form):
         fields: dict[str, Any] = {f"{side}_per_million_micro_usd": None if typed[side] is None else money.from_usd(typed[side]) for side in SIDES}
         rest = {name: typed[name] for name in ("tools", "tiers", "default_output_tokens")}
         return fields | rest | {"per_request_micro_usd": money.from_usd(typed["per_request"] or 0)}
+
+    def lowered(self, before: PriceOverride) -> list[str]:
+        """What would cost less than until now, a sentence each."""
+        found = []
+        for name in (*SIDES, "per_request"):
+            column = "per_request_micro_usd" if name == "per_request" else f"{name}_per_million_micro_usd"
+            had, has = getattr(before, column), self.stored[column]
+            if had is not None and has is not None and has < had:
+                found.append(f"{self.fields[name].label}: {usd(has)}, {usd(had)} until now.")
+        return found
 
     @staticmethod
     def initial_of(price: PriceOverride) -> dict[str, object]:

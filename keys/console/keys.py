@@ -47,12 +47,14 @@ def key_new(request: ConsoleRequest) -> HttpResponse:
     at = timezone.now()
     other = key_of(request, request.GET["from"]) if "from" in request.GET else None
     if request.method == "GET":
-        initial = KeyForm.initial_of(other) | {"name": f"{other.name[:78]}-2"} if other else None
+        initial = KeyForm.initial_of_successor(other, at=at) if other else None
         return _editor(request, _form(request, at=at, initial=initial), at=at)
     form = _form(request, request.POST, at=at)
     if not form.is_valid():
         return _editor(request, form, at=at, status=422)
-    key, plaintext = services.create_key(request.workspace, fields=form.stored | {"replaces": other}, actor=request.user, at=at)
+    key, plaintext = services.create_key(
+        request.workspace, fields=form.stored | ({"replaces": other, "group": other.group} if other else {}), actor=request.user, at=at
+    )
     return _detail(request, key, at=at, plaintext=plaintext, is_new=True)
 
 

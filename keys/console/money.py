@@ -1,5 +1,7 @@
 """Pages of budgets and of the workspace's own prices."""
 
+from collections.abc import Sequence
+
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
@@ -90,10 +92,12 @@ def tool_prices(request: ConsoleRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @page("keys.change_price")
 def price_edit(request: ConsoleRequest, pk: str) -> HttpResponse:
+    """Change a price. A lower one lets more through under every limit: that is asked about first."""
     found = _found(request, pk)
     form = PriceForm(request.POST or None, initial=PriceForm.initial_of(found), model=found.model)
     if request.method == "POST" and form.is_valid():
-        return _save(request, form, found.model)
+        lowered = form.lowered(found)
+        return _price(request, form, found, lowered=lowered) if lowered and not request.POST.get("confirmed") else _save(request, form, found.model)
     return _price(request, form, found)
 
 
@@ -116,9 +120,9 @@ def _save(request: ConsoleRequest, form: PriceForm, model: str) -> HttpResponse:
     return redirect("console:prices")
 
 
-def _price(request: ConsoleRequest, form: PriceForm, price: PriceOverride | None = None) -> HttpResponse:
+def _price(request: ConsoleRequest, form: PriceForm, price: PriceOverride | None = None, *, lowered: Sequence[str] = ()) -> HttpResponse:
     status = 422 if form.is_bound else 200
-    return TemplateResponse(request, "keys/price.html", {"form": form, "price": price}, status=status)
+    return TemplateResponse(request, "keys/price.html", {"form": form, "price": price, "lowered": lowered}, status=status)
 
 
 def _found(request: ConsoleRequest, pk: str) -> PriceOverride:

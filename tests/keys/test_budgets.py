@@ -335,3 +335,16 @@ def test_a_tier_has_a_price(acme, admin):
     )
     page = acme.client(Role.ADMIN).post("/prices/new/", {"model": "m", "tiers": "5 = /"})
     assert page.status_code == 422
+
+
+def test_a_lower_price_is_asked_about_and_a_higher_one_is_not(acme, admin):
+    made = admin("POST", PRICES, {"model": "m", "input_per_million_usd": 2.5, "per_request_usd": 1}).json()
+    browser, path = acme.client(Role.ADMIN), f"/prices/{made['id']}/"
+    asked = browser.post(path, {"input": "1", "per_request": "2"})
+    assert asked.status_code == 422
+    assert "Input: $1, $2.50 until now." in asked.content.decode()
+    assert admin("GET", f"{PRICES}{made['id']}/").json()["input_per_million_usd"] == 2.5
+    assert browser.post(path, {"input": "1", "per_request": "2", "confirmed": "1"}).status_code == 302
+    assert browser.post(path, {"input": "3", "per_request": "2"}).status_code == 302
+    assert browser.post(path, {"input": "3"}).status_code == 422
+    assert admin("GET", f"{PRICES}{made['id']}/").json()["per_request_usd"] == 2

@@ -47,6 +47,21 @@ def test_what_is_refused_for_now_is_still_to_be_disabled(fields, state, acme):
     assert "Disable now" in page
 
 
+def test_a_successor_has_the_scope_of_the_key_and_a_life_of_its_own(acme):
+    key, _ = make_key(
+        acme, name="old", group="batch", allow_ips=["10.0.0.0/8"], cycle="week", cycle_limit_micro_usd=5_000_000, expires_at=NOW - timedelta(days=1)
+    )
+    browser = acme.client(Role.DEVELOPER)
+    page = text_of(browser.get(f"/keys/new/?from={key.pk}"))
+    assert '<option value="90d" selected>' in page
+    assert "10.0.0.0/8" in page
+    form = {"name": "old-2", "models_listed": "any", "addresses": "10.0.0.0/8", "expires": "90d", "cycle": "week", "cycle_limit": "5", "run_scope": "auto"}
+    assert browser.post(f"/keys/new/?from={key.pk}", form).status_code == 200
+    with tenancy.scope(acme.workspace.pk):
+        new = acme.workspace.api_keys.get(name="old-2")
+    assert (new.replaces_id, new.group, new.expires_at > NOW) == (key.pk, "batch", True)
+
+
 def test_a_rotation_goes_from_the_old_key_to_the_new(acme):
     old, _ = make_key(acme, name="old", model_limits_enabled=True, model_limits=["demo-small"], credit_limit_micro_usd=5_000_000)
     UsageFactory(workspace=acme.workspace, key_id=old.pk)
