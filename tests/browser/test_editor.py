@@ -157,3 +157,26 @@ def test_a_policy_is_undone_from_its_history(desk, agent):
     expect(page.get_by_text("version 3", exact=True)).to_be_visible()
     assert rules(page) == ["kb.*"]
     assert desk.watch.troubles == []
+
+
+def test_a_preset_is_inserted_and_the_test_box_stays_in_view(desk, agent):
+    rules_before = [{"priority": place, "tool_name_glob": f"kb.topic{place}", "verdict": "allow"} for place in range(1, 16)]
+    policy = agent.policy("agents", bind=False, default_verdict="deny", rules=rules_before)
+    page = desk.open(agent.tenant, Role.DEVELOPER, width=1280)
+    page.goto(f"/policies/{policy.pk}/")
+    expect(page.get_by_text("Not in use")).to_be_visible()
+
+    page.get_by_role("link", name="Insert a preset").click()
+    page.get_by_role("button", name="Insert 4 rules of Block destructive commands").click()
+    expect(page.get_by_text("version 2", exact=True)).to_be_visible()
+    expect(page.locator("tbody [data-row] b").first).to_have_text("No destructive command ($.command)")
+
+    page.locator("tr.foot").scroll_into_view_if_needed()
+    tool = page.get_by_label("Name of the tool")
+    expect(tool).to_be_in_viewport()
+    tool.fill("Bash")
+    page.get_by_label("Arguments").fill('{"command": "rm -rf /srv"}')
+    expect(page.locator("#trial")).to_contain_text("$.command is destructive")
+    expect(page.locator("#trial")).to_be_in_viewport()
+    assert sideways(page) == []
+    assert desk.watch.troubles == []
