@@ -50,7 +50,8 @@ def _clean(value: Any, *, is_secret: bool) -> Any:
 
 
 def _text(text: str) -> str:
-    return redacted_text(text).encode(errors="replace").decode()
+    # Half a surrogate pair is no character: nothing writes it, nothing matches it.
+    return redacted_text(text.encode(errors="replace").decode())
 
 
 def _names(value: Mapping[str, Any]) -> dict[str, str]:

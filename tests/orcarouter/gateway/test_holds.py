@@ -189,6 +189,14 @@ def test_a_call_asked_about_is_held_and_spent_on_its_very_arguments(gateway):
     refused(evaluate(gateway, reordered, approval_id), "used")
 
 
+def test_arguments_that_no_reader_agrees_on_are_held_and_spent_as_any(gateway):
+    asked = '{"a": "\\ud800", "b": 1e400}'
+    approval_id = evaluate(gateway, asked).json()["approval_id"]
+    decide(gateway, approval_id)
+    assert refused(evaluate(gateway, asked.replace("1e400", "1e401"), approval_id), "mismatch")["field"] == "args_hash"
+    assert evaluate(gateway, asked, approval_id).json()["verdict"] == "allow"
+
+
 def test_a_changed_policy_refuses(gateway):
     approval_id = evaluate(gateway, {}).json()["approval_id"]
     decide(gateway, approval_id)
