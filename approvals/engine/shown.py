@@ -25,7 +25,7 @@ def redacted(arguments: str) -> str:
     value = decoded(arguments)
     if value is None:
         # Redact before cutting: half a secret is still a secret.
-        return redacted_text(arguments[: 2 * MAX_SHOWN_CHARS].replace("\x00", "�"))[:MAX_SHOWN_CHARS]
+        return _text(arguments[: 2 * MAX_SHOWN_CHARS].replace("\x00", "�"))[:MAX_SHOWN_CHARS]
     text = orjson.dumps(_clean(value, is_secret=False), default=str, option=orjson.OPT_NON_STR_KEYS).decode()
     return text if len(text) <= MAX_SHOWN_CHARS else text[:MAX_SHOWN_CHARS]
 
