@@ -178,7 +178,7 @@ class Site:
     # --- What the kernel and the servers know ---------------------------------------------------------------------------------
     def cpu_seconds(self) -> dict[str, float]:
         """CPU time so far, to the nanosecond, of each server with its children."""
-        return {name: sum(map(_cpu_seconds, _tree(child))) for name, child in self._children.items()}
+        return dict(zip(self._children, cpu_seconds(*self._children.values()), strict=True))
 
     def web_memory(self) -> int:
         """Resident bytes of the web process."""
@@ -230,6 +230,17 @@ def _listens(port: int) -> bool:
         probe.close()
         return True
     return False
+
+
+def cpu_seconds(*children: Child) -> list[float]:
+    """CPU time so far of each server with its children, those that have ended too."""
+    return [sum(map(_cpu_seconds, _tree(child))) + _of_ended(child) for child in children]
+
+
+def _of_ended(child: Child) -> float:
+    assert child.process is not None
+    times = psutil.Process(child.process.pid).cpu_times()
+    return times.children_user + times.children_system
 
 
 def _tree(child: Child) -> list[int]:
