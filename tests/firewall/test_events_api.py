@@ -7,9 +7,11 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
+from firewall import tool_services
 from firewall.engine.glob import parse
 from firewall.models import Event
-from firewall.selectors.events import HIGHEST_ID
+from firewall.selectors import events as events_selectors
+from firewall.selectors.events import HIGHEST_ID, EventFilter, event_page
 from tests.factories.firewall import EventFactory
 from workspaces import tenancy
 from workspaces.api_base import write_cursor
@@ -57,11 +59,11 @@ def test_an_event_says_all_that_a_replay_needs(acme, api):
     }
 
 
-def some_event(chance: random.Random, workspace) -> Event:
+def some_event(chance: random.Random, workspace, at: datetime | None = None) -> Event:
     grouped = chance.random() < 0.3
     return EventFactory(
         workspace=workspace,
-        at=NOW - timedelta(minutes=chance.randrange(60)),
+        at=at or NOW - timedelta(minutes=chance.randrange(60)),
         tool_name=None if grouped else chance.choice(TOOLS),
         tools=chance.sample(TOOLS, 3) if grouped else [],
         verdict=chance.choice(["allow", "audit", "deny", "observe"]),
@@ -135,6 +137,27 @@ def test_grouped_events_are_the_same_whether_walked_to_or_looked_up(acme):
                 for at_most in (0, 1, 4, 100):
                     cursor.execute(call, [["kb.read", "exec"], UUID(int=0), UUID(int=2**128 - 1), newest_first, at_most, near])
                     assert [row[0] for row in cursor.fetchall()] == expected[:at_most], (near, newest_first, at_most)
+
+
+@pytest.mark.parametrize("summed", [False, True])
+def test_events_of_many_days_are_found_from_both_ends_by_name_and_by_pattern(acme, monkeypatch, summed):
+    monkeypatch.setattr(events_selectors, "WALKED", 2)
+    chance = random.Random(5)
+    made = [some_event(chance, acme.workspace, at=NOW - timedelta(days=chance.choice([0, 1, 2, 5, 12, 13, 40, 90]), minutes=number)) for number in range(120)]
+    events = sorted(made, key=lambda event: event.pk)
+    if summed:
+        # Half of it: the rest is not in the sums yet.
+        tool_services.sum_tools(acme.workspace, at=NOW - timedelta(days=2))
+    for glob in ("kb.read", "a.b.*", "*.exec", "*.shell.*"):
+        expected = [event.pk for event in events if fits(event, {"tool_name": glob})]
+        wanted = EventFilter(tool_name=glob, since=NOW - timedelta(days=100))
+        for limit in (1, 7, 200):
+            with tenancy.scope(acme.workspace.pk):
+                newest, more = event_page(acme.workspace, wanted, at=NOW, limit=limit)
+                above, _ = event_page(acme.workspace, wanted, at=NOW, limit=limit, after=events[30].pk)
+            assert [event.pk for event in newest] == expected[::-1][:limit], (glob, limit)
+            assert more is (len(expected) > limit)
+            assert [event.pk for event in above] == [pk for pk in expected if pk > events[30].pk][:limit][::-1], (glob, limit)
 
 
 @pytest.mark.parametrize("wanted", [{}, {"tool_name": "kb.read"}, {"tool_name": "*.exec"}])
