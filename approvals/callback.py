@@ -51,7 +51,7 @@ def receive(approval_id: str, headers: Mapping[str, str], body: bytes, *, at: da
         if not signing.is_signed(secrets, signing.Shown.of(headers), body=body, now=at.timestamp()):
             raise errors.InvalidSignature("The signature is missing or wrong, or its timestamp is more than five minutes off.")
         said = _read(approval_id, body, at)
-        if selectors.settings_of(workspace).four_eyes and (side := _key_side(approval, at)):
+        if selectors.settings_of(workspace).four_eyes and (side := _key_side(approval)):
             raise errors.PermissionRefused(f"Four eyes: {side}, so somebody decides in the console.")
         return services.resolve(approval, decision=said.decision, by=None, label=said.decided_by, reason=said.reason)
 
@@ -105,13 +105,9 @@ def _text(told: Mapping[str, object], name: str, at_most: int) -> str:
     return value
 
 
-def _key_side(approval: Approval, at: datetime) -> str:
+def _key_side(approval: Approval) -> str:
     """Why the callback is the key's side: who knows a valid secret could have sent it, and may not be who asks for the call."""
-    endpoint = addressees.endpoint_of(approval.workspace)
-    setters = {endpoint.secret_set_by_id}
-    if endpoint.former_secret_until and endpoint.former_secret_until > at:
-        setters.add(endpoint.former_secret_set_by_id)
-    setters.discard(None)
+    setters = selectors.secret_setters(approval.workspace)
     key = approval.workspace.api_keys.filter(pk=approval.key_id).values_list("created_by_id", flat=True).first()
     if key in setters:
         return "the webhook's secret was set by the maker of the key"

@@ -118,9 +118,7 @@ def approving(approval: Approval, rule_hash: str) -> int:
 def key_side(approval: Approval) -> dict[int, str]:
     """Who counts as the key's side, by the person's number, and why (spec/decisions.md 7.4)."""
     workspace = approval.workspace
-    found: dict[int, str] = {}
-    if setter := workspace_secret_setter(workspace):
-        found[setter] = "you set the webhook's secret"
+    found = dict.fromkeys(secret_setters(workspace), "you set the webhook's secret")
     if editor := last_editor(workspace, approval.policy_id, approval.rule_id):
         found[editor] = "you were the last to change the rule"
     key = workspace.api_keys.filter(pk=approval.key_id).values_list("created_by_id", flat=True).first()
@@ -129,8 +127,12 @@ def key_side(approval: Approval) -> dict[int, str]:
     return found
 
 
-def workspace_secret_setter(workspace: Workspace) -> int | None:
-    return WebhookEndpoint.objects.filter(workspace=workspace).values_list("secret_set_by_id", flat=True).first()
+def secret_setters(workspace: Workspace) -> set[int]:
+    """Who set a secret of the webhook's that is valid: whoever knows one can sign a decision. Two people during a rotation."""
+    mine = WebhookEndpoint.objects.filter(workspace=workspace)
+    present = mine.values_list("secret_set_by_id", flat=True)
+    former = mine.filter(former_secret_until__gt=Now()).values_list("former_secret_set_by_id", flat=True)
+    return {setter for setter in (*present, *former) if setter is not None}
 
 
 def last_editor(workspace: Workspace, policy_id: int, rule_id: int) -> int | None:

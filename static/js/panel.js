@@ -41,7 +41,8 @@ document.addEventListener("htmx:before:request", ({ target }) => { if (target.ma
 document.addEventListener("htmx:after:swap", () => {
   const shown = panel();
   if (!shown?.querySelector("[data-panel-close]")) return;
-  const opening = shown.hidden || !shown.contains(document.activeElement);
+  // The panel itself has the focus where what had it is gone.
+  const opening = shown.hidden || document.activeElement === shown || !shown.contains(document.activeElement);
   shown.hidden = false;
   shown.scrollTop = 0;
   mark();

@@ -11,7 +11,7 @@ import firewall.services
 import workspaces.services
 from approvals import review_selectors, services, tasks
 from approvals.engine.binding import State
-from approvals.models import Approval, Settings
+from approvals.models import Approval, Settings, WebhookEndpoint
 from tests.factories.approvals import held_call, make_hold, make_holding_policy
 from tests.factories.keys import make_key
 from workspaces import errors, tenancy
@@ -191,6 +191,18 @@ def test_with_four_eyes_the_keys_side_does_not_decide(scope, acme, policy):
     for person, because in ((developer, "made the key"), (owner, "change the rule")):
         with pytest.raises(errors.PermissionRefused, match=because):
             approve(hold, person)
+    assert approve(hold, admin).state == "approved"
+
+
+def test_with_four_eyes_whoever_set_a_secret_that_is_valid_does_not_decide(scope, acme, policy):
+    admin, owner = acme.person(Role.ADMIN), acme.person(Role.OWNER)
+    Settings.objects.create(workspace=scope, four_eyes=True)
+    later = timezone.now() + timedelta(hours=1)
+    WebhookEndpoint.objects.create(workspace=scope, secret_set_by=owner, former_secret_set_by=admin, former_secret_until=later)
+    hold = make_hold(policy)
+    with pytest.raises(errors.PermissionRefused, match="set the webhook's secret"):
+        approve(hold, admin)
+    WebhookEndpoint.objects.filter(workspace=scope).update(former_secret_until=timezone.now())
     assert approve(hold, admin).state == "approved"
 
 

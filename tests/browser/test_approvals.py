@@ -44,6 +44,7 @@ def test_a_person_approves_and_exactly_that_call_runs(agent, desk):
     expect(panel.get_by_role("button", name="Approve once")).to_be_focused()
     page.keyboard.press("Enter")
     expect(panel.get_by_text("The call may run once.")).to_be_visible()
+    expect(panel.get_by_role("heading", name="payments.transfer")).to_be_focused()
     expect(page).to_have_title("Approvals · OrcaRouter")
     answer = chat(agent, PAY, told["approval_id"], run="payment")
     assert calls_of(answer)[0][1]["amount_usd"] == 4180
