@@ -277,7 +277,7 @@ class LedgerEntry(models.Model):
     request_id = models.TextField()
     kind = models.TextField(choices=Kind.choices)
     #: Why: ``call`` (it was made), ``retry`` (once more), ``completed``, ``failed``, ``blocked``, ``held``, ``hung_up`` (how it ended), ``retried`` (it was
-    #: sent and never answered), ``swept`` (its process died).
+    #: sent and never answered), ``swept`` (its process died), ``tool`` (no model was called: its caller asked about a tool with a price).
     cause = models.TextField()
     key_id = models.BigIntegerField()
     #: Who made the key.

@@ -122,7 +122,7 @@ def _hook(operation: str, summary: str, body: dict, answer: dict, *more: dict) -
             _KEY_ERRORS
             | {
                 400: "The body is wrong",
-                403: "The key's scope refuses, or it is no gateway's key",
+                403: "The key's scope refuses, it is no gateway's key, or the tool's price does not fit under a limit",
                 404: "The workspace has no such key",
                 413: "The body is over 2 MiB",
                 415: "Not application/json",
