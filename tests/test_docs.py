@@ -31,6 +31,7 @@ from orcarouter import embedded
 from orcarouter.demo.installation import Installation
 from orcarouter.gateway import app as gateway_app
 from tests.stack import ROOT, Stack
+from tools import templates_doc
 from workspaces import errors
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -128,6 +129,10 @@ def test_the_templates_are_the_ones_written():
     for row in table:
         held = any(rule["verdict"] == Verdict.PENDING_APPROVAL for rule in TEMPLATES[quoted(row["template"])[0]].rules)
         assert held is bool(row["what waits for a person"]), row
+
+
+def test_each_template_is_told_line_by_line():
+    assert templates_doc.page() == (ROOT / "docs" / "templates.md").read_text(), "python -m tools.templates_doc > docs/templates.md"
 
 
 def is_matched(glob: str, verdict: Verdict, name: str) -> bool:
