@@ -50,6 +50,9 @@ def live(agent: Agent) -> None:
             client.chat.completions.create(
                 model="demo-large", messages=messages, tools=offered(*names), extra_headers={"X-OrcaRouter-Run-Id": "long"}, max_tokens=60
             )
+    for _ in range(2):
+        # Without a tool there is no event, only what it cost.
+        client.chat.completions.create(model="demo-large", messages=messages, extra_headers={"X-OrcaRouter-Run-Id": "chat"}, max_tokens=60)
 
 
 def asked(agent: Agent, *calls: dict) -> None:
@@ -81,7 +84,7 @@ def replayed(agent: Agent, *, kill: Stack | None = None, **fields):
 @pytest.mark.stack
 def test_a_policy_over_its_own_live_history_changes_nothing(stack, committed):
     agent = make_agent(stack, is_firewall_gateway=True)
-    policy = agent.policy(rules=RULES, default_verdict="allow", max_runs_per_key_per_hour=2)
+    policy = agent.policy(rules=RULES, default_verdict="allow", max_runs_per_key_per_hour=3)
     live(agent)
     asked(
         agent,
@@ -108,5 +111,8 @@ def test_a_policy_over_its_own_live_history_changes_nothing(stack, committed):
     denied = replayed(agent, draft={"default_verdict": "deny"})
     assert denied["newly_denied"] > 10
     assert denied["counterfactual"]["calls"] > 0
+
+    limited = replayed(agent, draft={"default_verdict": "allow", "max_runs_per_key_per_hour": 1})
+    assert [line["newly_denied"] for line in limited["by_run"] if line["run_id"] == "chat"] == [1]
     for client in agent.clients:
         client.close()
