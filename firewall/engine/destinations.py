@@ -49,6 +49,8 @@ _LEAD_HOME = ("localtest.me", "lvh.me", "vcap.me", "lacolhost.com", "localho.st"
 _AUTHORITY = re.compile(r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):)?//(?P<authority>[^/?#]*)|(?P<bare>[^/?#]*)")
 _USER = re.compile(r"(?P<name>[A-Za-z0-9._~!$&'()*+,;=%-]*)(?P<rest>:[A-Za-z0-9._~!$&'()*+,;=:%-]*)?@")
 _HOST_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]{0,5}))?")
+#: A second ``@``, beyond what the standard calls the authority: some take what follows it for the host.
+_SECOND_HOST = re.compile(r"[#?][^/]*@(?P<host>\[[^\]]*\]|[^/?#@:]+)")
 _WHOLE_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}://\S*")
 
 #: Words of a name that say that the value is a destination, those that only may, and those of values that somebody runs.
@@ -138,9 +140,20 @@ def destination(text: str) -> Destination:
     port = int(form["port"]) if form["port"] else None
     if port is not None and not 0 < port < 65536:
         return unreadable
+    second = _SECOND_HOST.match(text, parts.end()) if parts else None
+    beyond = _addresses(second["host"]) if second else ()
     if isinstance(host, str):
-        return Destination(host, port, _known(host), hints=_hinted(host))
-    return Destination(str(host), port, (host,), hints=_in_decimal(form["host"]))
+        return Destination(host, port, _known(host), hints=(*_hinted(host), *beyond))
+    return Destination(str(host), port, (host,), hints=(*_in_decimal(form["host"]), *beyond))
+
+
+def _addresses(text: str) -> tuple[Address, ...]:
+    """What a host's text means by itself; nothing if it is a name that only a resolver knows."""
+    try:
+        host = parse_host(text)
+    except ValueError:
+        return ()
+    return (_known(host) or ()) if isinstance(host, str) else (host,)
 
 
 def _plain_v6(text: str) -> Address | None:

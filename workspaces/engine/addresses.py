@@ -8,6 +8,7 @@ its successors), the URL Standard's host parser, spec/decisions.md 11.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
@@ -183,6 +184,9 @@ def _ascii(text: str) -> str:
     name = text.lower()
     if name.isascii() and "xn--" not in name:
         return name
+    digits = [char for char in name if char.isalnum()]
+    if all(map(str.isdecimal, digits)) and not unicodedata.normalize("NFKC", "".join(digits)).isascii():
+        raise ValueError("The host is written in digits that only some read as an address.")
     try:
         mapped = idna.encode(name, uts46=True, std3_rules=True).decode()
         idna.decode(mapped)

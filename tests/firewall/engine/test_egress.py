@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from firewall.engine.arguments import decoded
 from firewall.engine.destinations import Destination, destination, destinations
 from firewall.engine.egress import EgressLists, Scope, objections
+from firewall.engine.presets import INSIDE as INSIDE_LISTED
 
 SSRF = Path(__file__).parents[4] / "shared" / "corpora" / "ssrf.jsonl"
 INSIDE = EgressLists(deny=("0.0.0.0/8", "10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "::/127", "fc00::/7", "fe80::/10"))
@@ -78,6 +79,22 @@ def test_an_inner_address_is_stopped_in_every_spelling(url):
 @pytest.mark.parametrize("url", ["https://example.org", "example.org:443/x", "https://user:pw@example.org/a@b", "https://8.8.8.8/", "https://münchen.example/"])
 def test_a_public_destination_passes(url):
     assert not stopped(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://example.com#@127.0.0.1/", "http://example.com?@[::1]/", "http://8.8.8.8#x@localhost", "http://১২৭.০.০.১/", "http://192.0.2.1/"),
+        *("http://[2001:db8::1]/", "http://[64:ff9b:1::a00:1]/", "http://[2001:0:4136:e378:8000:63bf:3fff:fdd2]/", "http://[100::1]/"),
+    ],
+)
+def test_the_preset_stops_what_is_nowhere_or_read_as_inside_by_some(url):
+    assert Scope(EgressLists(deny=INSIDE_LISTED), permits=False).hit([destination(url)]) is not None
+
+
+@pytest.mark.parametrize("url", ["https://example.com?mail=a@b.example", "https://example.com#@me", "https://例え.jp/", "https://1.example.com", "8.8.8.8"])
+def test_the_preset_lets_the_public_net_pass(url):
+    assert Scope(EgressLists(deny=INSIDE_LISTED), permits=False).hit([destination(url)]) is None
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["{}", "{:#x}", "{:#o}"]))
