@@ -315,10 +315,16 @@ def find_keys(workspace: Workspace, wanted: KeyFilter, *, at: datetime) -> Query
         keys = keys.filter(capped if wanted.has_ceiling else ~capped)
     if wanted.unused_days is not None:
         since = at - timedelta(days=wanted.unused_days)
-        calls = workspace.usage.filter(key_id=OuterRef("pk"), pk__gte=ids.lowest_at(since))
-        # What is stored with the key answers for most of them; calls since it was stored are in the usage alone.
-        keys = keys.filter(Q(accessed_at=None) | Q(accessed_at__lt=since), created_at__lt=since).exclude(Exists(calls))
+        # What is stored with the key answers for most of them; calls since it was stored are in the records alone.
+        keys = keys.filter(Q(accessed_at=None) | Q(accessed_at__lt=since), created_at__lt=since)
+        for rows in _records(workspace):
+            keys = keys.exclude(Exists(rows.filter(key_id=OuterRef("pk"), pk__gte=ids.lowest_at(since))))
     return keys
+
+
+def _records(workspace: Workspace) -> tuple[QuerySet[Usage], QuerySet[Event]]:
+    """Where a key's use shows: in its calls, and where it only asked about some in the events."""
+    return workspace.usage.all(), workspace.events.all()
 
 
 def _of_status(workspace: Workspace, statuses: Collection[Status], at: datetime) -> Q:
@@ -357,9 +363,10 @@ def _use(row: Mapping[str, Any]) -> KeyUse:
 def last_used(workspace: Workspace, keys: Iterable[ApiKey]) -> dict[int, datetime | None]:
     """When each of these keys was last used; what was stored with the key outlives the usage."""
     keys = list(keys)
-    newest = workspace.usage.filter(key_id=OuterRef("pk")).order_by("-pk").values("occurred_at")[:1]
-    found = dict(workspace.api_keys.filter(pk__in=[key.pk for key in keys]).order_by().annotate(at=Subquery(newest)).values_list("pk", "at"))
-    return {key.pk: max(filter(None, (key.accessed_at, found.get(key.pk))), default=None) for key in keys}
+    calls, events = (Subquery(rows.filter(key_id=OuterRef("pk")).order_by("-pk").values("occurred_at")[:1]) for rows in _records(workspace))
+    found = workspace.api_keys.filter(pk__in=[key.pk for key in keys]).order_by().annotate(call=calls, event=events)
+    recorded = {key_id: seen for key_id, *seen in found.values_list("pk", "call", "event")}
+    return {key.pk: max(filter(None, (key.accessed_at, *recorded.get(key.pk, ()))), default=None) for key in keys}
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,8 +398,13 @@ def first_model(workspace: Workspace) -> str:
 
 def last_uses(workspace: Workspace, *, since: datetime) -> dict[int, datetime]:
     """The last use of each key that was used since then."""
-    recent = workspace.usage.filter(pk__gte=ids.lowest_at(since))
-    return dict(recent.values("key_id").annotate(last=Max("occurred_at")).values_list("key_id", "last"))
+    found: dict[int, datetime] = {}
+    for rows in _records(workspace):
+        recent = rows.filter(pk__gte=ids.lowest_at(since)).order_by().values("key_id").annotate(last=Max("occurred_at"))
+        for key_id, last in recent.values_list("key_id", "last"):
+            if key_id is not None:
+                found[key_id] = max(last, found.get(key_id, last))
+    return found
 
 
 def environments(workspace: Workspace) -> list[str]:

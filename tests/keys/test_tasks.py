@@ -12,6 +12,7 @@ from django.utils import timezone
 from keys import services, tasks
 from keys.selectors import KeyUse, last_used, spend_by_hour, uses_of
 from tests.factories.activity import LedgerFactory, UsageFactory
+from tests.factories.firewall import EventFactory
 from tests.factories.keys import make_key, make_provider
 from workspaces import tenancy
 from workspaces.permissions import Role
@@ -68,6 +69,18 @@ def test_the_last_use_outlives_the_usage_that_shows_it(acme):
         idle.refresh_from_db()
     assert abs((at - timedelta(hours=3)) - key.accessed_at) < timedelta(seconds=1)
     assert idle.accessed_at is None
+
+
+def test_a_key_that_only_asks_about_calls_is_in_use(acme, developer):
+    at = timezone.now()
+    key, _ = make_key(acme, at=at - timedelta(days=90), is_firewall_gateway=True)
+    EventFactory(workspace=acme.workspace, key_id=key.pk, source="evaluate", at=at - timedelta(hours=1))
+    assert developer("GET", f"/api/token/{key.pk}").json()["accessed_time"] == int((at - timedelta(hours=1)).timestamp())
+    assert developer("GET", "/api/token/?unused_days=30").json()["results"] == []
+    tasks.note_last_use()
+    with tenancy.scope(acme.workspace.pk):
+        key.refresh_from_db()
+    assert abs(at - timedelta(hours=1) - key.accessed_at) < timedelta(seconds=1)
 
 
 def test_use_adds_up_known_prices_and_says_when(acme):
