@@ -47,7 +47,8 @@ def deeds(workspace: Workspace, key: ApiKey, *, since: datetime) -> Deeds:
         unpriced_calls=sums["unpriced"],
         runs=sums["runs"],
         denied=events.filter(verdict="deny").count(),
-        last_at=sums["last"],
+        # A gateway key may only have asked about calls: that is in the events alone.
+        last_at=max(filter(None, (sums["last"], events.aggregate(last=Max("occurred_at"))["last"])), default=None),
         models=[name for name in models if name],
         tools=[(str(row["tool_name"]), row["called"], row["denied"]) for row in tools],
     )

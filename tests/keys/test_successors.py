@@ -34,6 +34,15 @@ def test_the_runbook_disables_tells_what_happened_and_leads_on(acme):
     assert f'href="/keys/new/?from={key.pk}"' in page
 
 
+def test_a_gateway_key_did_what_it_asked_about(acme):
+    key, _ = make_key(acme, name="hook", is_firewall_gateway=True)
+    EventFactory(workspace=acme.workspace, key_id=key.pk, source="evaluate", surface="mcp", verdict="allow", tool_name="payments.refund")
+    page = text_of(acme.client(Role.DEVELOPER).get(f"/keys/{key.pk}/leak/"))
+    assert "payments.refund" in page
+    assert "It made no call" not in page
+    assert "never" not in page.partition("Last call")[2].partition("</dl>")[0]
+
+
 @pytest.mark.parametrize(
     ("fields", "state"),
     [({"is_frozen": True}, "Frozen"), ({"expires_at": NOW - timedelta(days=1)}, "Expired"), ({"credit_limit_micro_usd": 1_000}, "Exhausted")],
