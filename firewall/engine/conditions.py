@@ -267,7 +267,7 @@ def _command(found: object) -> str | None:
 def _told_of_command(path: str) -> Callable[[object], str]:
     def told(found: object) -> str:
         judgement = shell.judge(_command(found) or "")
-        return f"{path} is destructive: {judgement.reason.encode('unicode_escape').decode('ascii')[:200]}"
+        return f"{path} is destructive: {judgement.reason.removesuffix('.').encode('unicode_escape').decode('ascii')[:200]}"
 
     return told
 

@@ -46,7 +46,9 @@ def objection(pattern: object) -> str | None:
         size = re2.compile(pattern.encode(), _options(re2.Options.Encoding.LATIN1)).programsize
     except re2.error as error:
         said = error.args[0] if error.args else error
-        return f"RE2 refuses this pattern: {said.decode(errors='replace') if isinstance(said, bytes) else said}."
+        why, _, part = str(said.decode(errors="replace") if isinstance(said, bytes) else said).partition(": ")
+        # The part of the pattern that it is about, told apart from the words.
+        return f"RE2 refuses this pattern: {why}{f', “{part}”' if part else ''}."
     at_most = MAX_PROGRAM if _COUNTED.search(pattern) else MAX_PLAIN_PROGRAM
     if size > at_most:
         return f"The pattern is too large once its repetitions are written out: {size} steps, at most {at_most}."
