@@ -178,7 +178,7 @@ def overwritten(target: str) -> Finding | None:
         return Finding(Category.DISK, target, "writes over a disk")
     if paths.clean(target) in ("/proc/sysrq-trigger",):
         return Finding(Category.SERVICES, target, "stops the machine at once")
-    if paths.critical(target) or (paths.clean(target).startswith("/etc/") and not paths.temporary(target)):
+    if paths.critical(target) or (paths.clean(target).startswith("/etc/") and not paths.temporary(target) and not paths.drop_in(target)):
         return Finding(Category.SYSTEM_FILES, target, "overwrites a file of the system")
     return None
 

@@ -58,6 +58,10 @@ _PRIVATE = re.compile(
 _ENVIRONMENT = re.compile(r"(?:.*/)?\.env(?:\.(?!example|sample|template|dist)\w+)?|(?:.*/)?(?:secrets?|credentials)\.(?:ya?ml|json|toml|env)|.*\.pem")
 
 
+_DROP_IN = re.compile(
+    r"/etc/(?:(?:sysctl|modules-load|apt/(?:sources\.list|apt\.conf|preferences)|yum\.repos|logrotate|nginx/conf|supervisor/conf|tmpfiles|rsyslog|fail2ban/jail)\.d"
+    r"|apt/keyrings|nginx/sites-(?:available|enabled))/[^/]+|/etc/systemd/system/[^/]+\.(?:service|timer|socket)|/etc/docker/daemon\.json"
+)
 #: In a home or on the machine: what is made again when it is next wanted.
 _CACHE = re.compile(
     r"(?:~|\$HOME|\$XDG_CACHE_HOME)/(?:\.cache|Library/Caches|Library/Developer/Xcode/DerivedData|\.npm/_\w+|\.gradle/caches|\.m2/repository|\.cargo/registry|\.local/share/Trash|\.bun/install/cache)/.+"
@@ -122,6 +126,11 @@ def critical(path: str) -> bool:
 
 def disk(path: str) -> bool:
     return bool(_DISK.match(clean(path)))
+
+
+def drop_in(path: str) -> bool:
+    """A file beside others of its kind, as packages and deployments put there: it replaces nobody's settings."""
+    return bool(_DROP_IN.fullmatch(clean(path)))
 
 
 def endless(path: str) -> bool:

@@ -255,6 +255,8 @@ Remove-Item $env:TEMP\x -Recurse
 xcrun simctl erase all
 mail -s "drop table" a@b < x
 docker run --rm -v $(pwd):/app -w /app node:20 npm test
+echo 'net.core.somaxconn=1024' | sudo tee /etc/sysctl.d/99-app.conf
+echo "deb https://x.example stable main" | sudo tee /etc/apt/sources.list.d/x.list
 docker run -v "/:/host:ro" prom/node-exporter
 usermod -aG docker $USER
 useradd -r -s /sbin/nologin svc
