@@ -10,6 +10,7 @@ from firewall import policy_file
 from firewall.engine.history import changes, in_words, paired
 from firewall.engine.validate import policy_problems
 from firewall.services import BLANK_RULE, POLICY_FIELDS, RULE_FIELDS
+from tests.figures import dear
 
 # What a reader of YAML could take for something else, beside every text that may be saved.
 TRAPS = [
@@ -70,6 +71,7 @@ def versions(draw):
     return draw(FIELDS) | {"rules": [{"id": number} | rule for number, rule in enumerate(rules, start=1)]}
 
 
+@dear
 @given(versions())
 def test_a_file_says_all_of_a_policy_but_its_place(version):
     fields, rules = policy_file.read(policy_file.write(version).encode())
@@ -79,6 +81,7 @@ def test_a_file_says_all_of_a_policy_but_its_place(version):
     assert [BLANK_RULE | rule for rule in rules] == [{name: rule[name] for name in RULE_FIELDS} for rule in version["rules"]]
 
 
+@dear
 @given(versions(), versions(), st.randoms())
 def test_what_differs_is_told_and_what_does_not_is_not(one, other, chance):
     assert changes(one, deepcopy(one)) == []
@@ -90,6 +93,7 @@ def test_what_differs_is_told_and_what_does_not_is_not(one, other, chance):
     assert 0 < len(in_words(changes(one, other))) <= 1000
 
 
+@dear
 @given(versions(), versions())
 def test_rules_that_are_paired_stay_in_their_order(present, wanted):
     ids = paired(present["rules"], [{name: rule[name] for name in RULE_FIELDS} for rule in wanted["rules"]])
@@ -101,6 +105,7 @@ def test_rules_that_are_paired_stay_in_their_order(present, wanted):
     assert rules == sorted(rules)
 
 
+@dear
 @given(versions())
 def test_a_policy_replaced_by_its_own_file_keeps_every_rule(version):
     rules = [{name: rule[name] for name in RULE_FIELDS} for rule in version["rules"]]

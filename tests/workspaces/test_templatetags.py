@@ -13,6 +13,7 @@ from django_cotton.compiler_regex import CottonCompiler
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.figures import dear
 from workspaces.permissions import Role
 from workspaces.templatetags import _charts, orca
 
@@ -110,6 +111,7 @@ JSON = st.recursive(
 )
 
 
+@dear
 @given(JSON, st.lists(st.text(min_size=1), max_size=3))
 def test_arguments_are_shown_escaped_whatever_they_hold(value, marks):
     shown = render("{% json_view value marks %}", value=value, marks=marks)

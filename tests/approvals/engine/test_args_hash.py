@@ -5,11 +5,12 @@ import string
 from decimal import InvalidOperation
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from approvals.engine.args_hash import args_hash, request_hashes, rule_hash
 from firewall.engine import rule_json
+from tests.figures import dear
 from tests.workspaces.engine.test_canonical import NAMES, VALUES, exactly, shuffled
 
 ARGUMENTS = st.dictionaries(NAMES, VALUES, min_size=1, max_size=5)
@@ -19,17 +20,15 @@ BODY = {
     "tools": [{"type": "function", "function": {"name": "payments.transfer", "parameters": {"type": "object", "properties": {"amount": {"type": "number"}}}}}],
     "temperature": 0.1,
 }
-#: Each example costs milliseconds.
-FEWER = settings(max_examples=settings().max_examples // 8)
 
 
-@FEWER
+@dear
 @given(ARGUMENTS, st.randoms())
 def test_arguments_in_another_spelling_are_the_same(arguments, chance):
     assert args_hash(shuffled(arguments, chance)) == args_hash(json.dumps(arguments))
 
 
-@FEWER
+@dear
 @given(ARGUMENTS, st.integers(0, 10_000), st.sampled_from(string.printable))
 def test_one_byte_of_arguments_changes_the_hash_unless_it_changes_nothing(arguments, place, instead):
     text = json.dumps(arguments)
@@ -55,7 +54,7 @@ def test_how_the_answer_is_sent_is_not_bound(change):
     assert request_hashes(json.dumps(BODY | change).encode()) == request_hashes(json.dumps(BODY, indent=1, sort_keys=True).encode())
 
 
-@FEWER
+@dear
 @given(st.randoms())
 def test_a_changed_definition_changes_its_tools_hash_and_the_requests(chance):
     before, tools = request_hashes(json.dumps(BODY).encode(), ("payments.transfer", "other"))

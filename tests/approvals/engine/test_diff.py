@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from approvals.engine.diff import HIDDEN, compared, differing, fields_of
 from approvals.engine.shown import MAX_SHOWN_CHARS, is_cut, paths, redacted
+from tests.figures import dear
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5),
@@ -25,6 +26,7 @@ def line(now: dict, *known: dict, of: str = "x"):
     return next(each for each in compared(fields_of(json.dumps(now)), [fields_of(json.dumps(each)) for each in known]) if each.path == of)
 
 
+@dear
 @given(st.dictionaries(st.text("ab.[]\"0 é'", max_size=3), json_values, min_size=1, max_size=4))
 def test_no_field_hides_behind_another(value):
     assert len({path for path, _ in paths(value)}) == len(list(paths(value))) == leaves(value)

@@ -3,15 +3,16 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from approvals.engine.shown import REDACTED, redacted
+from tests.figures import dear
 
 ANY_TEXT = st.text(max_size=20)
 
 
-@settings(max_examples=settings().max_examples // 8)
+@dear
 @given(st.dictionaries(ANY_TEXT, ANY_TEXT, max_size=4), st.booleans())
 def test_whatever_a_model_wrote_can_be_kept(arguments, as_ascii):
     redacted(json.dumps(arguments, ensure_ascii=as_ascii)).encode()

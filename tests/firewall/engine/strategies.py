@@ -7,7 +7,6 @@ from itertools import permutations, product
 from random import Random
 from typing import TypeVar
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from firewall.engine.conditions import Clause, Operator
@@ -21,10 +20,6 @@ T = TypeVar("T")
 
 LONGEST = 16
 """The naive interpreter is exponential in underscores: names it is asked about stay this short, or have no more of them."""
-
-EXAMPLES = settings.default.max_examples
-#: For laws about whole policies and runs, of which an example takes milliseconds; the long profile tries as many as of any other.
-dear = settings(max_examples=EXAMPLES if EXAMPLES > 2_000 else max(50, EXAMPLES // 5))
 
 _words = ("a", "b", "ab", "_", "__", "a_", "_a", "a.", ".b", "a__b", "a.b", "shell", "kb", "exec", "web.search")
 #: Drawn from a list and not put together by draws of their parts: most of a property's time goes into drawing.
@@ -194,6 +189,7 @@ def _whole_call(chance: Random) -> ToolCall:
     return ToolCall(chance.choice(_SURFACES), name, _arguments(chance), skill=chance.choice([None, "mail.send", "other"]))
 
 
+whole_rules = seeded(_whole_rule)
 whole_policies = seeded(lambda chance: _policy(chance, _whole_rules))
 one_rule_policies = seeded(_one_rule_policy)
 whole_calls = seeded(_whole_call)

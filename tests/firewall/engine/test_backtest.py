@@ -20,8 +20,9 @@ from firewall.engine.sanitize import Sanitizers
 from firewall.engine.sequence import Chain, Step
 from firewall.engine.tally import RunTally, Tally
 from firewall.engine.types import Policy, Rule, RunState, Surface, ToolCall, Verdict
+from tests.figures import dear
 from tests.firewall.engine.recordings import Live
-from tests.firewall.engine.strategies import dear, money, names, whole_calls, whole_policies
+from tests.firewall.engine.strategies import money, names, whole_calls, whole_policies
 
 ALLOW_ALL = Policy(1, "agents", 1, Verdict.ALLOW, False, ())
 RM = Clause("$.command", Operator.CONTAINS, "rm")

@@ -9,7 +9,7 @@ from firewall.engine.destinations import destination, destinations
 from firewall.engine.recorded import destinations_of, judged_on, knows_sequences, run_of
 from firewall.engine.sequence import Chain, Step
 from firewall.engine.types import Policy, Rule, RunState, Verdict
-from tests.firewall.engine.strategies import dear
+from tests.figures import dear
 
 PLAIN = Policy(1, "agents", 1, Verdict.DENY, False, ())
 CHAIN = Chain(0, (Step("kb.*"),))

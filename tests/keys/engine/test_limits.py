@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from keys.engine import limits, model_lines
 from keys.engine.model_lines import ModelLine
+from tests.figures import dear
 
 
 def test_networks_come_one_a_line_or_with_commas_and_are_made_canonical():
@@ -62,6 +63,7 @@ names = st.from_regex(r"[A-Za-z0-9./:_*-]{1,40}", fullmatch=True)
 prices = st.none() | st.decimals(0, 999_999_999, places=6)
 
 
+@dear
 @given(st.lists(st.builds(ModelLine, names, st.just("") | names, prices, prices), max_size=5))
 def test_model_lines_are_read_back_as_they_were_written(lines):
     kept = [ModelLine(line.name, "" if line.upstream == line.name else line.upstream, line.input_usd, line.output_usd) for line in lines]

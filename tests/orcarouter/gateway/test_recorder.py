@@ -11,6 +11,7 @@ from itertools import count
 
 import pytest
 import uvloop
+from django.db import connection
 
 from orcarouter.gateway import recorder
 from orcarouter.gateway.recorder import NotRecorded, Recorder
@@ -52,8 +53,11 @@ async def running(url: str):
 
 async def stored(workspace) -> list:
     def read():
-        with tenancy.scope(workspace.pk):
-            return sorted(workspace.usage.values_list("pk", flat=True))
+        try:
+            with tenancy.scope(workspace.pk):
+                return sorted(workspace.usage.values_list("pk", flat=True))
+        finally:
+            connection.close()
 
     return await asyncio.to_thread(read)
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.figures import dear
 from workspaces.engine.canonical import canonical, ecmascript, parse
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -69,6 +70,7 @@ def test_strings_are_written_as_ecmascript_writes_them():
     assert spelled('"\\u20ac$\\u000F\\u000aA\'\\u0042\\u0022\\u005c\\\\\\"\\/\\u007f"') == '"€$\\u000f\\nA\'B\\"\\\\\\\\\\"/\x7f"'
 
 
+@dear
 @given(VALUES, st.randoms())
 def test_equal_values_have_one_form_however_they_are_written(value, chance):
     form = spelled(shuffled(value, chance))
