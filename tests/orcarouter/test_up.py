@@ -212,16 +212,6 @@ def test_a_killed_web_process_and_a_killed_database_come_back(running: Up) -> No
         running.wait_ready()
 
 
-def test_a_killed_supervisor_leaves_nothing_in_the_way_of_the_next(up: Callable[..., Up]) -> None:
-    killed = up().wait_ready()
-    everyone = psutil.Process(killed.process.pid).children(recursive=True)
-    killed.process.kill()
-    again = up(PORT=str(killed.port)).wait_ready()
-    assert again.get("/readyz") == 200
-    assert psutil.wait_procs(everyone, timeout=30)[1] == []
-    assert again.stop() == 0
-
-
 def test_a_second_one_on_the_same_data_is_refused_and_the_first_goes_on(running: Up) -> None:
     second = Up(running.data)
     try:
@@ -233,19 +223,20 @@ def test_a_second_one_on_the_same_data_is_refused_and_the_first_goes_on(running:
     assert running.get("/readyz") == 200
 
 
-def test_a_terminal_shows_how_to_begin_and_the_password_the_first_time_only(up: Callable[..., Up], data: Path) -> None:
-    shown = []
-    for _ in range(2):
-        running = up(terminal=True)
-        running.wait_said('"messages"')
-        os.killpg(running.process.pid, signal.SIGINT)  # Ctrl-C
-        assert running.end() == 0
-        shown.append(running)
+def test_a_terminal_shows_how_to_begin_and_the_password_the_first_time_only_also_after_a_kill(up: Callable[..., Up], data: Path) -> None:
+    first = up(terminal=True).wait_said('"messages"')
+    first.wait_ready()
+    everyone = psutil.Process(first.process.pid).children(recursive=True)
+    first.process.kill()
+    later = up(terminal=True, PORT=str(first.port)).wait_said('"messages"')
+    assert later.get("/readyz") == 200
+    assert psutil.wait_procs(everyone, timeout=30)[1] == []
+    os.killpg(later.process.pid, signal.SIGINT)  # Ctrl-C
+    assert later.end() == 0
     made = json.loads((data / "bootstrap.json").read_text())
-    first, later = shown
     assert made["owner_password"] in first.text
     assert made["owner_password"] not in later.text
-    for running in shown:
+    for running in (first, later):
         assert f"http://127.0.0.1:{running.port}/v1/chat/completions" in running.text
         assert made["owner_email"] in running.text
         assert f"Bearer {made['relay_key']}" in running.text
