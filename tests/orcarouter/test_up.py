@@ -224,11 +224,10 @@ def test_a_second_one_on_the_same_data_is_refused_and_the_first_goes_on(running:
 
 
 def test_a_terminal_shows_how_to_begin_and_the_password_the_first_time_only_also_after_a_kill(up: Callable[..., Up], data: Path) -> None:
-    first = up(terminal=True).wait_said('"messages"')
-    first.wait_ready()
+    first = up(terminal=True).wait_said('"messages"').wait_ready()
     everyone = psutil.Process(first.process.pid).children(recursive=True)
     first.process.kill()
-    later = up(terminal=True, PORT=str(first.port)).wait_said('"messages"')
+    later = up(terminal=True, PORT=str(first.port)).wait_said('"messages"').wait_ready()
     assert later.get("/readyz") == 200
     assert psutil.wait_procs(everyone, timeout=30)[1] == []
     os.killpg(later.process.pid, signal.SIGINT)  # Ctrl-C
