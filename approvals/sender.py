@@ -37,7 +37,8 @@ MAX_READ_BYTES, MAX_EXCERPT = 4096, 300
 class Sender:
     """A thread in which any number of parcels are on their way at once. Use as a context manager, from a thread that may block."""
 
-    def __init__(self) -> None:
+    def __init__(self, attempt_seconds: float = ATTEMPT_SECONDS) -> None:
+        self._attempt_seconds = attempt_seconds
         self._loop = asyncio.new_event_loop()
         # The system's resolver and the mail server block a thread each, for as long as they like: nobody waits for those.
         self._blocking = ThreadPoolExecutor(BLOCKING_THREADS, thread_name_prefix="orca-send")
@@ -60,7 +61,7 @@ class Sender:
 
     def send(self, parcel: Parcel) -> Future[Outcome]:
         """Begin one attempt; what comes of it, within the seconds of an attempt."""
-        return asyncio.run_coroutine_threadsafe(_send(self._session, self._resolver, parcel), self._loop)
+        return asyncio.run_coroutine_threadsafe(_send(self._session, self._resolver, parcel, self._attempt_seconds), self._loop)
 
     async def _open(self) -> aiohttp.ClientSession:
         # How many go to one workspace's receiver at once is the claim's to say: many workspaces may share a host.
@@ -71,9 +72,9 @@ class Sender:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
-async def _send(session: aiohttp.ClientSession, resolver: net.PinnedResolver, parcel: Parcel) -> Outcome:
+async def _send(session: aiohttp.ClientSession, resolver: net.PinnedResolver, parcel: Parcel, attempt_seconds: float) -> Outcome:
     started, status, excerpt, error = time.monotonic(), None, "", parcel.error
-    seconds = MAIL_SECONDS if parcel.channel == Channel.EMAIL else ATTEMPT_SECONDS
+    seconds = MAIL_SECONDS if parcel.channel == Channel.EMAIL else attempt_seconds
     if not error:
         try:
             async with asyncio.timeout(seconds):

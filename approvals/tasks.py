@@ -45,11 +45,16 @@ def send_due(**_: object) -> None:
 
     A receiver that is slow keeps no other waiting, and this worker for one attempt at most.
     """
-    until, looked, in_hand = time.monotonic() + SENDING_SECONDS, 0.0, dict[Future[Outcome], Parcel]()
+    send_for(SENDING_SECONDS, sender.ATTEMPT_SECONDS)
+
+
+def send_for(seconds: float, attempt_seconds: float) -> None:
+    """Take what is due for so many seconds, and wait for what is on its way then."""
+    until, looked, in_hand = time.monotonic() + seconds, 0.0, dict[Future[Outcome], Parcel]()
     parcels = dispatch.claim(timezone.now(), dispatch.MOST_IN_HAND)
     if not parcels:
         return
-    with sender.Sender() as line:
+    with sender.Sender(attempt_seconds) as line:
         while parcels or in_hand:
             in_hand |= {line.send(parcel): parcel for parcel in parcels}
             for done in wait(in_hand, LOOK_SECONDS, FIRST_COMPLETED).done:

@@ -27,6 +27,12 @@ def dollars(label: str, help_text: str = "", *, required: bool = False) -> forms
     )
 
 
+def lines(label: str, help_text: str, *, rows: int = 2, max_length: int = 20_000) -> forms.CharField:
+    """Names and prices, a line each."""
+    widget = forms.Textarea(attrs={"rows": rows, "spellcheck": "false"})
+    return forms.CharField(label=label, help_text=help_text, required=False, max_length=max_length, widget=widget)
+
+
 def written(micro_usd: int | None) -> str:
     """An amount as a person types it: empty for none."""
     return "" if micro_usd is None else f"{money.to_usd(micro_usd).normalize():f}"
@@ -72,20 +78,8 @@ class PriceForm(forms.Form):
     default_output_tokens = forms.IntegerField(
         label="Default answer, tokens", required=False, min_value=1, max_value=10_000_000, help_text="Reserved when a call sets no limit. Empty: 4,096."
     )
-    tools = forms.CharField(
-        label="Hosted tools",
-        required=False,
-        max_length=20_000,
-        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
-        help_text="One a line: web_search = 0.01, in US dollars a use.",
-    )
-    tiers = forms.CharField(
-        label="Tiers",
-        required=False,
-        max_length=20_000,
-        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
-        help_text="One a line, for calls with more input tokens: 200000 = 6 / 22.50 / 0.60 is input, output and cached input.",
-    )
+    tools = lines("Hosted tools", "One a line: web_search = 0.01, in US dollars a use.")
+    tiers = lines("Tiers", "One a line, for calls with more input tokens: 200000 = 6 / 22.50 / 0.60 is input, output and cached input.")
 
     def __init__(self, *args: Any, model: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -140,12 +134,8 @@ class PriceForm(forms.Form):
 class ToolPricesForm(forms.Form):
     """What one use of each tool costs, a line each."""
 
-    prices = forms.CharField(
-        label="Tools",
-        required=False,
-        max_length=100_000,
-        widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false"}),
-        help_text="One a line: maps.* = 0.01, in US dollars a use. Globs as in rules; the longest that a tool meets holds.",
+    prices = lines(
+        "Tools", "One a line: maps.* = 0.01, in US dollars a use. Globs as in rules; the longest that a tool meets holds.", rows=8, max_length=100_000
     )
 
     def clean_prices(self) -> dict[str, int]:

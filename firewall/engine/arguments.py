@@ -35,6 +35,7 @@ class Arguments:
 
     @property
     def are_bad(self) -> bool:
+        """They are there, and nobody can be sure what they say."""
         return self.text is not None and self.root is None
 
     @property

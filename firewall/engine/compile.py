@@ -52,18 +52,21 @@ class Seen:
 
     @property
     def arguments(self) -> Arguments:
+        """Decoded when they are first asked for."""
         if self._arguments is None:
             self._arguments = Arguments(self.call.arguments)
         return self._arguments
 
     @property
     def destinations(self) -> tuple[Destination, ...]:
+        """As whoever asked has resolved them, else as the arguments spell them."""
         if self._destinations is None:
             self._destinations = destinations(self.arguments.root) if self.arguments.are_seen else ()
         return self._destinations
 
     @property
     def is_egress(self) -> bool:
+        """Whether the call goes somewhere, as a step of a sequence may want."""
         return self.call.surface is Surface.EGRESS or bool(self.destinations)
 
 

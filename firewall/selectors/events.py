@@ -99,10 +99,11 @@ def event_page(
     before: UUID | None = None,
     after: UUID | None = None,
     low: UUID = LOWEST_ID,
+    walked: int = WALKED,
 ) -> tuple[list[Event], bool]:
     """The newest ``limit`` events (older than ``before``, from ``low`` on), newest first, and whether there are more that way.
 
-    With ``after`` the page is the one that follows it upwards: the oldest of what is newer. ``at`` is now.
+    With ``after`` the page is the one that follows it upwards: the oldest of what is newer. ``at`` is now; ``walked`` as ``WALKED`` says.
     """
     wanted = wanted.bounded(at)
     low, high = max(low, lowest_at(wanted.since)) if wanted.since else low, lowest_at(wanted.until) if wanted.until else HIGHEST_ID
@@ -118,7 +119,7 @@ def event_page(
         if len(events) > limit:
             break
     if glob.form is not Form.EVERY:
-        ids = _grouped_ids(glob, wanted, low, high, newest_first=after is None, at_most=limit + 1)
+        ids = _grouped_ids(glob, wanted, low, high, newest_first=after is None, at_most=limit + 1, walked=walked)
         events = sorted([*events, *workspace.events.filter(pk__in=ids)], key=lambda event: event.pk, reverse=after is None)
     more, events = len(events) > limit, events[:limit]
     return (events[::-1] if after else events), more
@@ -224,7 +225,7 @@ def _like(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def _grouped_ids(glob: Glob, wanted: EventFilter, low: UUID, high: UUID, *, newest_first: bool, at_most: int) -> list[UUID]:
+def _grouped_ids(glob: Glob, wanted: EventFilter, low: UUID, high: UUID, *, newest_first: bool, at_most: int, walked: int) -> list[UUID]:
     """Events that stand for several tools, one of them meant."""
     exact = glob.form is Form.EXACT
     arguments = [
@@ -241,6 +242,6 @@ def _grouped_ids(glob: Glob, wanted: EventFilter, low: UUID, high: UUID, *, newe
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT orca_grouped_events(%s::text[], %s::text[], %s::text[], %s::text[], %s, %s, %s, %s::bigint, %s, %s, %s, %s, %s, %s)",
-            [*arguments, low, high, newest_first, at_most, WALKED],
+            [*arguments, low, high, newest_first, at_most, walked],
         )
         return [row[0] for row in cursor.fetchall()]

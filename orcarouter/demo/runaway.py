@@ -33,11 +33,11 @@ class Turn:
     reason_code: str = ""
 
 
-def loop(client: openai.OpenAI, run_id: str) -> Iterator[Turn]:
+def loop(client: openai.OpenAI, run_id: str, most_turns: int = MOST_TURNS) -> Iterator[Turn]:
     """Ask the same again and again, each time with all that was said before, until that is refused."""
     messages: list[Any] = [{"role": "user", "content": TASK}]
     headers = {"X-OrcaRouter-Run-Id": run_id}
-    for _ in range(MOST_TURNS):
+    for _ in range(most_turns):
         try:
             answer = client.chat.completions.with_raw_response.create(model=MODEL, max_tokens=ANSWER_TOKENS, messages=messages, extra_headers=headers)
         except openai.BadRequestError as error:
@@ -48,7 +48,7 @@ def loop(client: openai.OpenAI, run_id: str) -> Iterator[Turn]:
         messages += [{"role": "assistant", "content": answer.parse().choices[0].message.content}, {"role": "user", "content": TASK}]
 
 
-def play(*, installation: Installation, key: Mapping, screen: Screen) -> list[str]:
+def play(*, installation: Installation, key: Mapping, screen: Screen, most_turns: int = MOST_TURNS) -> list[str]:
     """Tell the story; what did not end as it should."""
     run_id, cap = f"demo-{SLUG}-{uuid4().hex[:12]}", CAP_CENTS * 10_000
     screen.gap()
@@ -57,7 +57,7 @@ def play(*, installation: Installation, key: Mapping, screen: Screen) -> list[st
     spent, last = 0, Turn("")
     http_client = openai.DefaultHttpxClient(trust_env=False)
     with openai.OpenAI(base_url=f"{installation.url}/v1", api_key=key["key"], http_client=http_client, max_retries=0) as client:
-        for last in loop(client, run_id):
+        for last in loop(client, run_id, most_turns):
             spent = installation.trace(run_id, key["id"])[0]["cost_micro_usd"] or 0
             if last.refusal:
                 screen.says("gateway", last.refusal, word="deny")

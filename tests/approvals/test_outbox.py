@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from standardwebhooks import Webhook
 
-from approvals import addressees, dispatch, outbox, sender, tasks
+from approvals import addressees, dispatch, outbox, tasks
 from approvals.models import Delivery
 from approvals.outbox import HoldEvent
 from tests.approvals.conftest import Hold, claim, work
@@ -195,9 +195,7 @@ def test_workers_at_once_never_have_the_same_message_in_hand(committed, loopback
     assert len(set(ids)) == len(ids) == 30
 
 
-def test_a_slow_receiver_keeps_no_other_waiting_and_gets_few_at_a_time(site, receiver, monkeypatch):
-    monkeypatch.setattr(sender, "ATTEMPT_SECONDS", 2)
-    monkeypatch.setattr(tasks, "SENDING_SECONDS", 1.5)
+def test_a_slow_receiver_keeps_no_other_waiting_and_gets_few_at_a_time(site, receiver):
     other = make_tenant()
     for number in range(30):
         tell(site, id=f"{number:024x}")
@@ -206,7 +204,7 @@ def test_a_slow_receiver_keeps_no_other_waiting_and_gets_few_at_a_time(site, rec
         for number in range(12):
             tell(other, id=f"{number:024x}")
         receiver.gate.clear()
-        tasks.send_due()
+        tasks.send_for(1.5, attempt_seconds=2)
         assert len(fast.received) == 12
     slow = attempts(site)
     assert [each.error for each in slow] == ["No answer within 2 seconds."] * 10

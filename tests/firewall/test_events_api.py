@@ -10,7 +10,6 @@ from django.db import connection
 from firewall import tool_services
 from firewall.engine.glob import parse
 from firewall.models import Event
-from firewall.selectors import events as events_selectors
 from firewall.selectors.events import HIGHEST_ID, EventFilter, event_page
 from tests.factories.firewall import EventFactory
 from workspaces import tenancy
@@ -140,8 +139,7 @@ def test_grouped_events_are_the_same_whether_walked_to_or_looked_up(acme):
 
 
 @pytest.mark.parametrize("summed", [False, True])
-def test_events_of_many_days_are_found_from_both_ends_by_name_and_by_pattern(acme, monkeypatch, summed):
-    monkeypatch.setattr(events_selectors, "WALKED", 2)
+def test_events_of_many_days_are_found_from_both_ends_by_name_and_by_pattern(acme, summed):
     chance = random.Random(5)
     made = [some_event(chance, acme.workspace, at=NOW - timedelta(days=chance.choice([0, 1, 2, 5, 12, 13, 40, 90]), minutes=number)) for number in range(120)]
     events = sorted(made, key=lambda event: event.pk)
@@ -153,8 +151,8 @@ def test_events_of_many_days_are_found_from_both_ends_by_name_and_by_pattern(acm
         wanted = EventFilter(tool_name=glob, since=NOW - timedelta(days=100))
         for limit in (1, 7, 200):
             with tenancy.scope(acme.workspace.pk):
-                newest, more = event_page(acme.workspace, wanted, at=NOW, limit=limit)
-                above, _ = event_page(acme.workspace, wanted, at=NOW, limit=limit, after=events[30].pk)
+                newest, more = event_page(acme.workspace, wanted, at=NOW, limit=limit, walked=2)
+                above, _ = event_page(acme.workspace, wanted, at=NOW, limit=limit, after=events[30].pk, walked=2)
             assert [event.pk for event in newest] == expected[::-1][:limit], (glob, limit)
             assert more is (len(expected) > limit)
             assert [event.pk for event in above] == [pk for pk in expected if pk > events[30].pk][:limit][::-1], (glob, limit)

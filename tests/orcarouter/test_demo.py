@@ -67,11 +67,10 @@ def test_a_story_can_be_played_alone(stack, installation):
 
 
 @pytest.mark.stack
-def test_a_loop_that_no_cap_ends_is_noticed(installation, monkeypatch):
-    monkeypatch.setattr(runaway, "MOST_TURNS", 3)
+def test_a_loop_that_no_cap_ends_is_noticed(installation):
     key = installation.key(installation.policy(runaway.POLICY, runaway.RULES), settings.DATA_DIR / "demo-runaway-key", runaway.KEY_NAME)
     told = io.StringIO()
-    problems = runaway.play(installation=installation, key=key, screen=Screen(told))
+    problems = runaway.play(installation=installation, key=key, screen=Screen(told), most_turns=3)
     assert ["otherwise" in problem for problem in problems] == [True]
     assert "NOT SO" in told.getvalue()
 
