@@ -6,6 +6,7 @@ A typed value is a text, save where only a number or a truth value reads as JSON
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from django.http import QueryDict
 
@@ -35,6 +36,7 @@ class ClauseRow:
     value: str = ""
     errors: dict[str, str] = field(default_factory=dict)
     is_new: bool = False
+    first: ClassVar[str] = "path"
 
     @property
     def is_blank(self) -> bool:

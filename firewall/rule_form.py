@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -168,6 +168,9 @@ class RuleForm(Based):
         super().clean()
         for message in self.of_json:
             self.add_error("raw", message)
+        # A row that nobody filled in would be left out, and the rule be about more calls than it looks.
+        for called, rows in (("Clause", self.clauses), ("Step", self.steps)):
+            self._refuse_blank(called, rows)
         if not self.errors:
             for problem in problems(self.fields_of_rule):
                 self._say(problem)
@@ -186,6 +189,12 @@ class RuleForm(Based):
             "sequence": step_rows.sequence(self.steps, window_seconds=typed.get("window") or 0, enforce=typed.get("enforce") or ""),
             "cap_cost_cents": typed.get("cap"),
         }
+
+    def _refuse_blank(self, called: str, rows: Sequence[ClauseRow | StepRow]) -> None:
+        for place, row in enumerate(rows, start=1):
+            if row.is_blank:
+                row.errors[row.first] = "Fill it in, or remove it."
+                self.add_error(None, f"{called} {place}: Fill it in, or remove it.")
 
     def _say(self, problem: Problem) -> None:
         """Beside what is wrong: a clause, a step, a line of a list, or the field."""
@@ -228,7 +237,7 @@ def read_json(text: str) -> tuple[dict[str, Any] | None, list[str]]:
     if fields is None:
         return None, [_not_json(text)]
     if found := problems(fields):
-        return None, [f"{problem.param}: {problem.message}" for problem in found[:10]]
+        return None, [f"{problem.path}: {problem.message}" for problem in found[:10]]
     return services.whole_rule(fields), []
 
 

@@ -1,7 +1,6 @@
 """Changes of policies, rules and settings. Each is one transaction with its audit entry, in force on the gateway's next call."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -389,9 +388,9 @@ def refuse(found: Sequence[Problem], *, within: str = "") -> None:
     places = [f"{name} {place + 1}" for name, place in (("rule", first.rule), ("clause", first.clause)) if place is not None]
     raise ValidationFailed(
         f"{', '.join(places).capitalize()}: {first.message}" if places else first.message,
-        param=before + re.sub(r"\[(\d+)\]", r".\1", first.param),
+        param=before + first.path,
         errors=[
-            {"param": before + re.sub(r"\[(\d+)\]", r".\1", problem.param), "message": problem.message}
+            {"param": before + problem.path, "message": problem.message}
             | ({} if problem.rule is None else {"rule": problem.rule})
             | ({} if problem.clause is None else {"clause": problem.clause})
             for problem in found

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from django.http import QueryDict
 
@@ -22,6 +23,7 @@ class StepRow:
     where: str = ""
     errors: dict[str, str] = field(default_factory=dict)
     is_new: bool = False
+    first: ClassVar[str] = "match"
 
     @property
     def is_blank(self) -> bool:

@@ -28,14 +28,14 @@ _READ: Mapping[str, Callable[[Mapping], Any]] = {
 def unpacked(fields: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, str], list[tuple[str, str]]]:
     """Fields with each spec as an object under its plain name, the name that each was given by, and what cannot be unpacked.
 
-    A spec that says nothing is None.
+    A spec that is not there is None. One that is there and empty stays: it was meant to narrow the rule, which without it is about every call.
     """
     found: dict[str, Any] = {name: value for name, value in fields.items() if name not in (*JSON_FIELDS, *ENCODED_FIELDS)}
     given: dict[str, str] = {}
     problems: list[tuple[str, str]] = []
     for name in JSON_FIELDS:
         names = [each for each in (name, f"{name}_json") if each in fields]
-        said = [each for each in names if not _says_nothing(fields[each])]
+        said = [each for each in names if not _says_nothing(name, fields[each])]
         if len(said) > 1:
             problems.append((f"{name}_json", f"Say it once: as {name} or as {name}_json."))
         if not names:
@@ -46,17 +46,21 @@ def unpacked(fields: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, st
             value = decoded(value)
             if value is None:
                 problems.append((given[name], "Not one JSON object."))
-        found[name] = value if said and not _says_nothing(value) else None
+        found[name] = value if said and not _says_nothing(name, value) else None
     return found, given, problems
 
 
-def _says_nothing(value: object) -> bool:
-    """Clients may send all fields, with the unused ones empty."""
+#: Where these are empty they say nothing: so it is documented of clauses, and what is sanitized is no condition.
+_MAY_BE_EMPTY = ("args_match", "sanitize")
+
+
+def _says_nothing(name: str, value: object) -> bool:
+    """Clients may send all fields, with the unused ones null or an empty text."""
     if isinstance(value, str):
-        return value.strip() in ("", "{}", "[]", "null")
-    if isinstance(value, Mapping):
+        return value.strip() in ("", "null") or (name in _MAY_BE_EMPTY and value.strip() in ("{}", "[]"))
+    if name in _MAY_BE_EMPTY and isinstance(value, Mapping):
         return all(inner in (None, [], {}, "") for inner in value.values())
-    return value is None or value == []
+    return value is None or (name in _MAY_BE_EMPTY and value == [])
 
 
 def stored(fields: Mapping[str, object]) -> dict[str, object]:

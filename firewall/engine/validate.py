@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,11 @@ class Problem:
     message: str
     rule: int | None = None
     clause: int | None = None
+
+    @property
+    def path(self) -> str:
+        """``param`` as errors name it, on both planes: ``rules.1.args_match.clauses.0.path``."""
+        return re.sub(r"\[(\d+)\]", r".\1", self.param)
 
 
 def problems(rule_fields: Mapping[str, object], *, rule: int | None = None) -> list[Problem]:

@@ -109,8 +109,9 @@ class _Hook:
         is_large = len(body) >= LARGE_BODY_BYTES
         asked = await asyncio.to_thread(parse, body) if is_large else parse(body)
         if isinstance(asked, Refusal):
-            kind = errors.BadRequestBody if asked.code == errors.BadRequestBody.code else errors.ValidationFailed
-            raise kind(asked.message, param=asked.param)
+            if asked.code == errors.BadRequestBody.code:
+                raise errors.BadRequestBody(asked.message, param=asked.param)
+            raise errors.ValidationFailed.of([{"param": asked.param, "message": asked.message}])
         if grant.tool_prices.prices and asked.key_id not in (None, grant.key_id):
             # What the other key may spend is not Valkey's to compare.
             fresh = await state.fresh(token_hash, grant)

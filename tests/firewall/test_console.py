@@ -80,7 +80,7 @@ def clauses(*rows):
 
 
 def test_a_rule_is_written_with_clauses(browser, policy):
-    typed = clauses(("$.amount", "gt", "500"), ("$.to", "in", 'anna\r\n"7"\r\n7'), ("", "eq", ""), ("$.cmd", "shell_destructive", ""))
+    typed = clauses(("$.amount", "gt", "500"), ("$.to", "in", 'anna\r\n"7"\r\n7'), ("$.cmd", "shell_destructive", ""))
 
     shown = page(browser.post(f"/policies/{policy.pk}/rules/", RULE | {"priority": "30", "verdict": "deny"} | typed, follow=True))
 
@@ -99,6 +99,18 @@ def test_a_typed_rule_keeps_what_its_form_does_not_show(policy):
     typed = typed_rule(policy, {"verdict": "deny", "sanitize": None}, over=rule)
 
     assert (typed.pk, typed.egress, typed.label) == (rule.pk, rule.egress, "No shell")
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ({"clause_path": ["$.a", " "], "clause_op": ["eq", "shell_destructive"], "clause_value": ["1", ""]}, 'id="clause-2-error">Fill it in, or remove it.'),
+        ({"step_match": [""], "step_count": ["3"], "step_where": [""]}, 'id="step-1-error">Fill it in, or remove it.'),
+    ],
+)
+def test_a_row_that_nobody_filled_in_is_told_and_not_left_out(browser, policy, rows, said):
+    assert said in page(browser.post(f"/policies/{policy.pk}/rules/", RULE | rows, headers=HTMX), 422)
+    assert fresh(policy).version == 1
 
 
 def test_a_wrong_clause_is_told_beside_it(browser, policy):

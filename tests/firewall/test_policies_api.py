@@ -139,6 +139,27 @@ def test_matchers_that_are_not_available_may_be_sent_empty(api):
     assert answer.status_code == 201
 
 
+@pytest.mark.parametrize(("spec", "empty", "at"), [("egress", {"allow": [], "deny": []}, ""), ("egress", {}, ""), ("sequence", {"steps": []}, ".steps")])
+def test_a_condition_that_is_there_and_empty_is_refused_on_every_way_in(api, spec, empty, at):
+    own = make(api, rules=[{"verdict": "allow", "tool_name_glob": "kb.*"}])
+    emptied = {"verdict": "audit", "tool_name_glob": "kb.*", spec: empty}
+    listed = {"name": "emptied", "rules": [{"verdict": "deny"}, emptied]}
+    encoded = {name: value for name, value in emptied.items() if name != spec} | {f"{spec}_json": json.dumps(empty)}
+
+    def refused(method, path, body):
+        error = send(api, method, path, body)
+        assert error.status_code == 400, (method, path)
+        return error.json()["error"]["param"], error.json()["error"]["metadata"]["errors"][0].get("rule")
+
+    assert refused("post", POLICIES, listed) == (f"rules.1.{spec}{at}", 1)
+    assert refused("post", f"{POLICIES}/import", listed) == (f"rules.1.{spec}{at}", 1)
+    assert refused("post", "/api/workspace/firewall/test", {"surface": "mcp", "tool_name": "a", "policy": listed}) == (f"policy.rules.1.{spec}{at}", 1)
+    assert refused("post", RULES, emptied | {"policy_id": own["id"]}) == (f"{spec}{at}", None)
+    assert refused("post", RULES, encoded | {"policy_id": own["id"]}) == (f"{spec}_json{at}", None)
+    assert refused("patch", f"{RULES}/{own['rules'][0]['id']}", {spec: empty}) == (f"{spec}{at}", None)
+    assert refused("put", RULES, {"id": own["rules"][0]["id"], f"{spec}_json": json.dumps(empty)}) == (f"{spec}_json{at}", None)
+
+
 def test_every_edit_moves_the_version_and_leaves_an_entry(acme, api):
     policy = make(api, rules=[])
     item = f"{POLICIES}/{policy['id']}"

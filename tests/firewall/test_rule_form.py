@@ -93,7 +93,7 @@ def test_json_that_is_typed_fills_the_fields(browser, policy):
         ("[]", "A rule is one JSON object"),
         ('{"verdict": "deny", "verdict": "allow"}', "each name once"),
         (raw(verdict="explode"), "verdict: One of"),
-        (raw(args_match={"clauses": [{"path": "$.a", "op": "gt", "value": "x"}]}), "args_match.clauses[0].value"),
+        (raw(args_match={"clauses": [{"path": "$.a", "op": "gt", "value": "x"}]}), "args_match.clauses.0.value"),
         (raw(colour="red"), "colour: There is no such field."),
     ],
 )

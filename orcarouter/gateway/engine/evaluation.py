@@ -80,10 +80,10 @@ def parse_plan(body: bytes) -> Evaluation | Refusal:
             raise _Wrong(f"A list of 1 to {MAX_STEPS} steps.", "steps")
         for place, step in enumerate(steps):
             if not isinstance(step, dict):
-                raise _Wrong("A step is an object.", f"steps[{place}]")
-            _refuse_unknown(step, _OF_A_STEP, f"steps[{place}].")
+                raise _Wrong("A step is an object.", f"steps.{place}")
+            _refuse_unknown(step, _OF_A_STEP, f"steps.{place}.")
         raw = _MEMBERS.decode(members["steps"])
-        return _evaluation(plan, tuple(_asked(step, raw[place], f"steps[{place}].") for place, step in enumerate(steps)))
+        return _evaluation(plan, tuple(_asked(step, raw[place], f"steps.{place}.") for place, step in enumerate(steps)))
     except _Wrong as wrong:
         return wrong.refusal
 

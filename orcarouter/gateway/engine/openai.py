@@ -177,7 +177,7 @@ def _messages(request: Mapping[str, Any], members: Mapping[str, msgspec.Raw]) ->
         raise _Refused("messages must be a list of messages.", "messages")
     _require(len(messages) <= MAX_MESSAGES, f"holds more than {MAX_MESSAGES} messages", "messages")
     for index, message in enumerate(messages):
-        _require(isinstance(message, dict), "must be an object", f"messages[{index}]")
+        _require(isinstance(message, dict), "must be an object", f"messages.{index}")
     return tuple(_RAW_LIST.decode(members["messages"]))
 
 
@@ -186,7 +186,7 @@ def _past_tools(messages: list[dict[str, Any]], offered: frozenset[str]) -> tupl
     found: dict[str, None] = {}
     for index, message in enumerate(messages):
         if not message.keys() <= _MESSAGE_NAMES:
-            _refuse_other_spellings(message, _CALL_NAMES, f"messages[{index}].")
+            _refuse_other_spellings(message, _CALL_NAMES, f"messages.{index}.")
         for name in _called_in(message):
             if name not in offered:
                 found[name] = None
@@ -233,16 +233,16 @@ def _tools(request: Mapping[str, Any]) -> Iterator[str]:
         if name:
             yield name
         else:
-            yield from _tool_names(tool, f"tools[{index}]")
+            yield from _tool_names(tool, f"tools.{index}")
     for index, function in enumerate(functions):
-        yield _called_name(function, f"functions[{index}]")
+        yield _called_name(function, f"functions.{index}")
     if request.get("web_search_options") is not None:
         yield from ("web_search_options", "web_search")  # a rule about the hosted tool means this shape of it too
     if request.get("search_parameters") is not None:
         yield "search_parameters"
     for name, label in (("plugins", "id"), ("mcp_servers", "name")):
         for index, entry in enumerate(_list(request, name)):
-            yield _label(entry, label, f"{name}[{index}]")
+            yield _label(entry, label, f"{name}.{index}")
 
 
 def _list(request: Mapping[str, Any], name: str) -> list[Any]:
@@ -283,7 +283,7 @@ def _native_names(tool: Mapping[str, Any], path: str, *, may_be_any: bool) -> It
         if name in _NATIVE_LISTS:
             _require(isinstance(value, list) and len(value) <= MAX_TOOLS, "must be a list", f"{path}.{name}")
             for index, declared in enumerate(value):
-                yield _called_name(declared, f"{path}.{name}[{index}]")
+                yield _called_name(declared, f"{path}.{name}.{index}")
         elif may_be_any or name in _NATIVE_NAMES:
             yield name
 

@@ -25,7 +25,10 @@ def rule(**fields: object) -> dict[str, object]:
         rule(tool_name_glob="x" * 128, label="y" * 120, notes="why\n\tand how" * 100, priority=1_000_000),
         rule(tool_name_glob="foo*"),  # a hint, not a refusal
         # All fields sent, those of other verdicts and matchers empty.
-        rule(skill_name_glob="", args_match=None, args_match_json="{}", egress={}, sanitize={"presets": [], "custom": []}, sequence_json="", cap_cost_cents=0),
+        rule(
+            skill_name_glob="", args_match=None, args_match_json="{}", egress=None, sanitize={"presets": [], "custom": []}, sequence_json="", cap_cost_cents=0
+        ),
+        rule(egress_json="null", sequence=None, sanitize_json="{}"),
         rule(args_match={"clauses": []}),
     ],
 )
@@ -88,6 +91,11 @@ def test_each_part_of_the_language_can_be_saved(part):
         (rule(egress={"deny": ["10.0.0.0/8"]}, stage="inbound"), "egress"),
         (rule(verdict="sanitize", sanitize={"presets": ["phone"]}), "sanitize.presets[0]"),
         (rule(sequence={"window_seconds": 5, "steps": []}), "sequence.steps"),
+        # Left out as if they were not there, they would make the rule one about every call.
+        *((rule(verdict=verdict, egress=empty), "egress") for verdict in ("allow", "deny") for empty in ({}, [], {"allow": []}, {"allow": [], "deny": None})),
+        *((rule(egress_json=empty), "egress_json") for empty in ("{}", "[]", '{"deny": []}')),
+        *((rule(sequence=empty), param) for empty, param in (({}, "sequence.steps"), ([], "sequence"), ({"steps": []}, "sequence.steps"))),
+        *((rule(sequence_json=empty), param) for empty, param in (("{}", "sequence_json.steps"), ("[]", "sequence_json"))),
         (rule(sequence={"steps": [{"match": "a", "min_count": 0}]}), "sequence.steps[0].min_count"),
         (rule(sequence={"window_seconds": -1, "steps": [{"match": "a"}]}), "sequence.window_seconds"),
         (rule(sequence={"steps": [{"match": "a"}], "enforce": "later"}), "sequence.enforce"),

@@ -148,13 +148,16 @@ def test_a_body_that_is_wrong_says_where(hook, body, param):
         ({}, "steps"),
         ({"steps": []}, "steps"),
         ({"steps": [{"tool_name": "a"}] * 101}, "steps"),
-        ({"steps": [{"tool_name": "a"}, {"tool_name": "b", "key_id": 1}]}, "steps[1].key_id"),
-        ({"steps": ["a"]}, "steps[0]"),
+        ({"steps": [{"tool_name": "a"}, {"tool_name": "b", "key_id": 1}]}, "steps.1.key_id"),
+        ({"steps": ["a"]}, "steps.0"),
         ({"steps": [{"tool_name": "a"}], "tool_name": "a"}, "tool_name"),
     ],
 )
 def test_a_plan_that_is_wrong_says_where(hook, body, param):
-    assert refusal(ask(hook, body, "evaluate_plan")) == (400, "validation_error", param)
+    answer = ask(hook, body, "evaluate_plan")
+    assert refusal(answer) == (400, "validation_error", param)
+    error = answer.json()["error"]
+    assert error["metadata"]["errors"] == [{"param": param, "message": error["message"]}]
 
 
 @pytest.mark.parametrize(

@@ -97,17 +97,17 @@ def test_what_is_refused_says_why(body, told):
         ({"messages": None}, "messages"),
         ({"messages": []}, "messages"),
         ({"messages": {"role": "user"}}, "messages"),
-        ({"messages": [USER, "hi"]}, "messages[1]"),
+        ({"messages": [USER, "hi"]}, "messages.1"),
         ({"messages": [USER] * 4097}, "messages"),
         ({"tools": {}}, "tools"),
-        ({"tools": ["shell.exec"]}, "tools[0]"),
-        ({"tools": [{}]}, "tools[0]"),
-        ({"tools": [{"type": ["function"]}]}, "tools[0].type"),
-        ({"tools": [{"type": "function"}]}, "tools[0].name"),
-        ({"tools": [{"type": "function", "function": {"name": None}}]}, "tools[0].function.name"),
+        ({"tools": ["shell.exec"]}, "tools.0"),
+        ({"tools": [{}]}, "tools.0"),
+        ({"tools": [{"type": ["function"]}]}, "tools.0.type"),
+        ({"tools": [{"type": "function"}]}, "tools.0.name"),
+        ({"tools": [{"type": "function", "function": {"name": None}}]}, "tools.0.function.name"),
         ({"tools": [{"type": "function", "function": {"name": "a"}}] * 513}, "tools"),
-        ({"functions": [{"description": "no name"}]}, "functions[0].name"),
-        ({"plugins": [{"id": 1}]}, "plugins[0].id"),
+        ({"functions": [{"description": "no name"}]}, "functions.0.name"),
+        ({"plugins": [{"id": 1}]}, "plugins.0.id"),
         ({"mcp_servers": "x"}, "mcp_servers"),
         ({"stream": "yes"}, "stream"),
         ({"stream_options": []}, "stream_options"),
@@ -117,8 +117,8 @@ def test_what_is_refused_says_why(body, told):
         ({"max_tokens": 1.5}, "max_tokens"),
         ({"Tools": []}, "Tools"),
         ({"toolſ": []}, "toolſ"),
-        ({"tools": [{"type": "function", "function": {"name": "web.search"}, "Function": {"name": "shell.exec"}}]}, "tools[0].Function"),
-        ({"tools": [{"type": "function", "function": {"name": "web.search", "NAME": "shell.exec"}}]}, "tools[0].function.NAME"),
+        ({"tools": [{"type": "function", "function": {"name": "web.search"}, "Function": {"name": "shell.exec"}}]}, "tools.0.Function"),
+        ({"tools": [{"type": "function", "function": {"name": "web.search", "NAME": "shell.exec"}}]}, "tools.0.function.NAME"),
     ],
 )
 def test_a_field_that_is_judged_has_its_type_and_is_named_when_not(fields, param):
@@ -248,7 +248,7 @@ def test_the_history_names_so_many_tools_and_no_other_spelling():
     calls = [{"type": "function", "function": {"name": f"t{number}"}} for number in range(513)]
     assert len(called({"tool_calls": calls[:512]})) == 512
     assert refused(request(messages=[{"role": "assistant", "tool_calls": calls}])).param == "messages"
-    assert refused(request(messages=[USER, {"role": "assistant", "Tool_Calls": []}])).param == "messages[1].Tool_Calls"
+    assert refused(request(messages=[USER, {"role": "assistant", "Tool_Calls": []}])).param == "messages.1.Tool_Calls"
     assert called({"x_provider": 1, "reasoning_content": "hm"}) == ()
 
 
