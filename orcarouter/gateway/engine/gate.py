@@ -38,12 +38,12 @@ class Step(msgspec.Struct, frozen=True):
     fault: str | None = None
 
 
-class _Called(msgspec.Struct):
+class _Called(msgspec.Struct, gc=False):
     arguments: Any = None
     input: Any = None
 
 
-class _Said(msgspec.Struct):
+class _Said(msgspec.Struct, gc=False):
     """A fragment of a call: an entry of ``tool_calls``, or the legacy ``function_call``, which is its own function."""
 
     function: _Called | None = None
@@ -55,7 +55,7 @@ class _Said(msgspec.Struct):
         return sum(len(text_of(text).encode()) for text in told)
 
 
-class _Delta(msgspec.Struct):
+class _Delta(msgspec.Struct, gc=False):
     content: Any = None
     reasoning_content: Any = None
     reasoning: Any = None
@@ -72,7 +72,7 @@ class _Delta(msgspec.Struct):
         return told
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     index: int | None = None
     delta: _Delta | None = None
     message: _Delta | None = None
@@ -82,7 +82,7 @@ class _Choice(msgspec.Struct):
 _NULL = msgspec.Raw(b"null")
 
 
-class _Chunk(msgspec.Struct):
+class _Chunk(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     usage: msgspec.Raw = _NULL  # in a union with None msgspec takes nothing but null
     error: msgspec.Raw = _NULL
@@ -222,7 +222,7 @@ class Gate:
         if self._count(choices):
             self._hold(raw, data, choices)
         elif choices:
-            (early if _only_opens(choices) else sent).append(raw)
+            (early if self._waits and _only_opens(choices) else sent).append(raw)
         return None
 
     def _costed(self, raw: bytes, data: bytes) -> tuple[bytes, bytes]:

@@ -13,7 +13,7 @@ _FIELDS = (b"data", b"event", b"id", b"retry", b"")  # the last: a comment or an
 _BOM = b"\xef\xbb\xbf"
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One event: its ``raw`` bytes, blank line included, and its ``data`` lines joined; None where it has no data.
 
     ``is_stray``: a line of it is neither a field of the format nor a comment. The format says to pass over such a line,
@@ -41,14 +41,36 @@ class Decoder:
         """The events that ``chunk`` completes."""
         if self.overflowed:
             return []
-        if not self._rest and _is_plain(chunk) and len(chunk) <= MAX_EVENT_BYTES and b"\r" not in chunk:
+        if self._has_cr or b"\r" in chunk or len(self._rest) + len(chunk) > MAX_EVENT_BYTES:
+            return self._feed_any(chunk)
+        texts = [b""]
+        if not self._rest:
+            texts = chunk.split(b"\n\n")
+        else:
+            seen = len(self._rest) - 1  # its end may be the first part of a blank line
+            self._rest += chunk
+            if self._rest.find(b"\n\n", seen) >= 0:
+                texts = bytes(self._rest).split(b"\n\n")
+                self._rest.clear()
+        if rest := texts.pop():
+            self._rest += rest
+        return list(map(self._of_text, texts))
+
+    def _of_text(self, text: bytes) -> Event:
+        """The event of a text without a CR and without the blank line that ended it: one line of data, nearly always."""
+        raw = text + b"\n\n"
+        if text.startswith(b"data: ") and b"\n" not in text:
             self._at_start = False
-            return [Event(chunk, chunk[6:-2])]
+            return Event(raw, text[6:])
+        return self._event(raw)
+
+    def _feed_any(self, chunk: bytes) -> list[Event]:
+        """The same, whatever ends the lines and however long an event is."""
         # A chunk is read where it lies; only what is left of the one before is copied to stand in front of it.
         seen = 0
         buffer: bytes | bytearray = chunk
         if self._rest:
-            seen = max(len(self._rest) - 3, 0)  # its end may be the first part of a blank line
+            seen = max(len(self._rest) - 3, 0)  # as above
             self._rest += chunk
             buffer = self._rest
         self._has_cr = self._has_cr or b"\r" in chunk
@@ -82,16 +104,8 @@ class Decoder:
         return 0 if ends_open else found.end()
 
     def _event(self, raw: bytes) -> Event:
-        if _is_plain(raw) and not (self._has_cr and b"\r" in raw):
-            self._at_start = False
-            return Event(raw, raw[6:-2])
         text = raw.removeprefix(_BOM) if self._at_start else raw
         self._at_start = False
         lines = [line.partition(b":") for line in _LINE_END.split(text)]
         values = [value.removeprefix(b" ") for field, _, value in lines if field == b"data"]
         return Event(raw, b"\n".join(values) if values else None, any(field not in _FIELDS for field, _, _ in lines))
-
-
-def _is_plain(raw: bytes) -> bool:
-    """Whether this is one line of data and its blank line, which nearly all events are."""
-    return raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and raw.endswith(b"\n")

@@ -38,6 +38,16 @@ def test_no_byte_is_lost_or_moved_by_any_cut(stream, data):
     assert events == decoded([stream])
 
 
+LINES = st.sampled_from([b"data: x", b"data: ", b"data:y", b"event: z", b": said", b"stray", b"\n", b"\n", b"\n\n", b"\xef\xbb\xbf"])
+END = b"\n\n\r\n\r\n"
+
+
+@given(st.lists(LINES).map(b"".join), st.data())
+def test_a_cr_somewhere_changes_nothing_in_the_events_without_one(stream, data):
+    cut = data.draw(st.integers(0, len(stream)))
+    assert decoded([stream[:cut], stream[cut:], END]) == decoded([stream, END]) == decoded([stream + END])
+
+
 @pytest.mark.parametrize("piece", [1 << 10, 1 << 16, 1 << 22])
 def test_an_event_over_the_limit_ends_the_stream_and_what_came_before_stands(piece):
     stream = b"data: before\n\ndata: " + b"x" * MAX_EVENT_BYTES + b"\n\ndata: after\n\n"
