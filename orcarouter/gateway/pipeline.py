@@ -27,6 +27,7 @@ from orcarouter.gateway.accounts import Settlement
 from orcarouter.gateway.callers import authenticate, require, scope_refusal
 from orcarouter.gateway.engine import answer, gate, openai, pricing
 from orcarouter.gateway.engine.calls import AS_IT_CAME, EmittedCall, Ruling, Usage
+from orcarouter.gateway.engine.clear import is_clear
 from orcarouter.gateway.engine.exchange import Exchange, Refusal, fingerprint, message_digests
 from orcarouter.gateway.money import Claim
 from orcarouter.gateway.refusals import BUDGET_UNKNOWN, KEY_FROZEN, blind_refusal, run_state, said_of, unaffordable
@@ -273,6 +274,8 @@ class Relay:
         read = answer.read(body)
         if read is None:
             raise taken(errors.UpstreamError("The provider's answer is not a chat completion."))
+        if self.judges and not is_clear(body):
+            raise taken(errors.UpstreamError("The provider's answer could be read as different tool calls."))
         if read.is_error:
             raise errors.UpstreamError(f"The provider answered 200 with an error: {message_of(body, provided.route.secret)}", upstream_status=200)
         events: list[dict] = []

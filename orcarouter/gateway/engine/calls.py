@@ -82,7 +82,11 @@ def read_call(call: Mapping[str, Any]) -> tuple[str, str, str]:
     if not isinstance(kind, str) or len(shapes) > 1:
         raise ValueError("a call is of one kind")
     if shapes:
-        return kind, *_name_and_arguments(call[shapes[0]], "input" if shapes[0] == "custom" else "arguments")
+        called = call[shapes[0]]
+        name, arguments = _name_and_arguments(called, "input" if shapes[0] == "custom" else "arguments")
+        if any(call.get(beside) not in (None, called.get(beside)) for beside in ("name", "arguments", "input")):
+            raise ValueError("a call says one thing")
+        return kind, name, arguments
     if kind in ("function", "custom"):
         return kind, "", ""
     hosted = call.get(kind)

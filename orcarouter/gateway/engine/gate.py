@@ -13,6 +13,7 @@ import orjson
 
 from orcarouter.gateway.engine import costed
 from orcarouter.gateway.engine.calls import TOO_LARGE, EmittedCall, Ruling, Usage, read_usage, text_of
+from orcarouter.gateway.engine.clear import is_clear
 from orcarouter.gateway.engine.held import Held, frame, index_of
 from orcarouter.gateway.engine.sse import Decoder, Event
 
@@ -207,6 +208,9 @@ class Gate:
             return None
         if chunk.error is not _NULL and bytes(chunk.error) not in _NO_ERROR:
             return bytes(chunk.error)
+        if self._judges and not is_clear(event.data, places=("delta", "message")):
+            self.bad_frames += 1
+            return None
         if isinstance(chunk.model, str):
             self.model = chunk.model
         has_usage = chunk.usage is not _NULL and self._book(chunk.usage)

@@ -67,6 +67,8 @@ _NATIVE_NAMES = frozenset(
 )
 _TOOL_NAMES = frozenset({"type", "function", "custom", "name"}) | _NATIVE_LISTS | _NATIVE_NAMES
 _CALLED_NAMES = frozenset({"name", "description", "parameters", "strict", "format"})
+#: Members that describe a tool and are none, in the flat shapes of Anthropic and of the Responses API.
+_DESCRIBING = _CALLED_NAMES | {"type", "function", "custom", "input_schema", "inputSchema", "parameter_definitions", "cache_control", "defer_loading"}
 
 
 # Of a message: those that nearly all have, and those that hold calls.
@@ -209,9 +211,9 @@ def _called_in(message: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _called_by(call: Mapping[str, Any]) -> Iterator[str]:
-    shapes = [call[shape] for shape in ("function", "custom") if isinstance(call.get(shape), dict)]
-    for shape in shapes:
-        yield from _texts(shape.get("name"))
+    for shape in (call, call.get("function"), call.get("custom")):
+        if isinstance(shape, dict):
+            yield from _texts(shape.get("name"))
     kind = call.get("type")
     if kind not in ("function", "custom"):
         yield from _texts(kind)  # a hosted tool
@@ -271,21 +273,22 @@ def _tool_names(tool: Any, path: str) -> Iterator[str]:
         yield _called_name(tool[shape], f"{path}.{shape}")
     if kind not in (None, "function", "custom"):
         yield kind
-    elif kind is not None and not shapes:
-        yield _called_name(tool, path)  # the flat form of the Responses API
+    if "name" in tool or (kind in ("function", "custom") and not shapes):
+        yield _label(tool, "name", path)  # Anthropic's tools, and the flat form of the Responses API
     yield from _native_names(tool, path, may_be_any=kind is None and not shapes)
 
 
 def _native_names(tool: Mapping[str, Any], path: str, *, may_be_any: bool) -> Iterator[str]:
-    """``{"googleSearch": {}}``, or a list of function declarations; in a tool that says nothing else, any name is one."""
+    """``{"googleSearch": {}}``, or a list of function declarations; of a tool without a type any member is one: ``{"toolSpec": {"name": ...}}``."""
     _require(len(tool) > 0, "must name a tool", path)
     for name, value in tool.items():
         if name in _NATIVE_LISTS:
             _require(isinstance(value, list) and len(value) <= MAX_TOOLS, "must be a list", f"{path}.{name}")
             for index, declared in enumerate(value):
                 yield _called_name(declared, f"{path}.{name}.{index}")
-        elif may_be_any or name in _NATIVE_NAMES:
+        elif name in _NATIVE_NAMES or (may_be_any and name not in _DESCRIBING):
             yield name
+            yield from _texts(value.get("name")) if isinstance(value, dict) else ()
 
 
 def _called_name(called: Any, path: str) -> str:

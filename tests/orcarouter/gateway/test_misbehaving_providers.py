@@ -47,6 +47,7 @@ TOLD = json.dumps({"error": {"message": f"Incorrect API key provided: {SECRET}"}
 ANSWERS = {
     "plain": head(JSON) + PLAIN,
     "calling": head(JSON) + CALLING,
+    "calling-twice": head(JSON) + CALLING.replace(b'"tool_calls": ', b'"tool_calls": null, "tool_calls": '),
     "stream": head(SSE) + STREAM,
     "calling-stream": head(SSE) + CALLING_STREAM,
     "stream-as-text": head("text/plain") + CALLING_STREAM,
@@ -164,6 +165,7 @@ def test_a_json_answer_is_judged_whether_or_not_a_stream_was_asked_for(agent, mo
         ("stream-as-text", True, 502),
         ("stream-as-text", False, 502),
         ("trailing", False, 502),
+        ("calling-twice", False, 502),
         ("error-200", False, 502),
         ("error-200", True, 502),
         ("error-400", False, 400),

@@ -81,6 +81,8 @@ SHAPES = {
     "hosted": {"tools": [{"type": "web_search"}]},
     "flat": {"tools": [{"type": "function", "name": "web_search"}]},
     "custom": {"tools": [{"type": "custom", "custom": {"name": "web_search"}}]},
+    "anthropic": {"tools": [{"name": "web_search", "input_schema": {"type": "object"}}]},
+    "anthropic server": {"tools": [{"type": "web_search_20250305", "name": "web_search", "max_uses": 5}]},
     "native": {"tools": [{"functionDeclarations": [{"name": "web_search"}]}]},
     "functions": {"functions": [{"name": "web_search"}]},
     "options": {"web_search_options": {}},

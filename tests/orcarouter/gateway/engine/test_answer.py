@@ -107,6 +107,8 @@ def test_a_rewritten_call_keeps_its_shape_and_place(message, left):
         b'{"choices":[{"message":{"tool_calls":[{"function":{"name":3}}]}}]}',
         b'{"choices":{}}',
         b'{"choices":[{"message":{"tool_calls":{}}}]}',
+        b'{"choices":[{"message":{"tool_calls":[{"function":{"name":"ok","arguments":"{}"},"name":"shell.exec"}]}}]}',
+        b'{"choices":[{"message":{"tool_calls":[{"function":{"name":"ok","arguments":"{}"},"arguments":"rm"}]}}]}',
     ],
 )
 def test_what_cannot_be_read_is_no_answer(body):

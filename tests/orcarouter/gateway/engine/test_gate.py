@@ -184,6 +184,13 @@ def test_one_index_with_two_ids_is_two_calls():
         b'\x00data: {"choices":[{"delta":{"tool_calls":[{"function":{"name":"shell.exec"}}]}}]}\n\n',
         b'event: x\n data: {"choices":[{"delta":{"tool_calls":[{"function":{"name":"shell.exec"}}]}}]}\n\n',
         b'data: {"choices":{"a":"shell.exec"}}\n\n',
+        b'data: {"choices":[{"delta":{"tool_calls":[{"function":{"name":"shell.exec"}}],"tool_calls":null}}]}\n\n',
+        b'data: {"choices":[{"delta":{"tool\\u005fcalls":[{"function":{"name":"shell.exec"}}],"tool_calls":null}}]}\n\n',
+        b'data: {"choices":[{"delta":{"tool_calls":[{"function":{"name":"shell.exec","name":"web.search"}}]}}]}\n\n',
+        b'data: {"choices":[{"delta":{"tool_calls":[{"function":{"name":"web.search"},"name":"shell.exec"}]}}]}\n\n',
+        b'data: {"choices":[{"delta":{"Tool_Calls":[{"function":{"name":"shell.exec"}}]}}]}\n\n',
+        b'data: {"choices":[{"delta":{},"tool_calls":[{"function":{"name":"shell.exec"}}]}]}\n\n',
+        b'data: {"choices":[{"delta":{"content":[{"type":"tool_use","name":"shell.exec"}]}}]}\n\n',
     ],
 )
 def test_a_frame_that_cannot_be_read_does_not_leave(bad):

@@ -104,6 +104,7 @@ def test_what_is_refused_says_why(body, told):
         ({"tools": [{}]}, "tools.0"),
         ({"tools": [{"type": ["function"]}]}, "tools.0.type"),
         ({"tools": [{"type": "function"}]}, "tools.0.name"),
+        ({"tools": [{"type": "web_search_20250305", "name": ["web_search"]}]}, "tools.0.name"),
         ({"tools": [{"type": "function", "function": {"name": None}}]}, "tools.0.function.name"),
         ({"tools": [{"type": "function", "function": {"name": "a"}}] * 513}, "tools"),
         ({"functions": [{"description": "no name"}]}, "functions.0.name"),
@@ -217,6 +218,11 @@ def function(name: str) -> dict[str, Any]:
         ({"tools": [{"functionDeclarations": [{"name": "a"}, {"name": "b"}]}]}, ("a", "b")),
         ({"tools": [{**function("benign"), "googleSearch": {}}]}, ("benign", "googleSearch")),
         ({"tools": [function("codeExecution")]}, ("codeExecution",)),
+        ({"tools": [{"name": "anthropic", "description": "", "input_schema": {}, "cache_control": {"type": "ephemeral"}}]}, ("anthropic",)),
+        ({"tools": [{"type": "bash_20250124", "name": "bash"}]}, ("bash_20250124", "bash")),
+        ({"tools": [{**function("benign"), "name": "beside"}]}, ("benign", "beside")),
+        ({"tools": [{"name": "a", "unheardOf": {}}]}, ("a", "unheardOf")),
+        ({"tools": [{"toolSpec": {"name": "bedrock", "inputSchema": {}}}]}, ("toolSpec", "bedrock")),
     ],
 )
 def test_a_tool_is_a_tool_whatever_its_shape(fields, tools):
@@ -232,6 +238,7 @@ def test_the_tools_that_the_history_calls_are_named_in_every_shape():
     assert called({"tool_calls": [{"type": "custom", "custom": {"name": "shell", "input": "ls"}}, {"function": {"name": "b"}}]}) == ("shell", "b")
     assert called({"function_call": {"name": "old", "arguments": "{}"}}) == ("old",)
     assert called({"tool_calls": [{"type": "web_search", "web_search": {}}]}) == ("web_search",)
+    assert called({"tool_calls": [{"type": "function", "name": "flat", "arguments": "{}"}]}) == ("flat",)
     assert called({"tool_calls": [{"type": "function", "function": {"name": "a"}, "custom": {"name": "b"}}]}) == ("a", "b")
     assert called({"content": [{"type": "tool_use", "id": "t", "name": "mail.send", "input": {}}, {"type": "text", "text": "x"}]}) == ("mail.send",)
     assert called({"tool_calls": ["junk", {"function": 3}, {"function": {"name": 1}}, {}], "function_call": "auto", "content": [1]}) == ()
