@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import BigIntegerField
+from django.db.models.functions import Cast
 
 from firewall import selectors, services
 from firewall.engine.autonomy import LEVELS, Level
@@ -79,7 +81,7 @@ def _written(workspace: Workspace, level: Level, own: Policy | None, *, actor: U
     if own is None:
         fields["name"] = level.policy_name
         return services.create_policy(workspace, fields=fields, rules=rules, actor=actor, at=at, words=f"Made by the autonomy level {level.name}.")
-    services.replace_policy(own, fields=fields, rules=rules, actor=actor, at=at)
+    services.replace_policy(own, fields=fields, rules=rules, actor=actor, at=at, words=f"Made what the autonomy level {level.name} says.")
     return own
 
 
@@ -92,7 +94,7 @@ def _noted(policy: Policy) -> dict:
 class Standing:
     """``level`` None: the posture is none of the three. ``default`` is the policy in force for keys without one of their own.
 
-    ``undoable`` is the latest application of a level, unless it was undone.
+    ``undoable`` is the latest application of a level that was not undone.
     """
 
     level: str | None
@@ -106,13 +108,13 @@ def standing(workspace: Workspace) -> Standing:
     """The posture as it is now."""
     default = workspace.policies.filter(is_default=True, enabled=True).first()
     observes = selectors.settings_of(workspace).observe_mode
-    applied = workspace.audit_entries.filter(action=APPLIED).first()
-    undone = applied is not None and workspace.audit_entries.filter(action=UNDONE, payload__audit_id=applied.pk).exists()
+    undone = workspace.audit_entries.filter(action=UNDONE).values_list(Cast("payload__audit_id", BigIntegerField()))
+    applied = workspace.audit_entries.filter(action=APPLIED).exclude(pk__in=undone).first()
     names = {level.policy_name: level.name for level in LEVELS.values() if level.default_verdict}
     level = names.get(default.name) if default else "permissive" if observes else None
     after = applied.payload["after"]["policy"] if applied else None
-    is_edited = bool(default and level and after and after["id"] == default.pk and after["version"] != default.version)
-    return Standing(level, default, observes, is_edited, None if undone else applied)
+    is_edited = bool(default and level and after and after["id"] == default.pk and not _is_as_noted(default, after))
+    return Standing(level, default, observes, is_edited, applied)
 
 
 # --- Undoing --------------------------------------------------------------------------------------------------------
@@ -146,7 +148,7 @@ def _changed_since(workspace: Workspace, before: dict, after: dict) -> tuple[lis
         policy = workspace.policies.filter(pk=noted["id"]).first()
         if policy is None:
             changed.append(f"policy {noted['name']} was deleted")
-        elif policy.version != noted["version"]:
+        elif not _is_as_noted(policy, noted):
             changed.append(f"policy {policy.name} was changed")
     default = workspace.policies.filter(is_default=True).first()
     if default and default.pk != (after["policy"] or {}).get("id"):
@@ -155,6 +157,14 @@ def _changed_since(workspace: Workspace, before: dict, after: dict) -> tuple[lis
         changed.append("observe mode was switched")
     made = workspace.policies.filter(pk=after["policy"]["id"]).first() if after["policy"] and not before["policy"] else None
     return changed, [dict(key) for key in made.api_keys.order_by("id").values("id", "name")] if made else []
+
+
+def _is_as_noted(policy: Policy, noted: dict) -> bool:
+    """Whether a policy is what it was at the noted version: it may have been changed, and put back by another undo."""
+    if policy.version == noted["version"]:
+        return True
+    kept = selectors.versions(policy.workspace, policy.pk).filter(version=noted["version"]).first()
+    return kept is not None and kept.snapshot == services.snapshot(policy)
 
 
 def _restore(workspace: Workspace, before: dict, after: dict, *, actor: User, at: datetime) -> None:

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from django.core.exceptions import ValidationError as DjangoValidationError
@@ -91,12 +91,12 @@ class OnlyJSON(DefaultContentNegotiation):
 
 def answer_error(error: Exception, context: dict | None = None) -> Response | None:
     """DRF's exception handler: every expected failure in the one body; None for a bug, which rises and is logged once."""
-    known = as_orca_error(error)
+    known = as_orca_error(error, takes=[parser.media_type for parser in context["view"].parser_classes] if context else ())
     return Response(known.body(), status=known.status, headers=known.headers) if known else None
 
 
-def as_orca_error(error: Exception) -> errors.OrcaError | None:
-    """The product's error for what Django and DRF raise."""
+def as_orca_error(error: Exception, *, takes: Sequence[str] = ()) -> errors.OrcaError | None:
+    """The product's error for what Django and DRF raise. ``takes`` are the media types of the route's body."""
     match error:
         case errors.OrcaError():
             return error
@@ -111,7 +111,7 @@ def as_orca_error(error: Exception) -> errors.OrcaError | None:
         case exceptions.MethodNotAllowed():
             return errors.MethodNotAllowed(str(error.detail))
         case exceptions.UnsupportedMediaType():
-            return errors.UnsupportedMediaType("Send the body as application/json.")
+            return errors.UnsupportedMediaType(f"Send the body as {' or '.join(takes) or 'application/json'}.")
         case Http404() | exceptions.NotFound():
             return errors.NotFound("Not found.")
         case OperationalError():

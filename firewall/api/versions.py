@@ -112,7 +112,7 @@ class PolicyCopyViewSet(WorkspaceViewSet):
         responses={200: PolicyWithRules, 201: PolicyWithRules},
     )
     def import_file(self, request: ApiRequest) -> Response:
-        """Make a policy of a file, or replace one by it as its next version. At most 256 KiB of YAML, without anchors, aliases and tags."""
+        """Make a policy of a file, or replace one by it as its next version. At most 1 MiB of YAML, without anchors, aliases and tags."""
         replaced = None
         if (policy_id := request.query_params.get("policy_id")) is not None:
             replaced = self.get_queryset().filter(pk=row_id(policy_id, param="policy_id")).first()
@@ -123,6 +123,8 @@ class PolicyCopyViewSet(WorkspaceViewSet):
         # What the YAML parser gives is sorted out already.
         fields, rules = request.data if isinstance(request.data, tuple) else policy_file.sorted_out(request.data)
         if replaced is None:
+            if expected is not None:
+                raise ValidationFailed("A version is one of the policy that the file replaces: name it (policy_id).", param="version")
             made = services.create_policy(self.workspace, fields=fields, rules=rules, actor=request.user, at=timezone.now(), words="Made of a file.")
             return self._whole(made.pk, status=HTTPStatus.CREATED)
         services.replace_policy(replaced, fields=fields, rules=rules, expected_version=expected, actor=request.user, at=timezone.now())
@@ -160,7 +162,7 @@ def policy_as_file(name: str, version: int, snapshot: dict) -> HttpResponse:
 
 def _version(value: object, param: str) -> int:
     """A version out of a path, a query or a body. Raises ``ValidationFailed``."""
-    number = row_id(value, param=param)
-    if not 0 < number < 2**31:
-        raise ValidationFailed("The version of a policy is a whole number.", param=param)
-    return number
+    text = str(value) if type(value) in (int, str) else ""
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):
+        raise ValidationFailed("A version of a policy is a whole number from 1.", param=param)
+    return int(text)

@@ -9,8 +9,7 @@ from django.views.decorators.http import require_POST
 from firewall import services
 from firewall.console import conflict
 from firewall.console.asking import ask_first, openings
-from firewall.console.conflict import Conflict
-from firewall.console.policies import done, editor, found_policy
+from firewall.console.policies import based_on, done, editor, found_policy, known_version, not_done
 from firewall.console.typed import plain, typed_rule
 from firewall.models import Policy, Rule, RuleVerdict
 from firewall.rule_form import RuleForm
@@ -78,9 +77,9 @@ def rule_delete(request: ConsoleRequest, pk: str, rule: str) -> HttpResponse:
     ):
         return asked
     try:
-        services.delete_rule(own, expected_version=_based_on(request, policy), actor=request.user, at=timezone.now())
+        services.delete_rule(own, expected_version=based_on(request, policy), actor=request.user, at=timezone.now())
     except VersionConflict as error:
-        return _not_done(request, pk, error, f"Deleting {_name(own)}")
+        return not_done(request, pk, error, f"Deleting {_name(own)}")
     return done(request, own.policy, f"Rule deleted. {own.policy.name} is at version {own.policy.version}, in force now.")
 
 
@@ -95,9 +94,9 @@ def rule_switch(request: ConsoleRequest, pk: str, rule: str) -> HttpResponse:
     if asked := _ask(request, policy, rules, after, title=f"{'Enable' if enabled else 'Disable'} {_name(own)}?", verb=verb):
         return asked
     try:
-        services.change_rule(own, changes={"enabled": enabled}, expected_version=_based_on(request, policy), actor=request.user, at=timezone.now())
+        services.change_rule(own, changes={"enabled": enabled}, expected_version=based_on(request, policy), actor=request.user, at=timezone.now())
     except VersionConflict as error:
-        return _not_done(request, pk, error, f"{'Enabling' if enabled else 'Disabling'} {_name(own)}")
+        return not_done(request, pk, error, f"{'Enabling' if enabled else 'Disabling'} {_name(own)}")
     return done(request, own.policy, f"Rule {'enabled' if enabled else 'disabled'}. {own.policy.name} is at version {own.policy.version}, in force now.")
 
 
@@ -123,9 +122,9 @@ def rules_order(request: ConsoleRequest, pk: str) -> HttpResponse:
         if asked := _ask(request, policy, rules, after, title="Let more through by this order?", verb="Keep the new order"):
             return asked
     try:
-        services.order_rules(policy, rule_ids=order, expected_version=_based_on(request, policy), actor=request.user, at=timezone.now())
+        services.order_rules(policy, rule_ids=order, expected_version=based_on(request, policy), actor=request.user, at=timezone.now())
     except VersionConflict as error:
-        return _not_done(request, pk, error, "Moving the rule")
+        return not_done(request, pk, error, "Moving the rule")
     return done(request, policy, f"Order saved. {policy.name} is at version {policy.version}, in force now.")
 
 
@@ -138,28 +137,11 @@ def _put_together(request: ConsoleRequest, pk: str, rule_id: int | None, form: R
 
 def _of_a_rule_that_is_gone(request: ConsoleRequest, policy: Policy, rule_id: int) -> HttpResponse:
     """What was typed into the form of a rule that somebody deleted is not lost: it can be a new rule. Raises ``NotFound`` where there never was one."""
-    form, known = RuleForm(request.POST), _known(request)
+    form, known = RuleForm(request.POST), known_version(request)
     kept = policy.workspace.policy_versions.filter(policy_id=policy.pk, version=known).first() if known is not None else None
     if known is None or kept is None or all(each["id"] != rule_id for each in kept.snapshot["rules"]) or not form.is_valid():
         raise NotFound("There is no such rule.")
     return _put_together(request, str(policy.pk), rule_id, form, services.conflict(policy, known, policy.version))
-
-
-def _not_done(request: ConsoleRequest, pk: str, error: VersionConflict, what: str) -> HttpResponse:
-    return editor(request, found_policy(request, pk), met=Conflict.of(error, undone=what))
-
-
-def _known(request: ConsoleRequest) -> int | None:
-    """The version of the policy that the page had."""
-    return row_id(request.POST["version"], param="version") if request.POST.get("version") else None
-
-
-def _based_on(request: ConsoleRequest, policy: Policy) -> int | None:
-    """The version that a single press is based on. Presses follow one another faster than the page is renewed: one's own saves are known."""
-    known = _known(request)
-    if known is not None and not policy.workspace.policy_versions.filter(policy_id=policy.pk, version__gt=known).exclude(author_id=request.user.pk).exists():
-        return policy.version
-    return known
 
 
 def _ask(

@@ -136,7 +136,10 @@ def policy_set(request: ConsoleRequest, pk: str) -> HttpResponse:
         raise ValidationFailed("Name one switch.")
     if asked := _ask_about(request, shown, changes):
         return asked
-    services.change_policy(shown, changes=changes, actor=request.user, at=timezone.now())
+    try:
+        services.change_policy(shown, changes=changes, expected_version=based_on(request, shown), actor=request.user, at=timezone.now())
+    except VersionConflict as error:
+        return not_done(request, pk, error, "What you asked for")
     words = SAID.get(next((name, value is True) for name, value in changes.items()), "{name} is saved, and in force now.").format(name=shown.name)
     return done(request, shown, words)
 
@@ -151,7 +154,9 @@ def policy_delete(request: ConsoleRequest, pk: str) -> HttpResponse:
     ):
         return asked
     try:
-        services.delete_policy(shown, actor=request.user, at=timezone.now())
+        services.delete_policy(shown, expected_version=based_on(request, shown), actor=request.user, at=timezone.now())
+    except VersionConflict as error:
+        return not_done(request, pk, error, f"Deleting {shown.name}")
     except PolicyAttached as error:
         messages.error(request, error.message)
         return redirect("console:policy", shown.pk)
@@ -231,6 +236,24 @@ def done(request: ConsoleRequest, shown: Policy, words: str) -> HttpResponse:
         return editor(request, found_policy(request, str(shown.pk)), said=words)
     messages.success(request, words)
     return redirect("console:policy", shown.pk)
+
+
+def not_done(request: ConsoleRequest, pk: str, error: VersionConflict, what: str) -> HttpResponse:
+    """The page with what somebody else saved, in the way of ``what``."""
+    return editor(request, found_policy(request, pk), met=Conflict.of(error, undone=what))
+
+
+def known_version(request: ConsoleRequest) -> int | None:
+    """The version of the policy that the page had."""
+    return row_id(request.POST["version"], param="version") if request.POST.get("version") else None
+
+
+def based_on(request: ConsoleRequest, policy: Policy) -> int | None:
+    """The version that a single press is based on. Presses follow one another faster than the page is renewed: one's own saves are known."""
+    known = known_version(request)
+    if known is not None and not policy.workspace.policy_versions.filter(policy_id=policy.pk, version__gt=known).exclude(author_id=request.user.pk).exists():
+        return policy.version
+    return known
 
 
 def _blank(priority: int) -> dict:

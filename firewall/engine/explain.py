@@ -13,6 +13,11 @@ _BEFORE = {
     ReasonCode.EGRESS_NO_DESTINATION: "a call to nowhere is denied before any rule",
     ReasonCode.RUN_LIMIT: "the key's limit of runs denies the call before any rule",
 }
+_AT_CAP = {
+    None: "the run is within its cap: the walk goes on",
+    ReasonCode.COST_CAP: "the run is over its cap",
+    ReasonCode.PRICE_UNKNOWN: "its cap cannot be kept, as the model has no price",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +63,4 @@ def _matched(line: Line, hit: Hit, seen: Seen) -> str:
     by = f"it matches: {hit.because}" if hit.because else "it matches"
     if line.rule.verdict is not Verdict.CAP_COST:
         return by
-    return f"{by}, and the run is over its cap" if over(line.rule, seen.run) else f"{by}, and the run is within its cap: the walk goes on"
+    return f"{by}, and {_AT_CAP[over(line.rule, seen.run)]}"

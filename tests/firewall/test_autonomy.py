@@ -2,7 +2,7 @@
 
 import pytest
 
-from firewall import selectors, services
+from firewall import autonomy, selectors, services
 from firewall.engine.autonomy import LEVELS
 from firewall.engine.summary import summarise
 from firewall.engine.validate import policy_problems
@@ -70,6 +70,27 @@ def test_undo_restores_exactly_what_was(acme, level, first):
     assert posture(acme) == before
     again = post(acme, f"autonomy/undo/{applied['audit_id']}", force=True)
     assert again.status_code == 409
+
+
+@pytest.mark.parametrize("levels", [("balanced", "tight"), ("tight", "tight"), ("tight", "permissive", "balanced"), ("permissive", "tight", "permissive")])
+def test_levels_are_undone_one_after_the_other(acme, levels):
+    make_policy(acme.workspace, acme.person(Role.OWNER), {"verdict": "deny", "tool_name_glob": "a.*"}, name="former", is_default=True)
+    stood = [posture(acme)]
+    applied = []
+    for level in levels:
+        applied.append(apply(acme, level))
+        stood.append(posture(acme))
+    for one in reversed(applied):
+        assert posture(acme) == stood.pop()
+        with tenancy.scope(acme.workspace.pk):
+            now = autonomy.standing(acme.workspace)
+        assert (now.undoable.pk, now.is_edited) == (one["audit_id"], False)
+        assert post(acme, f"autonomy/undo/{one['audit_id']}").status_code == 200
+    assert posture(acme) == stood.pop()
+    with tenancy.scope(acme.workspace.pk):
+        assert autonomy.standing(acme.workspace).undoable is None
+        summaries = acme.workspace.policy_versions.values_list("summary", flat=True)
+        assert not any("file" in summary for summary in summaries)
 
 
 def test_undo_names_what_was_edited_or_bound_since_and_force_restores_all_the_same(acme):

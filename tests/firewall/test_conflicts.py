@@ -96,6 +96,28 @@ def test_what_is_done_by_one_press_is_not_done_over_somebody_elses_change(mine, 
     page(mine.post(f"/policies/{policy.pk}/" + path.format(shell=shell), sent | {"version": "2"}, headers=HTMX))
 
 
+@pytest.mark.parametrize(
+    ("path", "sent", "undone"), [("set/", {"shadow_mode": "off"}, "What you asked for"), ("delete/", {"confirmed": "yes"}, "Deleting agents")]
+)
+def test_nobody_goes_live_with_or_deletes_what_somebody_else_changed_meanwhile(mine, theirs, policy, path, sent, undone):
+    shell = rules(policy)[1].pk
+    theirs.post(f"/policies/{policy.pk}/set/", {"shadow_mode": "on", "confirmed": "yes"})
+    report = page(mine.get(f"/policies/{policy.pk}/shadow/"))
+    assert 'name="version" value="2"' in report.partition('id="go-live"')[2]
+    theirs.post(f"/policies/{policy.pk}/rules/{shell}/", RULE | {"tool_name_glob": "*", "version": "2"})
+
+    met = page(mine.post(f"/policies/{policy.pk}/{path}", sent | {"version": "2"}), 409)
+
+    assert f"{undone} was not done." in met
+    assert "“No shell”: tool shell.*, now *." in met
+    with tenancy.scope(policy.workspace_id):
+        policy.refresh_from_db()
+    assert policy.shadow_mode
+    mine.post(f"/policies/{policy.pk}/{path}", sent | {"version": "3"})
+    with tenancy.scope(policy.workspace_id):
+        assert not policy.workspace.policies.filter(pk=policy.pk, shadow_mode=True).exists()
+
+
 def test_ones_own_presses_follow_one_another(mine, policy):
     shell = rules(policy)[1].pk
     for enabled in ("off", "on", "off"):

@@ -114,10 +114,13 @@ def test_a_policy_replaced_by_its_own_file_keeps_every_rule(version):
     assert [version["rules"][rule_id - 1] | {"id": 0} for rule_id in found if rule_id] == [rule | {"id": 0} for rule in version["rules"]]
 
 
-def test_a_policy_of_500_rules_fits_into_a_file():
+def test_a_policy_of_500_explained_rules_fits_into_a_file():
     chance = random.Random(1)
+    clauses = [{"path": f"$.field{number}", "op": "regex", "value": "(?i)" + "x" * 60} for number in range(5)]
     rules = [
-        BLANK_RULE | {"verdict": "deny", "tool_name_glob": f"tool{chance.random()}.*", "label": f"rule {number}", "priority": 10 * number}
+        BLANK_RULE
+        | {"verdict": "deny", "tool_name_glob": f"tool{chance.random()}.*", "label": f"rule {number}", "priority": 10 * number}
+        | {"notes": "Why it stands here.\n" * 30, "args_match": {"clauses": clauses}}
         for number in range(500)
     ]
     version = {"name": "large", "default_verdict": "deny", "rules": rules}
@@ -126,6 +129,13 @@ def test_a_policy_of_500_rules_fits_into_a_file():
 
     assert policy_problems(fields | {"rules": read}) == []
     assert [BLANK_RULE | rule for rule in read] == rules
+
+
+def test_what_are_lines_to_some_readers_only_is_spelt_out():
+    text = policy_file.write({"name": "p", "rules": [BLANK_RULE | {"verdict": "deny", "notes": "one\u2028two\nthree"}]})
+
+    assert "\u2028" not in text
+    assert policy_file.read(text.encode())[1][0]["notes"] == "one\u2028two\nthree"
 
 
 def test_the_names_in_a_file_stand_in_the_order_in_which_they_are_said():

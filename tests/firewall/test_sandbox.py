@@ -105,6 +105,8 @@ def test_a_call_is_tried_after_the_run_that_is_described(acme):
     assert why({"is_stopped": True}) == "run_stopped"
     assert why({"runs_this_hour": 61}, max_runs_per_key_per_hour=60) == "run_limit"
     assert why({"runs_this_hour": 61, "calls": 1}, max_runs_per_key_per_hour=60) is None
+    told = trial(acme, surface="mcp", tool_name="http.get", run={"estimate_micro_usd": None}, policy={"rules": [cap]})["walk"]
+    assert told[0]["why"] == "it matches, and its cap cannot be kept, as the model has no price"
     read = {"tool_name": "vault.read", "arguments": {"id": 1}}
     assert why({}, LEAK) is None
     assert why({"before": [read | {"seconds_ago": 30}]}, LEAK) == "sequence"

@@ -283,7 +283,8 @@ HEAD = "name: x\nrules:\n"
         ("name: " + "9" * 5000, 400, None),
         (b"name: \xff", 400, None),
         (b"name: a\x00b", 400, None),
-        ("name: x #" + " " * 256 * 1024, 413, None),
+        ("name: x #" + " " * 1024 * 1024, 413, None),
+        ("name: x\nrules: [" + "a," * 210_000 + "]", 400, None),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(api, text, status, param):
@@ -292,6 +293,22 @@ def test_what_is_wrong_in_a_file_is_named(api, text, status, param):
     assert answer.status_code == status
     assert answer.json()["error"]["param"] == param
     assert send(api, "get", POLICIES).json()["results"] == []
+
+
+def test_what_is_no_import_is_refused_in_words_that_help(api):
+    other = api.post(f"{POLICIES}/import", "name: x", content_type="text/csv")
+    assert (other.status_code, other.json()["error"]["message"]) == (415, "Send the body as application/json or application/yaml.")
+
+    unnamed = api.post(f"{POLICIES}/import?version=3", "name: x", content_type="application/yaml")
+    assert (unnamed.status_code, unnamed.json()["error"]["param"]) == (400, "version")
+
+    nul = load(api, b"name: a\x00b").json()["error"]["message"]
+    assert nul == "This is not the YAML of a policy: control characters are not allowed at character 8."
+
+    policy = make(api)
+    for asked in ("x", "0", "1.5", "-1"):
+        told = send(api, "get", f"{POLICIES}/{policy['id']}/versions/diff?from={asked}")
+        assert (told.status_code, told.json()["error"]["message"]) == (400, "A version of a policy is a whole number from 1.")
 
 
 def test_plain_words_are_texts(api):
