@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from firewall.engine.decide import decide, over
 from firewall.engine.glob import escaped
@@ -11,11 +11,11 @@ from firewall.engine.types import Decision, Policy, ReasonCode, RunState, Surfac
 
 #: The factor of a decision about a tool that only the history names.
 PAST = "called in the message history"
-#: Offered tools whose decisions a policy remembers.
-MAX_OFFERS = 2048
+#: Offered tools whose decisions a policy remembers, and offers of so many tools that it remembers as a whole: each bound is half a megabyte.
+MAX_TOOLS, MAX_OFFERS, TOOLS_OF_AN_OFFER = 2048, 32, 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Row:
     """One event to record: what was decided, and for which tools (as sent)."""
 
@@ -23,44 +23,83 @@ class Row:
     tools: tuple[str, ...]
 
 
-def decide_advertised(policy: Policy | None, names: Sequence[str], run: RunState, *, observe_mode: bool = False) -> list[Decision]:
-    """One decision per name (as sent), in the order of ``names``.
+@dataclass(frozen=True, eq=False)
+class Offered:
+    """The tools (as sent) that one request names, and the decision on each, in the same order. What follows from them is found once."""
 
-    An agent offers the same tools with each call: while its run is within every cap, what is said of one of them is said once.
+    names: tuple[str, ...]
+    decisions: tuple[Decision, ...]
+
+    @cached_property
+    def is_refused(self) -> bool:
+        return any(decision.blocks for decision in self.decisions)
+
+    @cached_property
+    def least_cap_micro_usd(self) -> int | None:
+        """The least cap of its run that one of the tools passed under."""
+        return min((cap.cap_micro_usd for decision in self.decisions for cap in decision.caps), default=None)
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """What to record of them.
+
+        Plain ``allow``, ``audit`` and ``observe`` share a row per verdict and rule;
+        a decision with a consequence, in effect or in shadow, has a row of its own.
+        Calls that leave no trace have none.
+        """
+        alone: list[Row] = []
+        shared: dict[tuple[Verdict, int | None], tuple[Decision, list[str]]] = {}
+        for name, decision in zip(self.names, self.decisions, strict=True):
+            if not decision.is_recorded:
+                continue
+            if decision.blocks or decision.shadow or decision.approval_id:
+                alone.append(Row(decision, (name,)))
+            else:
+                shared.setdefault((decision.verdict, decision.rule_id), (decision, []))[1].append(name)
+        return (*alone, *(Row(decision, tuple(tools)) for decision, tools in shared.values()))
+
+
+def decide_advertised(policy: Policy | None, names: tuple[str, ...], run: RunState, *, observe_mode: bool = False) -> Offered:
+    """One decision per name (as sent).
+
+    An agent offers the same tools with each call: while its run is within every cap, what is said of them is said once.
     """
     if policy is None or run.is_stopped or any(over(line.rule, run) for line in policy.caps):
-        return [_offered(policy, name, run, observe_mode) for name in names]
-    known = policy.offers
-    return [known.get(name) or _remembered(policy, name, run) for name in names]
+        return Offered(names, tuple(decide(policy, ToolCall(Surface.INBOUND, name), run, observe_mode=observe_mode) for name in names))
+    return policy.offers.get(names) or _remembered(policy, names, run)
 
 
-def _remembered(policy: Policy, name: str, run: RunState) -> Decision:
+def _remembered(policy: Policy, names: tuple[str, ...], run: RunState) -> Offered:
+    offered = Offered(names, tuple(policy.offered_tools.get(name) or _decided(policy, name, run) for name in names))
+    if len(policy.offers) < MAX_OFFERS and len(names) <= TOOLS_OF_AN_OFFER and all(name in policy.offered_tools for name in names):
+        policy.offers[names] = offered
+    return offered
+
+
+def _decided(policy: Policy, name: str, run: RunState) -> Decision:
     decision = decide(policy, ToolCall(Surface.INBOUND, name), run)
     # No name that no tool may have: those have any length.
-    if len(policy.offers) < MAX_OFFERS and decision.reason_code is not ReasonCode.BAD_TOOL_NAME:
-        policy.offers[name] = decision
+    if len(policy.offered_tools) < MAX_TOOLS and decision.reason_code is not ReasonCode.BAD_TOOL_NAME:
+        policy.offered_tools[name] = decision
     return decision
 
 
-def _offered(policy: Policy | None, name: str, run: RunState, observe_mode: bool) -> Decision:
-    return decide(policy, ToolCall(Surface.INBOUND, name), run, observe_mode=observe_mode)
-
-
-def decide_past(policy: Policy | None, names: Sequence[str], run: RunState, *, observe_mode: bool = False) -> list[Decision]:
+def decide_past(policy: Policy | None, names: tuple[str, ...], run: RunState, *, observe_mode: bool = False) -> Offered:
     """The same for tools that a request does not offer, but whose calls its message history repeats."""
-    return [replace(each, factors=(*each.factors, PAST)) for each in decide_advertised(policy, names, run, observe_mode=observe_mode)]
+    offered = decide_advertised(policy, names, run, observe_mode=observe_mode)
+    return Offered(names, tuple(replace(each, factors=(*each.factors, PAST)) for each in offered.decisions)) if names else offered
 
 
-def named_refusal(policy: Policy | None, names: Sequence[str], decisions: Sequence[Decision]) -> tuple[str, Decision] | None:
+def named_refusal(policy: Policy | None, *offers: Offered) -> tuple[str, Decision] | None:
     """The denied tool that the answer names, with its decision; None if all may pass.
 
     The first by rule order: a name that no tool may have, then the rules as
     they are tried, then the default; among equals the first advertised. The
     decision's ``factors`` name every denied tool.
     """
-    refused = [(name, decision) for name, decision in zip(names, decisions, strict=True) if decision.blocks]
-    if not refused:
+    if not any(offered.is_refused for offered in offers):
         return None
+    refused = [(name, decision) for offered in offers for name, decision in zip(offered.names, offered.decisions, strict=True) if decision.blocks]
     ranks = {rule.id: rank for rank, rule in enumerate(policy.rules)} if policy else {}
 
     def rank(refusal: tuple[str, Decision]) -> int:
@@ -71,22 +110,3 @@ def named_refusal(policy: Policy | None, names: Sequence[str], decisions: Sequen
 
     name, decision = min(refused, key=rank)
     return name, replace(decision, factors=tuple(f"{escaped(name)}: {refusal.reason}" for name, refusal in refused))
-
-
-def rows(names: Sequence[str], decisions: Sequence[Decision]) -> list[Row]:
-    """What to record of one request's advertised tools.
-
-    Plain ``allow``, ``audit`` and ``observe`` share a row per verdict and rule;
-    a decision with a consequence, in effect or in shadow, has a row of its own.
-    Calls that leave no trace have none.
-    """
-    alone: list[Row] = []
-    shared: dict[tuple[Verdict, int | None], tuple[Decision, list[str]]] = {}
-    for name, decision in zip(names, decisions, strict=True):
-        if not decision.is_recorded:
-            continue
-        if decision.blocks or decision.shadow or decision.approval_id:
-            alone.append(Row(decision, (name,)))
-        else:
-            shared.setdefault((decision.verdict, decision.rule_id), (decision, []))[1].append(name)
-    return alone + [Row(decision, tuple(tools)) for decision, tools in shared.values()]

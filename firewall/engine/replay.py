@@ -182,8 +182,7 @@ class Judge:
         key = tuple(event.tools), event.verdict
         found = self._offers.get(key)
         if found is None:
-            decisions = decide_advertised(self.policy, event.tools, run, observe_mode=self._observes)
-            found = _offer(event, decisions)
+            found = _offer(event, decide_advertised(self.policy, tuple(event.tools), run, observe_mode=self._observes).decisions)
             if len(self._offers) < MAX_OFFERS:
                 self._offers[key] = found
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from firewall.engine.compile import Line, compile_rules, sequences_by_name
 from firewall.engine.conditions import Clause
@@ -12,6 +13,9 @@ from firewall.engine.egress import EgressLists
 from firewall.engine.sanitize import Sanitizers
 from firewall.engine.sequence import Chain, Progress
 from firewall.engine.words import ReasonCode, Surface, Verdict
+
+if TYPE_CHECKING:
+    from firewall.engine.advertised import Offered
 
 __all__ = ["Cap", "Decision", "Policy", "ReasonCode", "Rule", "RunState", "Surface", "ToolCall", "Verdict"]
 
@@ -163,8 +167,9 @@ class Policy:
     rules_for: Callable[[str, Surface], tuple[Line, ...]] = field(init=False, repr=False, compare=False)
     # Decisions that depend on no more than a call's name, by what gave them and the caps before it: filled by ``decide``.
     opinions: dict[object, Decision] = field(init=False, repr=False, compare=False)
-    # What was decided of tools that were offered, by name: filled by ``decide_advertised``.
-    offers: dict[str, Decision] = field(init=False, repr=False, compare=False)
+    # What was decided of tools that were offered, of each and of all in one offer: filled by ``decide_advertised``.
+    offered_tools: dict[str, Decision] = field(init=False, repr=False, compare=False)
+    offers: dict[tuple[str, ...], Offered] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.rules, key=lambda rule: (rule.priority, rule.id)))
@@ -182,6 +187,7 @@ class Policy:
         object.__setattr__(self, "has_holds", holds and not self.shadow_mode)
         object.__setattr__(self, "rules_for", compile_rules(line for line in lines if line.rule.enabled))
         object.__setattr__(self, "opinions", {})
+        object.__setattr__(self, "offered_tools", {})
         object.__setattr__(self, "offers", {})
 
     @property

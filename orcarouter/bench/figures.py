@@ -250,6 +250,7 @@ def _policy_of_calls(count: int) -> Policy:
 
 def _judge_anew(policy: Policy, names: tuple[str, ...]) -> None:
     policy.offers.clear()
+    policy.offered_tools.clear()
     decide_advertised(policy, names, RunState())
 
 

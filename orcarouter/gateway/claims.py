@@ -71,5 +71,7 @@ def _least_cap(policy: Policy, exchange: Exchange) -> int | None:
     if policy.shadow_mode:
         return None
     unspent = RunState()
-    decisions = [decide_request(policy, unspent), *advertised.decide_advertised(policy, (*exchange.tools, *exchange.past_tools), unspent)]
-    return min((cap.cap_micro_usd for decision in decisions if decision for cap in decision.caps), default=None)
+    whole = decide_request(policy, unspent)
+    offers = [advertised.decide_advertised(policy, names, unspent) for names in (exchange.tools, exchange.past_tools)]
+    met = [*(cap.cap_micro_usd for cap in (whole.caps if whole else ())), *(offered.least_cap_micro_usd for offered in offers)]
+    return min((cap for cap in met if cap is not None), default=None)

@@ -80,6 +80,7 @@ async def chat_completions(state: State, upstream: Upstream, request: Request) -
         raise
     source = "key" if current.one_run_an_hour and correlation.agent_run_id is None else lineage.source
     call = record.Call(
+        request.uuid,
         request.id,
         started_at,
         started,
@@ -203,14 +204,13 @@ class Relay:
         self.run_state = replace(self.run_state, runs_this_hour=0)
         if policy and self._refuses_unknown_fields(policy) and (unknown := openai.unknown_fields(exchange)):
             await self.block(errors.UnknownField(f"The policy {policy.name!r} lets no unknown field through: {unknown[0]}", param=unknown[0]))
-        decisions = advertised.decide_advertised(policy, exchange.tools, self.run_state, observe_mode=self.observes)
+        offered = advertised.decide_advertised(policy, exchange.tools, self.run_state, observe_mode=self.observes)
         past = advertised.decide_past(policy, exchange.past_tools, self.run_state, observe_mode=self.observes)
         if policy and policy.has_holds:
             past = self.holds.past(past)
-            decisions = await self.holds.offered(decisions, past)
-        rows = [*advertised.rows(exchange.tools, decisions), *advertised.rows(exchange.past_tools, past)]
-        events += record.advertised(self.call, rows, self.run_state, datetime.now(UTC))
-        refused = advertised.named_refusal(policy, (*exchange.tools, *exchange.past_tools), [*decisions, *past])
+            offered = await self.holds.offered(offered, past)
+        events += record.advertised(self.call, (*offered.rows, *past.rows), self.run_state, datetime.now(UTC))
+        refused = advertised.named_refusal(policy, offered, past)
         if refused is None:
             return events
         name, decision = refused
@@ -250,6 +250,8 @@ class Relay:
 
     async def judge(self, calls: Sequence[EmittedCall], *, again: bool = False) -> list[Judged]:
         """The judgement of calls that a model emitted, in order; ``again``: of those that a kept answer has."""
+        if not calls:
+            return []
         made = [ToolCall(Surface.RESPONSE, called.name, called.arguments) for called in calls]
         faults = {place: TOO_LARGE for place, called in enumerate(calls) if called.fault is not None}
 
@@ -366,12 +368,14 @@ class Relay:
     ) -> asyncio.Future:
         self.is_settled = True
         latency_ms = round((time.monotonic() - self.call.started) * 1000)
-        row = record.usage(self.call, outcome=outcome, status=status, used=used, source=source, latency_ms=latency_ms, error_code=error_code)
-        cost = record.cost_of(self.call, used) or 0
+        cost = record.cost_of(self.call, used)
+        row = record.usage(
+            self.call, outcome=outcome, status=status, used=used, source=source, cost_micro_usd=cost, latency_ms=latency_ms, error_code=error_code
+        )
         # What never reached the ledger as held does not leave it as given back.
-        ledger = [] if self.recording is None else [record.settle(self.call, cause=outcome, cost_micro_usd=cost)]
+        ledger = [] if self.recording is None else [record.settle(self.call, cause=outcome, cost_micro_usd=cost or 0)]
         self.state.lease.forget(self.call.request_id)
-        return self.state.submit(self.call.grant, list(events), [row], ledger, self.settlement(cost))
+        return self.state.submit(self.call.grant, list(events), [row], ledger, self.settlement(cost or 0))
 
     def settlement(self, cost_micro_usd: int) -> Settlement | None:
         """What to tell Valkey: nothing of a call that it refused to hold anything for."""

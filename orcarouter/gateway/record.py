@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from uuid import UUID
 
 from firewall.engine.advertised import Row
@@ -32,6 +32,8 @@ NOTHING = Usage(input_tokens=0, output_tokens=0)
 class Call:
     """One relay call, as it becomes known on its way through the pipeline."""
 
+    #: The request's: of it is made what stands for the call anywhere.
+    uuid: UUID
     request_id: str
     started_at: datetime
     started: float  # of the monotonic clock, in seconds
@@ -54,17 +56,13 @@ class Call:
     labels: dict = field(init=False, repr=False)
 
     @property
-    def uuid(self) -> UUID:
-        return UUID(hex=self.request_id.removeprefix("req_"))
-
-    @property
     def attempt_id(self) -> UUID:
         """Under which the attempt at hand is held and settled: the first one's is the call's, and none is of another moment."""
-        return UUID(int=self.uuid.int ^ (2 * self.lost_attempts))
+        return UUID(int=self.uuid.int ^ (2 * self.lost_attempts)) if self.lost_attempts else self.uuid
 
     @property
     def claim_id(self) -> str:
-        return f"req_{self.attempt_id.hex}"
+        return f"req_{self.attempt_id.hex}" if self.lost_attempts else self.request_id
 
     @property
     def held_micro_usd(self) -> int:
@@ -103,7 +101,7 @@ def request(call: Call, decision: Decision, run: RunState, at: datetime) -> list
 def advertised(call: Call, rows: Sequence[Row], run: RunState, at: datetime) -> list[dict]:
     """One event a row: a decision for one tool, or one shared by several."""
     kept = judged_on(call.grant.policy, run)
-    return [_event(call.shared, row.decision, Surface.INBOUND, at, row.tools) | {"judged_on": kept} for row in rows]
+    return [_event(call.shared, row.decision, Surface.INBOUND, at, row.tools, _of_row(row)) | {"judged_on": kept} for row in rows]
 
 
 def emitted(call: Call, calls: Sequence[EmittedCall], judged: Sequence[Judged], at: datetime) -> list[dict]:
@@ -138,15 +136,22 @@ def _kept(arguments: str, decision: Decision) -> dict:
     return {"args_summary": summary.text, "args_hash": summary.digest}
 
 
-def _event(shared: Mapping[str, object], decision: Decision, surface: Surface, at: datetime, tools: Sequence[str]) -> dict:
+def _event(
+    shared: Mapping[str, object], decision: Decision, surface: Surface, at: datetime, tools: Sequence[str], said: Mapping[str, object] | None = None
+) -> dict:
     metrics.decisions_of(surface, decision.verdict).inc(len(tools) or 1)
+    return {**shared, "id": uuid7(), "occurred_at": at, "source": "relay", "surface": surface, **(said or _said(decision, tools))}
+
+
+@lru_cache(maxsize=4_096)  # the rows of an offer are the same with each call, and to make what they say costs most of an event
+def _of_row(row: Row) -> Mapping[str, object]:
+    return _said(row.decision, row.tools)
+
+
+def _said(decision: Decision, tools: Sequence[str]) -> dict:
+    """What an event says of its decision."""
     names = [shown(name) for name in tools]
     return {
-        **shared,
-        "id": uuid7(),
-        "occurred_at": at,
-        "source": "relay",
-        "surface": surface,
         "verdict": decision.verdict,
         "tool_name": names[0] if len(names) == 1 else None,
         "tools": names if len(names) > 1 else [],
@@ -241,8 +246,10 @@ def settle(call: Call, *, cause: str, cost_micro_usd: int) -> dict:
     return row | {"held_micro_usd": -call.held_micro_usd, "spent_micro_usd": cost_micro_usd}
 
 
-def usage(call: Call, *, outcome: str, status: int, used: Usage, source: UsageSource, latency_ms: int, error_code: str | None = None) -> dict:
-    """The one row a finished call leaves, of all its attempts; ``cost_micro_usd`` None is an unknown price."""
+def usage(
+    call: Call, *, outcome: str, status: int, used: Usage, source: UsageSource, cost_micro_usd: int | None, latency_ms: int, error_code: str | None = None
+) -> dict:
+    """The one row a finished call leaves, of all its attempts. ``cost_micro_usd`` is of the last attempt; None is an unknown price."""
     if call.lost_micro_usd and source is UsageSource.NONE:
         source = UsageSource.COUNTED
     return {
@@ -261,7 +268,7 @@ def usage(call: Call, *, outcome: str, status: int, used: Usage, source: UsageSo
         "cached_tokens": used.cached_tokens,
         "reasoning_tokens": used.reasoning_tokens,
         "usage_source": source.value,
-        "cost_micro_usd": whole_cost_of(call, used),
+        "cost_micro_usd": None if cost_micro_usd is None else cost_micro_usd + call.lost_micro_usd,
         "latency_ms": latency_ms,
         "first_byte_ms": call.first_byte_ms,
         "context_digest": call.context_digest,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from approvals import services
 from approvals.engine.binding import Refused
-from firewall.engine.advertised import Row
+from firewall.engine.advertised import Offered, Row
 from firewall.engine.afterwards import Judged
 from firewall.engine.types import Decision, ReasonCode, Surface, ToolCall, Verdict
 from keys.models import UsageSource
@@ -82,19 +82,23 @@ class RelayHolds:
         return self.presented.ruled(self._place, call, decision)
 
     # --- Offered tools ---
-    async def offered(self, decisions: Sequence[Decision], past: Sequence[Decision]) -> list[Decision]:
+    async def offered(self, offered: Offered, past: Offered) -> Offered:
         """Decisions on the request's tools once those that a rule holds are held. Raises ``ApprovalPending``, recorded.
 
         ``past`` are those on the tools of its history: a request that is refused for one of them is not held.
         """
-        relay, tools = self.relay, self.relay.call.exchange.tools
-        if not _any_waits(decisions):
-            return list(decisions)
-        calls = [ToolCall(Surface.INBOUND, name) for name in tools]
+        if not _any_waits(offered.decisions):
+            return offered
+        decisions = await self._held_or_noted(offered, past)
+        return Offered(offered.names, tuple(decisions))
+
+    async def _held_or_noted(self, offered: Offered, past: Offered) -> list[Decision]:
+        relay = self.relay
         if self.is_replay:
-            return [_noted(each, "the request spends an approval") for each in decisions]
-        ruled = [self.ruled(call, each) for call, each in zip(calls, decisions, strict=True)]
-        if any(each.blocks and each.verdict is not Verdict.PENDING_APPROVAL for each in [*ruled, *past]):
+            return [_noted(each, "the request spends an approval") for each in offered.decisions]
+        calls = [ToolCall(Surface.INBOUND, name) for name in offered.names]
+        ruled = [self.ruled(call, each) for call, each in zip(calls, offered.decisions, strict=True)]
+        if any(each.blocks and each.verdict is not Verdict.PENDING_APPROVAL for each in (*ruled, *past.decisions)):
             return [_noted(each, "not held, as the request is refused for another tool") for each in ruled]
         if not _any_waits(ruled):
             return ruled
@@ -111,9 +115,9 @@ class RelayHolds:
         await relay.block(holds.pending(relay.request, held), [candidate.event for candidate in candidates.values()])
 
     @staticmethod
-    def past(decisions: Sequence[Decision]) -> list[Decision]:
+    def past(past: Offered) -> Offered:
         """Decisions on calls that the request's history tells of: nobody can be asked about what has been done."""
-        return [_noted(each, "the call was made before this request") for each in decisions]
+        return Offered(past.names, tuple(_noted(each, "the call was made before this request") for each in past.decisions))
 
     async def redeem(self, events: Sequence[dict]) -> None:
         """Spend the approvals that let offered tools go on, before anything is sent. Raises ``ApprovalInvalid``."""

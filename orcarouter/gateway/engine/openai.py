@@ -138,6 +138,8 @@ def _require(holds: bool, message: str, param: str) -> None:
 
 def _refuse_other_spellings(found: Mapping[str, Any], known: frozenset[str], path: str) -> None:
     """Some providers read names without regard to case (Go's encoding/json): ``Tools`` would reach them unjudged."""
+    if found.keys() <= known:
+        return
     for name in found.keys() - known:
         if name.casefold() in _folded(known):
             raise _Refused(f'"{shown(name)}" is another spelling of a documented name.', path + shown(name))

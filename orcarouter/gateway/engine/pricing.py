@@ -5,9 +5,10 @@ List prices come from genai-prices as it was installed; nothing here asks the ne
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ SOURCES = 20
 #: What a hosted tool's type may end with: ``web_search_20250305``, ``web_search_preview``.
 _VERSION = re.compile(r"(_preview)?(_[0-9]{4}_?[0-9]{2}_?[0-9]{2})?$")
 NOTHING_USED = Usage()
+#: Millionths of a micro-USD of one side of a usage, at the prices of that side's parts.
+Count = Callable[[Usage, tuple[int, ...]], int]
 
 
 def warm() -> None:
@@ -54,20 +57,7 @@ def cost_micro_usd(model: str, usage: Usage, *, at: datetime, own: Price | None 
     """
     if own is None:
         return _listed_cost(model, usage, at, base_url)
-    asked, told = _sides(usage)
-    spent = own.per_request_micro_usd * MILLION if usage != NOTHING_USED else 0
-    spent += sum(count * price for name, price in own.tools for used, count in usage.tools if used == name) * MILLION
-    tier = next((each for each in reversed(own.tiers) if usage.input_tokens > each.above_input_tokens), None)
-    total = 0
-    for side, used, counted in ((_own_input(own, tier), asked, _input_millionths), (_own_output(own, tier), told, _output_millionths)):
-        if side is not None:
-            spent += counted(used, side)
-        elif used != NOTHING_USED:
-            listed = _listed_cost(model, used, at, base_url)
-            if listed is None:
-                return None
-            total += listed
-    return total + -(-spent // MILLION)
+    return _own_cost(own, usage, _input_millionths, _output_millionths, partial(_listed_cost, model, at=at, base_url=base_url))
 
 
 def worst_cost_micro_usd(model: str, usage: Usage, *, at: datetime, own: Price | None = None, base_url: str | None = None) -> int | None:
@@ -83,26 +73,9 @@ def worst_cost_micro_usd(model: str, usage: Usage, *, at: datetime, own: Price |
 
 
 def _worst_cost_micro_usd(model: str, usage: Usage, at: datetime, own: Price | None, base_url: str | None) -> int | None:
-    flat = _flat_prices(model, base_url)
-    if own is None and flat is not None and not usage.input_audio_tokens and not usage.output_audio_tokens and not usage.tools:
-        plain, output, cached, written = flat
-        worst = usage.input_tokens * max(plain, cached, written) + usage.output_tokens * output
-        return int(worst.to_integral_value(ROUND_CEILING))
-    inputs, outputs = usage.input_tokens, usage.output_tokens
-    asked = [Usage(), Usage(cached_tokens=inputs), Usage(cache_write_tokens=inputs), Usage(input_audio_tokens=min(usage.input_audio_tokens, inputs))]
-    told = [Usage(), Usage(reasoning_tokens=outputs), Usage(output_audio_tokens=min(usage.output_audio_tokens, outputs))]
-    costs = []
-    for of_input, of_output in product(asked, told):
-        kinds = {name: getattr(of_input, name) or getattr(of_output, name) for name in _KINDS}
-        counted = Usage(input_tokens=inputs, output_tokens=outputs, tools=usage.tools, **kinds)
-        cost = cost_micro_usd(model, counted, at=at, own=own, base_url=base_url)
-        if cost is None:
-            return None
-        costs.append(cost)
-    return max(costs)
-
-
-_KINDS = ("cached_tokens", "cache_write_tokens", "reasoning_tokens", "input_audio_tokens", "output_audio_tokens")
+    if own is None:
+        return _worst_listed_cost(model, usage, at, base_url)
+    return _own_cost(own, usage, _worst_input_millionths, _worst_output_millionths, partial(_worst_listed_cost, model, at=at, base_url=base_url))
 
 
 def has_price(model: str, *, own: Price | None = None, base_url: str | None = None) -> bool:
@@ -112,36 +85,61 @@ def has_price(model: str, *, own: Price | None = None, base_url: str | None = No
 
 
 # --- The workspace's own price: millionths of a micro-USD ---------------------------------------------------------------
-def _sides(used: Usage) -> tuple[Usage, Usage]:
-    """What was asked and what was told, each as if it were all; hosted tools belong to neither."""
-    asked = Usage(
+def _own_cost(own: Price, usage: Usage, input_of: Count, output_of: Count, listed_cost: Callable[[Usage], int | None]) -> int | None:
+    """What a side without a price of its own costs is asked of ``listed_cost``, for that side alone."""
+    spent = own.per_request_micro_usd * MILLION if usage != NOTHING_USED else 0
+    if usage.tools:
+        spent += sum(count * price for name, price in own.tools for used, count in usage.tools if used == name) * MILLION
+    tier = next((each for each in reversed(own.tiers) if usage.input_tokens > each.above_input_tokens), None)
+    total = 0
+    for prices, count, side in ((_own_input(own, tier), input_of, _asked), (_own_output(own, tier), output_of, _told)):
+        if prices is not None:
+            spent += count(usage, prices)
+        elif (used := side(usage)) != NOTHING_USED:
+            listed = listed_cost(used)
+            if listed is None:
+                return None
+            total += listed
+    return total + -(-spent // MILLION)
+
+
+def _asked(used: Usage) -> Usage:
+    """What was asked as if it were all; hosted tools belong to neither side."""
+    return Usage(
         input_tokens=used.input_tokens,
         cached_tokens=used.cached_tokens,
         cache_write_tokens=used.cache_write_tokens,
         input_audio_tokens=used.input_audio_tokens,
     )
-    return asked, Usage(output_tokens=used.output_tokens, reasoning_tokens=used.reasoning_tokens, output_audio_tokens=used.output_audio_tokens)
 
 
-def _first(*prices: int | None) -> int:
-    return next((price for price in prices if price is not None), 0)
+def _told(used: Usage) -> Usage:
+    return Usage(output_tokens=used.output_tokens, reasoning_tokens=used.reasoning_tokens, output_audio_tokens=used.output_audio_tokens)
 
 
-def _own_input(own: Price, tier: Tier | None) -> tuple[int, int, int, int] | None:
+def _or(price: int | None, otherwise: int) -> int:
+    return otherwise if price is None else price
+
+
+def _own_input(own: Price, tier: Tier | None) -> tuple[int, ...] | None:
     """Prices of fresh, cached, cache-written and audio tokens; None where the side has no price of our own."""
-    if own.input_per_million_micro_usd is None:
+    plain, cached = own.input_per_million_micro_usd, own.cached_input_per_million_micro_usd
+    if plain is None:
         return None
-    plain = _first(tier.input_per_million_micro_usd if tier else None, own.input_per_million_micro_usd)
-    cached = _first(tier.cached_input_per_million_micro_usd if tier else None, own.cached_input_per_million_micro_usd, plain)
-    return plain, cached, _first(own.cache_write_per_million_micro_usd, plain), _first(own.input_audio_per_million_micro_usd, plain)
+    if tier is not None:
+        plain = _or(tier.input_per_million_micro_usd, plain)
+        cached = tier.cached_input_per_million_micro_usd if tier.cached_input_per_million_micro_usd is not None else cached
+    return plain, _or(cached, plain), _or(own.cache_write_per_million_micro_usd, plain), _or(own.input_audio_per_million_micro_usd, plain)
 
 
-def _own_output(own: Price, tier: Tier | None) -> tuple[int, int, int] | None:
+def _own_output(own: Price, tier: Tier | None) -> tuple[int, ...] | None:
     """Prices of plain, reasoning and audio tokens; None where the side has no price of our own."""
-    if own.output_per_million_micro_usd is None:
+    plain = own.output_per_million_micro_usd
+    if plain is None:
         return None
-    plain = _first(tier.output_per_million_micro_usd if tier else None, own.output_per_million_micro_usd)
-    return plain, _first(own.reasoning_per_million_micro_usd, plain), _first(own.output_audio_per_million_micro_usd, plain)
+    if tier is not None:
+        plain = _or(tier.output_per_million_micro_usd, plain)
+    return plain, _or(own.reasoning_per_million_micro_usd, plain), _or(own.output_audio_per_million_micro_usd, plain)
 
 
 def _input_millionths(used: Usage, prices: tuple[int, ...]) -> int:
@@ -158,6 +156,18 @@ def _output_millionths(used: Usage, prices: tuple[int, ...]) -> int:
     return (used.output_tokens - used.reasoning_tokens - said) * plain + used.reasoning_tokens * reasoning + said * audio
 
 
+def _worst_input_millionths(used: Usage, prices: tuple[int, ...]) -> int:
+    plain, cached, written, audio = prices
+    heard = min(used.input_audio_tokens, used.input_tokens)
+    return max(used.input_tokens * max(plain, cached, written), (used.input_tokens - heard) * plain + heard * audio)
+
+
+def _worst_output_millionths(used: Usage, prices: tuple[int, ...]) -> int:
+    plain, reasoning, audio = prices
+    said = min(used.output_audio_tokens, used.output_tokens)
+    return max(used.output_tokens * max(plain, reasoning), (used.output_tokens - said) * plain + said * audio)
+
+
 # --- The list price -------------------------------------------------------------------------------------------------------
 def _listed_cost(model: str, usage: Usage, at: datetime, base_url: str | None) -> int | None:
     found = _listed(model, base_url)
@@ -169,6 +179,28 @@ def _listed_cost(model: str, usage: Usage, at: datetime, base_url: str | None) -
     if spent is None:
         spent = _at_listed_prices(usage, provider, listed, at)
     return None if spent is None else int(spent.to_integral_value(ROUND_CEILING))
+
+
+_KINDS = ("cached_tokens", "cache_write_tokens", "reasoning_tokens", "input_audio_tokens", "output_audio_tokens")
+
+
+def _worst_listed_cost(model: str, usage: Usage, at: datetime, base_url: str | None) -> int | None:
+    flat = _flat_prices(model, base_url)
+    if flat is not None and not usage.input_audio_tokens and not usage.output_audio_tokens and not usage.tools:
+        plain, output, cached, written = flat
+        worst = usage.input_tokens * max(plain, cached, written) + usage.output_tokens * output
+        return int(worst.to_integral_value(ROUND_CEILING))
+    inputs, outputs = usage.input_tokens, usage.output_tokens
+    asked = [Usage(), Usage(cached_tokens=inputs), Usage(cache_write_tokens=inputs), Usage(input_audio_tokens=min(usage.input_audio_tokens, inputs))]
+    told = [Usage(), Usage(reasoning_tokens=outputs), Usage(output_audio_tokens=min(usage.output_audio_tokens, outputs))]
+    costs = []
+    for of_input, of_output in product(asked, told):
+        kinds = {name: getattr(of_input, name) or getattr(of_output, name) for name in _KINDS}
+        cost = _listed_cost(model, Usage(input_tokens=inputs, output_tokens=outputs, tools=usage.tools, **kinds), at, base_url)
+        if cost is None:
+            return None
+        costs.append(cost)
+    return max(costs)
 
 
 @lru_cache(maxsize=KNOWN_MODELS)

@@ -67,9 +67,9 @@ class Live:
     def offer(self, names: Sequence[str], **state: Any) -> list[Decision]:
         """Tools that one request offers."""
         self.run = replace(self.run, at_ms=self.run.at_ms + self.gap_ms, **state)
-        decisions = advertised.decide_advertised(self.policy, names, self.run, observe_mode=self.observes)
+        offered = advertised.decide_advertised(self.policy, tuple(names), self.run, observe_mode=self.observes)
         call: Any = SimpleNamespace(shared=shared(len(self.decisions), self.run_id), grant=SimpleNamespace(policy=self.policy))
-        rows = record.advertised(call, advertised.rows(names, decisions), self.run, datetime.fromtimestamp(self.run.at_ms / 1000, UTC))
+        rows = record.advertised(call, offered.rows, self.run, datetime.fromtimestamp(self.run.at_ms / 1000, UTC))
         self.events += [event_of(row, self.run.at_ms) for row in rows]
-        self.decisions += [(ToolCall(Surface.INBOUND, name), self.run, decision) for name, decision in zip(names, decisions, strict=True)]
-        return decisions
+        self.decisions += [(ToolCall(Surface.INBOUND, name), self.run, decision) for name, decision in zip(names, offered.decisions, strict=True)]
+        return list(offered.decisions)

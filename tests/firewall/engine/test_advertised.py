@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firewall.engine.advertised import decide_advertised, named_refusal, rows
+from firewall.engine.advertised import decide_advertised, named_refusal
 from firewall.engine.decide import decide
 from firewall.engine.types import Policy, Rule, RunState, Surface, ToolCall, Verdict
 from tests.firewall.engine.strategies import money, names, policies, whole_policies
@@ -27,8 +27,8 @@ GOVERNED = Policy(
 
 
 def advertise(policy: Policy | None, tools: list[str], *, observe_mode: bool = False):
-    decisions = decide_advertised(policy, tools, RunState(), observe_mode=observe_mode)
-    return named_refusal(policy, tools, decisions), rows(tools, decisions)
+    offered = decide_advertised(policy, tuple(tools), RunState(), observe_mode=observe_mode)
+    return named_refusal(policy, offered), list(offered.rows)
 
 
 @pytest.mark.parametrize(
@@ -88,13 +88,13 @@ def test_without_a_policy_nothing_is_recorded_unless_observed():
 
 @given(policies, st.lists(names, max_size=8))
 def test_every_tool_is_recorded_once_and_every_denied_one_is_refused(policy, tools):
-    decisions = decide_advertised(policy, tools, RunState())
-    recorded = rows(tools, decisions)
+    offered = decide_advertised(policy, tuple(tools), RunState())
+    decisions, recorded = offered.decisions, offered.rows
     assert sorted(name for row in recorded for name in row.tools) == sorted(tools)
     expected = dict(zip(tools, decisions, strict=True))
     assert all(expected[name] == row.decision for row in recorded for name in row.tools)
     assert all(len(row.tools) == 1 for row in recorded if row.decision.blocks or row.decision.shadow)
-    refusal = named_refusal(policy, tools, decisions)
+    refusal = named_refusal(policy, offered)
     denied = [decision for decision in decisions if decision.blocks]
     assert len(refusal[1].factors if refusal else ()) == len(denied)
 
@@ -103,4 +103,4 @@ def test_every_tool_is_recorded_once_and_every_denied_one_is_refused(policy, too
 def test_what_is_remembered_of_an_offer_is_what_would_be_said_of_it_now(policy, tools, runs):
     for run in runs:
         each = [decide(policy, ToolCall(Surface.INBOUND, name), run) for name in tools]
-        assert decide_advertised(policy, tools, run) == each
+        assert list(decide_advertised(policy, tuple(tools), run).decisions) == each
