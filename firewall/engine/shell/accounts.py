@@ -69,7 +69,24 @@ def granted(call: Call) -> Finding | None:
     return None
 
 
+def secrets_shown(call: Call) -> Finding | None:
+    """``kubectl get secrets -A -o yaml``."""
+    everywhere = next((word for word in call.args if word in ("-A", "--all-namespaces")), None)
+    shown = call.value("-o", "--output") not in (None, "", "wide", "name")
+    if everywhere and shown and call.operands[:1] == ["get"] and {"secret", "secrets"} & set(call.operands):
+        return Finding(Category.CREDENTIALS, everywhere, "shows every secret of the cluster")
+    return None
+
+
+def dumped(call: Call) -> Finding | None:
+    """The memory of the program that checks passwords on Windows."""
+    word = next((word for word in call.args if re.search(r"(?i)\blsass\b|\bminidump\b", word)), None)
+    return Finding(Category.CREDENTIALS, word, "copies the memory that passwords are kept in") if word else None
+
+
 RULES: dict[str, Rule] = {
+    **dict.fromkeys(("kubectl", "oc"), secrets_shown),
+    **dict.fromkeys(("procdump", "procdump64", "rundll32", "dumpert", "nanodump"), dumped),
     **dict.fromkeys(("usermod", "useradd", "adduser", "addgroup", "gpasswd", "dseditgroup", "chsh", "add-localgroupmember", "add-adgroupmember", "pw"), joined),
     "setcap": capability,
 }

@@ -95,7 +95,7 @@ class Row:
     reason: str
 
     def finding(self, call: Call) -> Finding | None:
-        if not call.starts(self.path) or "--help" in call.flags or "/?" in call.args:
+        if not call.starts(self.path) or "--help" in call.flags or "/?" in call.args or call.args[-1:] == ["help"]:
             return None
         present = call.flags | frozenset(call.args) if self.needs else call.flags
         if (self.needs and not self.needs & present) or self.unless & call.flags:

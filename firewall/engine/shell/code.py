@@ -62,12 +62,12 @@ _WRITES = re2.compile(
 )
 _READS = re2.compile(r"\bopen\b|\bread\w*\b|\bFile\b|\bPath\b|\bfile_get_contents\b|\bslurp\b|<")
 _FORKS = re2.compile(
-    r"(?s)\b(?:while|loop|for)\b.*\bfork\b|\bfork\b\s*while\b|\bfork\b.*\bwhile\b|\bsetInterval\b.*\b(?:spawn|fork)\b|\bspawn\w*\s*\(\s*process\.(?:argv|execPath)\b.*\bprocess\.argv\b"
+    r"(?s)\b(?:while|loop|for)\b.*\bfork\b|\bfork\b\s*while\b|\bfork\b.*\bwhile\b|\bfork\s*\(\s*\)\s*for\b|\bsetInterval\b.*\b(?:spawn|fork)\b|\bspawn\w*\s*\(\s*process\.(?:argv|execPath)\b.*\bprocess\.argv\b"
 )
 _FETCHED_CODE = re2.compile(
     r"(?is)\b(?:exec|eval|system|Invoke-Expression|iex|instance_eval|new Function|loadstring)\b.*"
     r"\b(?:urlopen|requests\.get|urllib|http\.get|fetch|LWP|open-uri|URI\.open|file_get_contents|DownloadString|Net::HTTP)\b"
-    r"|\b(?:urlopen|requests\.get|fetch)\b.*\b(?:exec|eval|os\.system)\s*[()]"
+    r"|\b(?:urlopen|requests\.get|fetch)\b.*\b(?:exec|eval|os\.system)\s*[()]|\bhttps?['\"]\s*\)\.(?:get|request)\b.*\b(?:eval|exec|Function|runIn\w+)\b|\bLWP\b.*\beval\b"
 )
 _REMOTE = re2.compile(
     r"(?is)\b(?:socket|fsockopen|TCPSocket|net\.(?:connect|Socket)|inet_aton|IO::Socket|TCPClient)\b.*(?:/bin/(?:ba|z|da|k)?sh\b|\bcmd(?:\.exe)?['\"]|powershell|pty\.spawn|\bdup2\b)"

@@ -12,7 +12,7 @@ _READERS = word_set(
     """
     cat bat less more head tail tac nl strings xxd od hexdump base64 base32 grep egrep fgrep rg ag awk gawk sed cut sort uniq tr rev paste fold jq yq view
     nano pico emacs zip tar gpg openssl python perl ruby node get-content gc type rsync scp sftp ftp nc ncat netcat socat curl wget mail mutt aws gsutil
-    rclone tee dd cpio 7z xclip pbcopy clip column tree-sitter diff printf echo
+    rclone tee dd cpio 7z xclip pbcopy clip column tree-sitter diff printf echo sqlite3
     """
 )
 _SENDERS = word_set(
@@ -47,7 +47,22 @@ def credentials(call: Call) -> Finding | None:
     return credentials_read(call, *(name.lstrip("@<") for name in names)) or (credentials_sent(call) if call.name in _SENDERS else None)
 
 
+#: Programs that print a secret they keep for somebody.
+_SHOWS_SECRET = re.compile(
+    r"(?:aws (?:secretsmanager get-secret-value|ssm get-parameters?|sts (?:get-session-token|assume-role))|vault (?:kv get|read)|op (?:read|item get)|bw get"
+    r"|pass show|gcloud (?:secrets versions access|auth print-)|az (?:keyvault secret show|account get-access-token)|(?:kubectl|oc) get secrets?|gh auth token"
+    r"|doppler secrets|heroku config|security find-)\b.*"
+)
+#: The addresses at which a cloud hands its machines their credentials.
+_METADATA_SECRET = re.compile(
+    r"(?:https?://)?(?:169\.254\.169\.254|169\.254\.170\.2|metadata\.google\.internal|metadata|100\.100\.100\.200|\[fd00:ec2::254\])(?::80)?/"
+    r".*(?:security-credentials|/token\b|/identity|user-?data|service-accounts|/v2/credentials|ssh-keys|/oauth2)"
+)
+
+
 def credentials_sent(call: Call) -> Finding | None:
+    if word := next(filter(_METADATA_SECRET.match, call.operands), None):
+        return Finding(Category.CREDENTIALS, word, "asks the cloud for the credentials of the machine")
     for word in call.args:
         path = word.rpartition("@")[2] if "@" in word and not word.partition("@")[2].count(":") else word
         if paths.environment(path.removeprefix("file://")) and word not in (
@@ -62,6 +77,8 @@ def credentials_sent(call: Call) -> Finding | None:
     for command in call.before:
         if command.words[:1] and command.words[0] in ("env", "printenv", "set") and len(command.words) == 1:
             return Finding(Category.CREDENTIALS, command.words[0], "sends the environment away, which often holds credentials")
+        if _SHOWS_SECRET.match(" ".join(command.words[:6])):
+            return Finding(Category.CREDENTIALS, command.words[0], "shows a secret that is sent away")
         for word in command.words[1:]:
             if paths.environment(word):
                 return Finding(Category.CREDENTIALS, word, "sends a file that often holds credentials away")

@@ -21,7 +21,7 @@ _DELETE = re2.compile(r"(?i)\bDELETE\s+(?:FROM\s+|\w+\s+FROM\s+)[^;]*")
 _UPDATE = re2.compile(r"(?i)(?:^|[;(]|\bAS\b)\s*UPDATE\s+[\w\"`\[\].]+(?:\s+(?:AS\s+)?\w+)?\s+SET\b[^;]*")
 _WHERE = re.compile(r"\bWHERE\b(?!\s*\(?\s*(?:1\s*=\s*1|TRUE\b|''\s*=\s*''|1\b(?!\s*[<>=])))", re.IGNORECASE)
 _OTHER = re2.compile(
-    r"(?i)\bALTER\s+TABLE\b[^;]*\bDROP\b|\bREVOKE\s+ALL\b|\bDROP\s+OWNED\b|\bPURGE\s+(?:BINARY|MASTER)\s+LOGS\b|\bRESET\s+(?:MASTER|SLAVE)\b|\bpg_terminate_backend\b|\bxp_cmdshell\b"
+    r"(?i)\bALTER\s+TABLE\b[^;]*\bDROP\b|\bREVOKE\s+ALL\b|\bGRANT\s+ALL\b[^;]*\bTO\s+PUBLIC\b|\b(?:ALTER|CREATE)\s+(?:ROLE|USER)\s+[\w\"]+\s+(?:WITH\s+)?SUPERUSER\b|\bDROP\s+OWNED\b|\bPURGE\s+(?:BINARY|MASTER)\s+LOGS\b|\bRESET\s+(?:MASTER|SLAVE)\b|\bpg_terminate_backend\b|\bxp_cmdshell\b"
     r"|\bCOPY\b[^;]*\bPROGRAM\b|\bSHUTDOWN\b|\bDELETE\s+(?:DATABASE|BUCKET)\b|\bINTO\s+(?:OUTFILE|DUMPFILE)\b|\bDETACH\s+DELETE\b|\bALTER\s+TABLE\s+[\w.`\"]+\s+DELETE\s+WHERE\s+(?:1|true|1\s*=\s*1)\s*(?:$|;)",
 )
 _SQL_START = re2.compile(
@@ -144,6 +144,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("mongo", "mongosh"), mongo),
     **dict.fromkeys(("redis-cli", "valkey-cli", "keydb-cli", "dragonfly"), redis),
 }
+CLIENTS = frozenset(RULES)
 
 TABLE: dict[str, tuple[Row, ...]] = table(
     Category.DATABASE,

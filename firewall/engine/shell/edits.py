@@ -142,8 +142,15 @@ def archived(call: Call) -> Finding | None:
     return extracted(call)
 
 
+#: A variable of make that may be a command: ``SHELL=...``, ``CC='sh -c ...'``.
+_COMMAND_VARIABLE = re.compile(r"(?:SHELL|[A-Z_.]+(?==.*\s))=(.*)|--eval=(.*)", re.DOTALL)
+
+
 def make(call: Call) -> Finding | None:
-    """Recipes of a makefile that is fed."""
+    """Recipes of a makefile that is fed, and commands given as variables."""
+    for word in call.args:
+        if (given := _COMMAND_VARIABLE.fullmatch(word)) and (found := call.again(given[1] or given[2] or "")):
+            return found
     if call.fed is None or call.value("-f", "--file", "--makefile") not in ("-", "/dev/stdin"):
         return None
     recipes = "\n".join(line.lstrip("\t@-+") for line in call.fed.split("\n") if line.startswith("\t"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 
@@ -82,7 +83,8 @@ def found_by_run(call: Call, run: list[str], args: list[str], roots: list[str]) 
         return Finding(Category.DELETION, " ".join(run[:2]), "deletes every file found")
     if run and run[0] in ("chmod", "chown", "chgrp"):
         return call.words_again([run[0], "-R", *(word.replace("{}", place) for word in run[1:])])
-    found = "/tmp/found" if harmless_search(args, roots) else f"{place.rstrip('/')}/{FOUND}"  # noqa: S108 - a name to compare with
+    name = next((after for word, after in itertools.pairwise(args) if word == "-name" and not set("*?[") & set(after)), FOUND)
+    found = "/tmp/found" if harmless_search(args, roots) else f"{place.rstrip('/')}/{name}"  # noqa: S108 - a name to compare with
     return call.words_again([word.replace("{}", found) for word in run])
 
 
@@ -142,10 +144,27 @@ def dd(call: Call) -> Finding | None:
     options = dict(word.partition("=")[::2] for word in call.args)
     target, source = options.get("of", ""), options.get("if", "")
     if paths.endless(source) and not paths.disk(target):
-        if "count" not in options and target and target != "/dev/null":
+        endless = "count" not in options or paths.huge(options["count"], options.get("bs", "512"))
+        if endless and target and target != "/dev/null":
             return Finding(Category.DISK, target, "grows until the disk is full")
         return emptied(target) if paths.precious(target) else overwritten(target)
     return overwritten(target) if target else None
+
+
+def rescued(call: Call) -> Finding | None:
+    """``ddrescue from to``."""
+    return next(filter(None, map(overwritten, call.operands[1:2])), None)
+
+
+def allocated(call: Call) -> Finding | None:
+    size = call.value("-l", "--length") or ""
+    return Finding(Category.DISK, size, "fills the disk") if paths.huge(size) else None
+
+
+def swallowed(call: Call) -> Finding | None:
+    """``tail /dev/zero``: what is kept until a line ends that never does."""
+    source = next(filter(paths.endless, call.operands), None)
+    return Finding(Category.FORK_BOMB, source, "fills the memory") if source else None
 
 
 def resized(call: Call) -> Finding | None:
@@ -206,7 +225,9 @@ def redirected(redirect: Redirect, command: Command) -> Finding | None:
         return None
     if redirect.operator in (">>", "&>>"):
         return appended(target)
-    if (command.words[:1] == ["yes"] or (command.words[:1] == ["cat"] and any(map(paths.endless, command.words)))) and not target.startswith("/dev/"):
+    sources = [*command.words, *(other.target for other in command.redirects if other.operator == "<")]
+    endless = any(map(paths.endless, sources)) and (command.words[:1] == ["cat"] or (command.words[:1] == ["head"] and any(map(paths.huge, sources))))
+    if (command.words[:1] == ["yes"] or endless) and not target.startswith("/dev/"):
         return Finding(Category.DISK, target, "grows until the disk is full")
     prints_nothing = not command.words or (command.words[0] in (":", "true", "echo", "printf") and not "".join(command.words[1:]).strip("-ne"))
     from_nothing = command.words[:2] == ["cat", "/dev/null"]
@@ -259,7 +280,7 @@ def _system_folder(path: str) -> bool:
     return (
         path.startswith("/")
         and paths.system(path)
-        and (path.count("/") == 1 or bool(re.fullmatch(r"/usr/(?:s?bin|lib\w*|share|libexec)|/var/(?:lib|log|spool)", path)))
+        and (path.count("/") == 1 or bool(re.fullmatch(r"/usr/(?:s?bin|lib\w*|share|libexec)|/var/(?:lib|log|spool)|/var/lib/[\w-]+", path)))
     )
 
 
@@ -335,6 +356,9 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("mkfs", "mke2fs", "mkdosfs", "mkntfs", "mkreiserfs", "newfs", "newfs_apfs", "newfs_hfs", "newfs_msdos", "newfs_exfat"), make_file_system),
     **dict.fromkeys((f"mkfs.{kind}" for kind in _FILE_SYSTEMS), make_file_system),
     "lvresize": resized,
+    "fallocate": allocated,
+    **dict.fromkeys(("ddrescue", "dd_rescue"), rescued),
+    **dict.fromkeys(("tail", "tac", "sort", "rev"), swallowed),
     "dd": dd,
     "dcfldd": dd,
     "fdisk": partitions,
@@ -361,6 +385,8 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     badblocks + -w | writes over a disk to test it
     parted + mklabel mktable mkpart rm resizepart | changes the partitions of a disk
     lvremove,vgremove,pvremove,lvreduce,vgreduce ! --test -t | removes or shrinks a volume
+    trash-empty ! --dry-run | deletes all that was put aside
+    gio trash + --empty | deletes all that was put aside
     zpool destroy | destroys a pool of disks
     zpool labelclear | erases the labels of a pool
     zpool remove | takes a disk out of a pool

@@ -17,6 +17,8 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     git reset + --hard --merge | throws away changes that were not committed
     git clean + -f --force -x -X -d ! --dry-run -n --interactive -i | deletes files that were never committed
     git branch + -D ! --help | deletes a branch with commits that are nowhere else
+    git branch + -f --force | moves a branch off the commits it held
+    git rebase + --root | rewrites the history from its first commit
     git stash drop | deletes changes that were put aside
     git stash clear | deletes all changes that were put aside
     git filter-branch | rewrites the history

@@ -6,12 +6,13 @@ import fnmatch
 import itertools
 import re
 
-from firewall.engine.shell import accounts, code, credentials, databases, edits, files, git, managers, network, system, unwrap, windows
+from firewall.engine.shell import accounts, code, credentials, databases, edits, files, git, managers, network, paths, system, unwrap, windows
 from firewall.engine.shell.call import Call, Row
-from firewall.engine.shell.evaluate import printed, says
+from firewall.engine.shell.evaluate import says
 from firewall.engine.shell.parse import KEYWORDS, UNKNOWN, parse
 from firewall.engine.shell.scope import MAX_DEPTH, Scope, TooDeepError
 from firewall.engine.shell.types import Category, Command, Finding, Judgement, Script, word_set
+from firewall.engine.shell.written import Written
 
 MAX_CHARS = 65_536
 """Longer is called destructive: a command nobody can read, and a way around a judge that reads only the beginning."""
@@ -91,10 +92,13 @@ class _Judge:
         self.is_windows = True
         self.known: dict[str, str] = {}
         self.downloaded: set[str] = set()
+        self.written = Written()
 
     def text(self, text: str, depth: int, variables: dict[str, str] | None = None) -> Finding | None:
         if _PLAIN.fullmatch(text) and "=" not in text and not variables:
             return self.words(text.split(), Command(), [], depth)
+        if found := windows.endless(text):
+            return found
         if not windows.written(text):
             return self.read(text, depth, variables)
         if found := self.read(text.replace("\\", "/"), depth, variables):
@@ -113,13 +117,16 @@ class _Judge:
     def variables(self, scope: Scope, before: dict[str, str], depth: int) -> Finding | None:
         """Variables that a text sets and a program or the shell itself will use."""
         for name, value in scope.variables.items():
-            if before.get(name) == value:
-                continue
-            if (name == "HISTFILE" and value in ("", "/dev/null")) or (name in ("HISTSIZE", "HISTFILESIZE", "SAVEHIST") and value == "0"):
-                return Finding(Category.TRACES, name, "stops the history of commands")
-            if name in unwrap.RUN_VARIABLES and value and (found := self.text(value, depth + 1)):
+            if before.get(name) != value and (found := self.variable(name, value, depth)):
                 return found
         return None
+
+    def variable(self, name: str, value: str, depth: int) -> Finding | None:
+        if (name == "HISTFILE" and value in ("", "/dev/null")) or (name in ("HISTSIZE", "HISTFILESIZE", "SAVEHIST") and value == "0"):
+            return Finding(Category.TRACES, name, "stops the history of commands")
+        if name in unwrap.LOADED_VARIABLES and any(paths.temporary(path) or path.startswith("./") for path in value.split(":")):
+            return Finding(Category.PERMISSIONS, name, "makes programs load what anybody may have put there")
+        return self.text(value, depth + 1) if name in unwrap.RUN_VARIABLES and value else None
 
     def script(self, script: Script, scope: Scope, depth: int) -> Finding | None:
         if depth > MAX_DEPTH:
@@ -132,7 +139,9 @@ class _Judge:
             for place, command in enumerate(pipeline):
                 if found := self.command(command, pipeline[:place], fed, scope, depth):
                     return found
-                fed = printed(command, fed)
+                fed = self.written.printed(command, fed)
+                if (starts := self.written.keep(command, fed)) and (found := self.text(starts, depth + 1)):
+                    return found
         return None
 
     def command(self, command: Command, before: list[Command], fed: str | None, scope: Scope, depth: int) -> Finding | None:
@@ -142,7 +151,8 @@ class _Judge:
         for redirect in command.redirects:
             if found := files.redirected(redirect, command):
                 return found
-        return self.words(command.words, command, before, depth, fed=command.stdin if command.stdin is not None else fed)
+        given = [command.stdin, self.written.fed(command), "\n".join(text for process in command.processes for text in says(process)) or None, fed]
+        return self.words(command.words, command, before, depth, fed=next((text for text in given if text is not None), None))
 
     def words(self, words: list[str], command: Command, before: list[Command], depth: int, *, fed: str | None = None) -> Finding | None:
         """Judge a program and its arguments; ``command`` and ``before`` are where they stand."""
@@ -164,6 +174,7 @@ class _Judge:
             again=lambda text: self.text(text, depth + 1),
             words_again=lambda inner: self.words(inner, Command(), [], depth + 1),
         )
+        call = self.written.ordered(call, words[0])
         if self.downloaded and (found := self.fetched_before(call, words[0])):
             return found
         self.downloaded.update(network.saved_as(command))
@@ -176,7 +187,7 @@ class _Judge:
         inside = unwrap.unwrap(call)
         if found := self.wrapped(call, inside, command, depth):
             return found
-        if found := windows.method(call, command) or system.machine_mounted(call):
+        if found := windows.method(call, command) or system.machine_reached(call) or network.run_from_elsewhere(call):
             return found
         # What was said by the words it runs is not said by it.
         return None if inside and inside.words else self.program(call)
@@ -201,18 +212,18 @@ class _Judge:
             return found
         if inside is None:
             return None
-        if inside.reads_input and call.fed is None:
-            for text in code.writes_commands(call.before[-1:]):
-                if found := self.text(text, depth + 1):
-                    return found
-        if inside.reads_input and call.name not in _MAKES_WORDS and call.fed is not None and (found := self.text(call.fed, depth + 1)):
-            return found
+        if inside.reads_input:
+            read = code.writes_commands(call.before[-1:]) if call.fed is None else [call.fed] if call.name not in _MAKES_WORDS else []
+            if found := next(filter(None, (self.text(text, depth + 1) for text in read)), None):
+                return found
         for text in inside.texts:
             variables = self.known | {str(number): value for number, value in enumerate(inside.arguments)}
             if inside.arguments:
                 variables |= dict.fromkeys("@*", " ".join(inside.arguments[1:]))
             if found := self.text(text, depth + 1, variables):
                 return found
+        if found := next(filter(None, (self.variable(name, value, depth) for name, value in inside.settings)), None):
+            return found
         if not inside.words:
             return None
         if inside.reads_input:
@@ -317,7 +328,8 @@ def _fork_bomb(pipeline: list[Command], scope: Scope) -> Finding | None:
     names = [command.words[0] for command in pipeline if command.words and command.words[0] in scope.functions]
     # $0 and %0 are the script that is running.
     again = [command.words[-1] for command in pipeline if command.words and command.words[-1].removeprefix("./") in ("$0", "%0")]
-    if (len(names) > 1 and len(set(names)) == 1) or len(again) > 1 or (again and pipeline[-1].background):
+    starts = pipeline[0].words[:1] == ["start"] or pipeline[-1].background
+    if (len(names) > 1 and len(set(names)) == 1) or len(again) > 1 or (again and starts):
         return Finding(Category.FORK_BOMB, (names or again)[0], "starts itself again without end")
     if len(pipeline) == 1 and pipeline[0].background and pipeline[0].words[:1] == ["yes"]:
         return Finding(Category.FORK_BOMB, "yes", "keeps a processor busy without end, unseen")

@@ -133,7 +133,7 @@ def is_dry_run(call: Call) -> bool:
         name, _, value = word.partition("=")
         if name in _DRY and value.lower() not in ("none", "false", "0", "no"):
             return True
-    return call.args[-1:] == ["-h"]
+    return call.args[-1:] in (["-h"], ["help"])
 
 
 def _category(name: str) -> Category:
@@ -191,6 +191,10 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     kubectl,oc replace + --force ! --dry-run | deletes and makes again
     kubectl,oc apply + --prune ! --dry-run | deletes what is not in the file
     helm uninstall ! --dry-run | deletes a release
+    helm upgrade + --force --reset-values ! --dry-run | deletes and makes again
+    helm rollback ! --dry-run | puts an earlier version in the place of what runs
+    kubectl,oc rollout undo ! --dry-run | puts an earlier version in the place of what runs
+    kubectl,oc cordon ! --dry-run | takes a node out of service
     argocd app sync + --prune --force --replace ! --dry-run | deletes what is not in the repository
     ansible,ansible-playbook + state=absent ! --check -C --syntax-check | deletes on many machines
     rclone sync ! --dry-run -n -i --interactive | deletes what the source does not have
@@ -217,6 +221,7 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     rabbitmqctl stop_app | stops a node
     rabbitmqctl stop | stops a node
     rabbitmqctl set_permissions + "" | takes permissions away
+    gh pr close + -d --delete-branch | deletes a branch others have
     gh repo archive | makes a repository read-only
     gh repo edit + --visibility | changes who sees a repository
     gh api + -XDELETE DELETE --method=DELETE | deletes through the interface of GitHub
@@ -251,6 +256,7 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     liquibase dropAll | deletes all tables
     liquibase drop-all | deletes all tables
     alembic downgrade + base | undoes every migration
+    knex migrate:rollback + --all | undoes every migration
     mix ecto.drop | deletes the database
     mix ecto.reset | deletes the database
     """,

@@ -28,7 +28,9 @@ _DELETING_URL = re2.compile(
     r"(?i)(?:/|[?&]action=)_?(?:close|do[-_]?delete|delete(?:[-_]?(?:all|by[-_]query|batch|objects?|documents?))?|destroy|purge(?:_cache|_queue)?|terminate|wipe|truncate|drop|clear|flush(?:all|db)?|kill|shutdown"
     r"|hard[-_]?delete|bulk[-_]?delete|factory[-_]?reset|removeall|disconnectall|quickdown|exit|safeexit|quitquitquit|(?:delete|destroy|purge|drop|wipe)[-_]\w+)/?(?:[?#].*)?$|/scriptText"
 )
-_STORE = re2.compile(r"(?i)\bflush(?:all|db|_all)\b|\bshutdown(?:\s+(?:nosave|save))?\b|\*\d\r?\\r\\n\$\d+\\r\\nFLUSH")
+_STORE = re2.compile(
+    r"(?i)^\s*(?:disable|shutdown|del|clear)\s+(?:server|frontend|backend|sessions?|map|acl|table|ssl|counters)\b|\bflush(?:all|db|_all)\b|\bshutdown(?:\s+(?:nosave|save))?\b|\*\d\r?\\r\\n\$\d+\\r\\nFLUSH"
+)
 _DELETING_BODY = re2.compile(
     r"(?i)mutation[^{]*\{\s*(?:\w+\s*:\s*)?(?:delete|destroy|remove|purge|archive)\w*|\"(?:action|op|operation|method|requests?)\"\s*:\s*\[?\s*\{?\s*\"?(?:delete|destroy|drop|purge|clear)|\"purge_everything\"\s*:\s*true"
 )
@@ -39,7 +41,7 @@ def http(call: Call) -> Finding | None:
     """A DELETE, a POST to an address that says so, or a body that asks for it."""
     if call.flags & {"--help", "--version"}:
         return None
-    method = (call.value(*_METHOD_OPTIONS) or "").upper()
+    method = (call.value(*_METHOD_OPTIONS) or _clustered_method(call) or "").upper()
     if call.name in ("http", "https", "xh", "httpie") and call.operands[:1] and call.operands[0].isalpha():
         method = call.operands[0].upper()
     if method in ("DELETE", "PURGE"):
@@ -56,6 +58,27 @@ def http(call: Call) -> Finding | None:
     if "method-override" in header.lower() and "delete" in header.lower():
         return Finding(Category.CLOUD, header, "deletes what the address names")
     return None
+
+
+def _clustered_method(call: Call) -> str:
+    """``curl -sX DELETE``, ``curl -sXDELETE``."""
+    for place, word in enumerate(call.args if call.name == "curl" else ()):
+        if found := re.fullmatch(r"-[a-zA-Z#]*X([A-Za-z]*)", word):
+            return found[1] or "".join(call.args[place + 1 : place + 2])
+    return ""
+
+
+_RUNS_ADDRESSES = frozenset({"deno", "npx", "bunx", "bun", "pnpx", "uvx", "pipx", "go"})
+
+
+def run_from_elsewhere(call: Call) -> Finding | None:
+    """Programs that take an address for a program: ``deno run https://...``, ``npx https://...``."""
+    if call.name not in _RUNS_ADDRESSES:
+        return None
+    address = next((word for word in call.operands[:3] if re.match(r"(?:git\+)?(?:https?|ssh)://", word)), None)
+    return (
+        Finding(Category.DOWNLOAD, address, "is downloaded and run") if address and call.operands[:1] not in (["install"], ["i"], ["add"], ["tool"]) else None
+    )
 
 
 def fetches(script: Script) -> str | None:

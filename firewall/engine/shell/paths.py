@@ -19,7 +19,7 @@ REBUILDABLE = word_set(
     node_modules bower_components .next .nuxt .svelte-kit .turbo .parcel-cache .angular .cache .eslintcache __pycache__ .pytest_cache .mypy_cache
     .ruff_cache .tox .nox .hypothesis .eggs .ipynb_checkpoints htmlcov .coverage coverage build dist target out _build bazel-out cmake-build-debug
     cmake-build-release bin obj .nyc_output .vite .output .docusaurus .expo .gradle DerivedData Pods .dart_tool .venv venv tmp temp .tmp .sass-cache
-    .terraform site-packages test-results playwright-report
+    .terraform site-packages test-results playwright-report package-lock.json yarn.lock pnpm-lock.yaml bun.lockb
     """
 )
 _REBUILDABLE_FILE = re.compile(
@@ -50,7 +50,8 @@ _PRIVATE = re.compile(
     r"|(?:.*/)?\.docker/config\.json|(?:.*/)?\.kube/config|/etc/kubernetes/admin\.conf"
     r"|(?:.*/)?\.gnupg/(?:private.*|secring\.gpg|\*)|/etc/(?:g?shadow-?|sudoers|master\.passwd|krb5\.keytab)"
     r"|(?:.*/)?(?:application_default_credentials|access_tokens|accessTokens|azureProfile)\.(?:json|db)"
-    r"|(?:.*/)?gcloud/credentials\.db|(?:.*/)?gh/hosts\.yml"
+    r"|(?:.*/)?gcloud/credentials\.db|(?:.*/)?gh/hosts\.yml|(?:~|\$HOME)/\.(?:npmrc|yarnrc\.yml|pypirc|s3cfg|boto|terraformrc|m2/settings\.xml|fly/config\.yml)"
+    r"|(?:.*/)?\.(?:cargo/credentials(?:\.toml)?|terraform\.d/credentials\.tfrc\.json|config/rclone/rclone\.conf|claude/\.credentials\.json|codex/auth\.json)"
     r"|/proc/(?:self|\d+|\*)/environ"
     r"|/run/secrets/.*|(?:.*/)?Library/Keychains/.+|.*\.keychain(?:-db)?"
     r"|(?:.*/)?\.(?:ssh|aws|gnupg|kube|azure)/?|/var/run/secrets/.*|(?:.*/)?(?:Login Data|logins\.json|key4\.db|wallet\.dat)|.*/etc/ssh/ssh_host_\w+_key"
@@ -135,6 +136,20 @@ def drop_in(path: str) -> bool:
 
 def endless(path: str) -> bool:
     return path in ("/dev/zero", "/dev/urandom", "/dev/random")
+
+
+_SIZE = re.compile(r"(\d{1,18})([kmgtpe]?)(?:i?b)?", re.IGNORECASE)
+_HUGE_BYTES = 100 << 30
+
+
+def huge(*factors: str) -> bool:
+    """Whether sizes as ``10G``, multiplied, are more than a disk has to spare."""
+    product = 1
+    for factor in factors:
+        if not (found := _SIZE.fullmatch(factor)):
+            return False
+        product *= int(found[1]) << 10 * " kmgtpe".index(found[2].lower() or " ")
+    return product >= _HUGE_BYTES
 
 
 def log(path: str) -> bool:

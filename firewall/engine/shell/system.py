@@ -8,7 +8,7 @@ import re
 from firewall.engine.shell.call import Call, Row, table
 from firewall.engine.shell.evaluate import says
 from firewall.engine.shell.files import Rule, emptied
-from firewall.engine.shell.types import Category, Finding
+from firewall.engine.shell.types import FED, Category, Finding
 
 #: Services whose end locks people out, loses data or takes what others use.
 _CRITICAL_SERVICE = re.compile(
@@ -107,11 +107,15 @@ def history(call: Call) -> Finding | None:
     return None
 
 
+#: What is left of the logs is less than anybody would keep.
+_LITTLE_KEPT = re.compile(r"-time=(?:0\w*|\d+(?:s|sec|seconds?|m|min|minutes?)|[1-9](?:h|hours?)|1(?:d|days?))$|-(?:size|files)=(?:0\w*|1|\d+(?:B|K)|\d(?:M))$")
+
+
 def traces(call: Call) -> Finding | None:
     if call.name == "unset" and {"HISTFILE", "HISTSIZE"} & set(call.operands):
         return Finding(Category.TRACES, "HISTFILE", "stops the history of commands")
     if call.name == "journalctl" and (word := next((word for word in call.args if word.startswith(("--vacuum", "--flush-all", "--rotate-and-"))), None)):
-        return Finding(Category.TRACES, word, "deletes logs") if re.search(r"=(?:0|1)[a-zA-Z]*$", word) or "time" in word or "size" in word else None
+        return Finding(Category.TRACES, word, "deletes logs") if _LITTLE_KEPT.search(word) else None
     return None
 
 
@@ -125,7 +129,7 @@ def sysctl(call: Call) -> Finding | None:
 
 def container_all(call: Call) -> Finding | None:
     """``docker rm -f $(docker ps -aq)`` and the like: everything there is."""
-    if call.operands[:1] and call.operands[0] in ("rm", "rmi", "stop", "kill") and any(word.startswith("$(") for word in call.operands[1:]):
+    if call.operands[:1] and call.operands[0] in ("rm", "rmi", "stop", "kill") and any(word.startswith(("$(", FED)) for word in call.operands[1:]):
         return Finding(Category.CONTAINERS, call.operands[0], "stops or deletes every container there is")
     if call.operands[:1] == ["compose"]:
         composed = Call("docker-compose", call.args[call.args.index("compose") + 1 :])
@@ -133,8 +137,10 @@ def container_all(call: Call) -> Finding | None:
     return next(filter(None, (row.finding(call) for row in CONTAINERS["docker"])), None)
 
 
-def machine_mounted(call: Call) -> Finding | None:
-    """``docker run -v /:/host``: whoever is in the container owns the machine, whatever it runs."""
+def machine_reached(call: Call) -> Finding | None:
+    """``docker run -v /:/host``, ``nsenter -t 1``: out of a container, into the machine, whatever is run there."""
+    if call.name == "nsenter" and call.value("-t", "--target") == "1":
+        return Finding(Category.PERMISSIONS, call.name, "enters the machine that containers are kept from")
     if call.name in _CONTAINER_PROGRAMS and {"run", "create"} & set(call.operands[:3]):
         for option, value in itertools.pairwise(call.args):
             if option in ("-v", "--volume") and re.match(r"/:(?!.*:ro\b)", value):
@@ -166,7 +172,7 @@ CONTAINERS: dict[str, tuple[Row, ...]] = table(
     docker service rm | deletes a service
     docker secret rm | deletes a secret
     docker config rm | deletes a configuration
-    docker context rm + -f | deletes a context
+    docker context rm | deletes a context
     docker swarm leave + -f --force | leaves the cluster
     docker node rm | takes a node out of the cluster
     docker pod rm + -f -a --force --all | deletes containers
@@ -245,6 +251,7 @@ TABLE: dict[str, tuple[Row, ...]] = table(
 PACKAGES: dict[str, tuple[Row, ...]] = table(
     Category.PACKAGES,
     """
+    pip,pip3 uninstall + -r --requirement $fed | removes packages by the list
     apt,apt-get,aptitude remove ! -s --dry-run --simulate | removes packages from the machine
     apt,apt-get,aptitude purge ! -s --dry-run --simulate | removes packages and their settings
     apt,apt-get autoremove ! -s --dry-run --simulate | removes packages from the machine

@@ -27,11 +27,12 @@ class Wrapper:
 
 @dataclass(slots=True)
 class Inside:
-    """What is run: words, texts, or both; ``arguments`` are the positional parameters of a text."""
+    """What is run: words, texts, or both; ``arguments`` are the positional parameters of a text, ``settings`` variables set for it."""
 
     words: list[str] | None = None
     texts: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
     reads_input: bool = False
 
 
@@ -150,6 +151,8 @@ RUN_VARIABLES = frozenset(
     }
     | {"LESSOPEN", "LESSCLOSE", "BROWSER", "FCEDIT", "SUDO_EDITOR", "RSYNC_RSH", "PS4"}
 )
+#: Variables that name code which every program, or every shell, loads first.
+LOADED_VARIABLES = frozenset({"LD_PRELOAD", "LD_AUDIT", "DYLD_INSERT_LIBRARIES", "BASH_ENV", "PYTHONSTARTUP", "PERL5DB"})
 _BLOCK_TAKERS = word_set("% foreach-object foreach invoke-command icm start-job where-object ? measure-command")
 _SETTING = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
 #: Options of any program whose value is a command for a shell.
@@ -216,8 +219,8 @@ def _wrapped(call: Call) -> Inside | None:
     rest = _after_options(call.args, wrapper.valued, wrapper.skipped, settings=True)
     if call.name in ("setarch", "arch") and len(rest) > 1 and _ARCHITECTURE.fullmatch(rest[0]):
         rest = rest[1:]
-    settings = [word.partition("=")[::2] for word in call.args if _SETTING.fullmatch(word)] if call.name == "env" else []
-    return Inside(words=rest, texts=tuple(value for name, value in settings if name in RUN_VARIABLES))
+    settings = [word.partition("=") for word in call.args[: len(call.args) - len(rest)] if _SETTING.fullmatch(word)]
+    return Inside(words=rest, settings=tuple((name, value) for name, _, value in settings))
 
 
 def _after_options(words: list[str], valued: frozenset[str], skipped: int, *, settings: bool = False) -> list[str]:

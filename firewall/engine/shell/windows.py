@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import re2
+
 from firewall.engine.shell import accounts, network, paths
 from firewall.engine.shell.call import Call
 from firewall.engine.shell.files import Rule
@@ -13,8 +15,9 @@ from firewall.engine.shell.types import FOUND, Category, Command, Finding, word_
 _WRITTEN = re.compile(
     r"(?i)(?:^|[\s\"'=(,;|&@])(?:[a-z]:\\|\.{1,2}\\[\w*.]|\\\\[\w.]+\\|%\w+%\\|\$(?:env:)?\w+\\[\w*.]|hk(?:lm|cu|cr|ey_\w+)\\|[\w.-]+\\[\w*])"
 )
+_ENDLESS = re2.compile(r"(?i)\b(?:while\s*\(\s*(?:1|\$true)\s*\)|for\s*\(\s*;\s*;\s*\))\s*\{[^}]*\b(?:start-process|saps|start-job|start)\b[^}]*\}")
 #: Programs whose end is the end of the machine.
-_VITAL = re.compile(r"(?i)(?:lsass|csrss|winlogon|wininit|services|smss|svchost|msmpeng|system)(?:\.exe)?|\*")
+_VITAL = re.compile(r"(?i)(?:lsass|csrss|winlogon|wininit|services|smss|svchost|msmpeng|system|sqlservr|mysqld|postgres|mongod|w3wp|ntds|dns)(?:\.exe)?|\*")
 _VITAL_SERVICE = re.compile(
     r"(?i)mssql.*|sqlserveragent|windefend|sense|mpssvc|eventlog|wuauserv|w32time|lanman\w+|dnscache|dns|dhcp\w*|ntds|kdc|netlogon|w3svc|bits|vss|termservice|winrm|spooler|\*"
 )
@@ -49,6 +52,8 @@ def cmdlet(call: Call) -> Finding | None:  # noqa: PLR0911 - one answer a kind o
     match action, noun:
         case "remove", "item":
             return remove_item(call)
+        case (("remove" | "clear"), "itemproperty") if any(word.lower().startswith("hklm:") for word in call.args):
+            return Finding(Category.SYSTEM_FILES, call.name, "deletes settings of the machine")
         case (("remove" | "clear"), noun) if noun not in _SESSION_NOUNS:
             return Finding(Category.DISK if noun in ("disk", "partition", "volume") else Category.DELETION, call.name, "deletes what it manages")
         case (("stop" | "restart"), "computer"):
@@ -86,6 +91,8 @@ def _ended(call: Call) -> Finding | None:
     vital = _VITAL if call.name.endswith("process") else _VITAL_SERVICE
     names = [name for word in call.operands for name in word.split(",")]
     found = next((name for name in names if vital.fullmatch(name)), None)
+    if not names and [[word.lower() for word in command.words] for command in call.before] in ([["get-process"]], [["gps"]], [["get-service"]]):
+        found = call.name
     return Finding(Category.SERVICES, found, "stops what others need") if found else None
 
 
@@ -211,7 +218,7 @@ def placed(call: Call) -> Finding | None:
     """Files copied over those of the system; a mirror deletes what the source does not have."""
     words = [word.lower() for word in call.args]
     mirrors = next((word for word in words if word in ("/mir", "/purge", "/move", "/mov")), None)
-    if call.name == "robocopy" and mirrors:
+    if call.name == "robocopy" and mirrors and "/l" not in words:
         return Finding(Category.DELETION, mirrors, "deletes what the other side does not have")
     targets = [word for word in call.args if not re.fullmatch(r"(?:/\w+(?::\S*)?)+|-\w+", word)]
     target = targets[-1] if len(targets) > 1 else ""
@@ -226,6 +233,14 @@ def brought(call: Call) -> Finding | None:
     """Programs of Windows that fetch, or run what is elsewhere, without being asked what it is."""
     word = next((word for word in call.args if re.match(r"(?i)(?:/i:|-i:)?(?:https?|ftp)://|javascript:|vbscript:", word)), None)
     return Finding(Category.DOWNLOAD, word, "is downloaded or run from elsewhere") if word else None
+
+
+def endless(text: str) -> Finding | None:
+    """A loop of PowerShell that starts programs without end and without a pause."""
+    found = _ENDLESS.search(text) if "{" in text else None
+    if not found or any(pause in found.group(0).lower() for pause in ("sleep", "-wait", "break")):
+        return None
+    return Finding(Category.FORK_BOMB, found.group(0).partition("{")[0].strip(), "starts programs again and again without end")
 
 
 def written(text: str) -> bool:

@@ -993,9 +993,6 @@ sc query
 reg query HKLM\Software
 tasklist
 taskkill /PID 12 /F
-helm rollback web 1
-kubectl rollout undo deploy/x
-kubectl cordon node
 npm publish
 gem uninstall x
 ssh-keygen -R host
