@@ -65,7 +65,7 @@ class ImportForm(Based):
     file = forms.FileField(
         label="File",
         required=False,
-        help_text="YAML or JSON, as an export has it; at most 1 MiB.",
+        help_text="YAML or JSON, as an export has it; at most 1 MB.",
         widget=forms.FileInput(attrs={"accept": ".yaml,.yml,.json"}),
     )
     text = forms.CharField(

@@ -18,8 +18,8 @@ from workspaces.errors import BadRequestBody, PayloadTooLarge, ValidationFailed
 
 FORMAT = "orcarouter.policy/1"
 MEDIA_TYPE = "application/yaml"
-#: That of every body of the management API.
-MAX_BYTES = 1024 * 1024
+#: Fits into a body of the management API, the form around it too.
+MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
 #: Scalars, lists and objects: three times what 500 rules of 20 clauses have. Text of many small ones takes seconds to read.
 MAX_NODES = 200_000
@@ -49,7 +49,7 @@ def read(raw: bytes) -> tuple[dict, list[dict]]:
     that does not belong there.
     """
     if len(raw) > MAX_BYTES:
-        raise PayloadTooLarge(f"A policy's file has at most {MAX_BYTES // 1024} KiB.")
+        raise PayloadTooLarge(f"A policy's file has at most {MAX_BYTES // 1_000_000} MB.")
     try:
         return sorted_out(_parsed(raw.decode("utf-8-sig")))
     except UnicodeDecodeError as error:

@@ -78,7 +78,7 @@ def test_an_export_is_imported_as_a_file_and_as_text(browser, policy):
     assert "No shell" in page(as_text)
     assert "rules.0.verdict: One of" in page(browser.post("/policies/import/", {"text": "name: x\nrules:\n- verdict: maybe"}), 422)
     assert "Choose a file, or paste its text." in page(browser.post("/policies/import/", {}), 422)
-    assert "at most 256 KiB" in page(browser.post("/policies/import/", {"file": SimpleUploadedFile("p", b"#" * 300_000)}), 422)
+    assert "at most 1 MB" in page(browser.post("/policies/import/", {"file": SimpleUploadedFile("p", b"#" * 1_000_001)}), 422)
 
 
 def test_a_policy_is_replaced_by_a_file_and_what_that_loosens_is_asked_first(browser, policy):
