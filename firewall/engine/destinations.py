@@ -46,18 +46,21 @@ _HEXADECIMAL = re.compile(r"(?:^|[.-])([0-9a-f]{8})(?=[.-])")
 _SPELT_IN = (".nip.io", ".sslip.io", ".xip.io", ".nip.direct", ".rbndr.us", ".1u.ms", ".backname.io", ".traefik.me", ".ip.addr.tools")
 _LEAD_HOME = ("localtest.me", "lvh.me", "vcap.me", "lacolhost.com", "localho.st", "fuf.me", "ulh.us", "localhost.direct", "localdev.me")
 
-_AUTHORITY = re.compile(r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):)?//(?P<authority>[^/?#]*)|(?P<bare>[^/?#]*)")
+#: One scheme may stand in another (jdbc:mysql://host), but not in those whose slashes some readers do without.
+_SCHEMES = r"(?:(?i:(?!(?:https?|wss?|ftp|file):))[A-Za-z][A-Za-z0-9+.-]*:)*[A-Za-z][A-Za-z0-9+.-]*:"
+_AUTHORITY = re.compile(rf"(?:{_SCHEMES})?//(?P<authority>[^/?#]*)|(?P<bare>[^/?#]*)")
 _USER = re.compile(r"(?P<name>[A-Za-z0-9._~!$&'()*+,;=%-]*)(?P<rest>:[A-Za-z0-9._~!$&'()*+,;=:%-]*)?@")
 _HOST_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]{0,5}))?")
 #: A second ``@``, beyond what the standard calls the authority: some take what follows it for the host.
 _SECOND_HOST = re.compile(r"[#?][^/]*@(?P<host>\[[^\]]*\]|[^/?#@:]+)")
-_WHOLE_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}://\S*")
+_WHOLE_URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]{1,20}:)+//\S*")
 
 #: Words of a name that say that the value is a destination, those that only may, and those of values that somebody runs.
 _SURE = frozenset(("url", "urls", "uri", "uris", "href", "host", "hosts", "hostname", "hostnames", "endpoint", "endpoints", "webhook"))
 _MAYBE = frozenset(
     (
-        *("address", "addresses", "ip", "ips", "domain", "domains", "target", "targets", "server", "servers", "site", "website", "link", "links"),
+        *("address", "addresses", "addr", "addrs", "fqdn", "dst", "dest", "ip", "ips", "domain", "domains", "target", "targets"),
+        *("server", "servers", "site", "website", "link", "links"),
         *("origin", "destination", "destinations", "remote", "proxy", "src", "location", "callback", "redirect", "gateway", "node", "peer", "upstream"),
     )
 )
@@ -275,6 +278,8 @@ def _kind_of_word(word: str) -> str:
 
 def _kind(name: str) -> str:
     words = _WORD.findall(name[-64:])
+    if len(words) > 1 and words[-1] in ("name", "Name", "NAME"):
+        words.pop()
     return _kind_of_word(words[-1].lower()) if words else ""
 
 

@@ -29,6 +29,7 @@ _LAZY = re.compile(r"([*+?}])\?")
 _UNBOUNDED = re.compile(r"[*+]|\{[0-9]+,\}")
 _ENDS_EARLY = re.compile(r"\||\)[?*+{]")
 _COUNTED = re.compile(r"\{[0-9]+(?:,[0-9]*)?\}")
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -43,7 +44,7 @@ def objection(pattern: object) -> str | None:
     try:
         compiled(pattern)
         # Characters, not bytes, are what can be in progress at once; so sized as if each were one byte.
-        size = re2.compile(pattern.encode(), _options(re2.Options.Encoding.LATIN1)).programsize
+        size = re2.compile(_BEYOND_ASCII.sub("\xff", pattern).encode("latin-1"), _options(re2.Options.Encoding.LATIN1)).programsize
     except re2.error as error:
         said = error.args[0] if error.args else error
         why, _, part = str(said.decode(errors="replace") if isinstance(said, bytes) else said).partition(": ")

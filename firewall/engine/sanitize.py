@@ -51,6 +51,11 @@ class Preset:
                 yield from self.spans(text[start:end], start)
 
 
+def _aws_key(run: str, start: int) -> Iterator[Span]:
+    if len(run) == 20 and run == run.upper():
+        yield start, start + len(run)
+
+
 def _aws_secret(run: str, start: int) -> Iterator[Span]:
     # 40 characters of base64: a commit's hash is one of its look-alikes, but has letters of one case only.
     if len(run) == 40 and run.lower() != run != run.upper():
@@ -83,7 +88,7 @@ def _luhn(digits: str) -> bool:
 PRESETS: Mapping[str, Preset] = {
     name: Preset(name, re.compile(hint), re2.compile(pattern), spans)
     for name, hint, pattern, spans in (
-        ("aws_access_key", "A[KS]IA", rf"{_BEFORE}((?:AKIA|ASIA)[A-Z0-9]{{16}})\b", None),
+        ("aws_access_key", "A[KS]IA", rf"{_BEFORE}((?:AKIA|ASIA)[A-Za-z0-9]{{16,}})", _aws_key),
         ("aws_secret_key", "(?s).{40}", r"(?:^|[^A-Za-z0-9/+]|\\[nrtbf])([A-Za-z0-9/+]{40,})", _aws_secret),
         ("anthropic_key", "sk-ant-", rf"{_BEFORE}(sk-ant-[A-Za-z0-9_-]{{40,}})", None),
         ("openai_key", "sk-", rf"{_BEFORE}(sk-[A-Za-z0-9_-]{{32,}})", None),

@@ -142,7 +142,7 @@ def _step_objections(step: object) -> list[tuple[str, str]]:
     found = [(str(name), "There is no such field.") for name in step if name not in ("match", "min_count", "egress")]
     match = step.get("match", "")
     if not isinstance(match, str) or len(match) > MAX_GLOB_CHARS or (match.replace("*", "") and not TOOL_NAME.fullmatch(match.replace("*", ""))):
-        found.append(("match", "A tool glob, such as db.* or *."))
+        found.append(("match", f"A tool glob of at most {MAX_GLOB_CHARS} characters, such as db.* or *."))
     count = step.get("min_count", 1)
     if type(count) is not int or not 0 < count <= MAX_COUNT:
         found.append(("min_count", f"A whole number from 1 to {MAX_COUNT}."))

@@ -5,6 +5,7 @@ spelling are equal. What is not one JSON object is hashed as it was written.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 import orjson
@@ -30,6 +31,8 @@ _REDACTIONS = [
         (r'(?i)("[a-z0-9_.-]*(?:password|passwd|secret|token|api_?key|authorization)[a-z0-9_.-]*"\s*:\s*")[^"\\]+(?:\\.[^"\\]*)*', r"\1[redacted]"),
     )
 ]
+#: Of a printable ASCII character by its number, or any other.
+_ESCAPE = re.compile(r"\\(?:u00([2-7][0-9a-fA-F])|(.))", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,18 @@ def summarise(arguments: str) -> Summary:
 
 
 def redacted(text: str) -> str:
-    """Any text without secrets and numbers of persons."""
+    """Any text without secrets and numbers of persons. Escapes that JSON does not need, and that would hide some, are undone."""
+    if "\\u00" in text or "\\/" in text:
+        text = _ESCAPE.sub(_undone, text)
     text = _SECRETS.text(text).text
     for pattern, replacement in _REDACTIONS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def _undone(escape: re.Match[str]) -> str:
+    char = chr(int(escape[1], 16)) if escape[1] else escape[2]
+    return char if char == "/" or (escape[1] and char not in '"\\\x7f') else escape[0]
 
 
 def is_whole(summary: str, digest: str) -> bool:

@@ -92,6 +92,7 @@ def test_every_text_is_a_path_or_none(text):
         ({"path": "$.a", "op": "eq", "value": 1}, None),
         ({"path": "$.a", "op": "shell_destructive"}, None),
         ({"path": "$.a", "op": "in", "value": ["x", 1]}, None),
+        ({"path": "$.a", "op": "regex", "value": "删" * 512}, None),
         ({"path": "$.a", "op": "like", "value": 1}, "op"),
         ({"path": "$.a", "op": ["eq"], "value": 1}, "op"),
         ({"path": "$.*", "op": "eq", "value": 1}, "path"),

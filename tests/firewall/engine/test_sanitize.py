@@ -34,6 +34,10 @@ def test_a_preset_takes_its_shape_out_of_any_surroundings(name, secret):
     assert Sanitizer(Sanitizers((name,))).text(secret).text == f"[redacted:{name}]"
 
 
+def test_a_key_of_fixed_length_may_stand_in_a_name():
+    assert EVERY.text("backup_AKIAIOSFODNN7EXAMPLE_2026").text == "backup_[redacted:aws_access_key]_2026"
+
+
 def test_the_word_bearer_stays():
     assert EVERY.text("Authorization: Bearer abcdefghij0123456789==").text == "Authorization: Bearer [redacted:bearer_token]"
 
@@ -50,6 +54,7 @@ def test_the_word_bearer_stays():
         "12345-67-89012",
         "bob at example.org",
         "BAKIAIOSFODNN7EXAMPLE",
+        "AKIAIOSFODNN7EXAMPLES",
     ],
 )
 def test_what_only_looks_like_one_stays(text):

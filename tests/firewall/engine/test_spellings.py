@@ -155,6 +155,12 @@ def test_the_public_web_is_not(text):
         {"URLs": ["10.0.0.1"]},
         {"imageURL": "10.0.0.1"},
         {"fetchURLs": ["10.0.0.1"]},
+        {"hostName": "10.0.0.1"},
+        {"DB_HOST_NAME": "10.0.0.1"},
+        {"remoteAddr": "10.0.0.1:22"},
+        {"x": "jdbc:postgresql://10.0.0.1:5432/db"},
+        {"x": "jar:http://10.0.0.1/a.jar!/"},
+        {"x": "http:ab://10.0.0.1/"},
     ],
 )
 def test_a_destination_is_found_wherever_the_arguments_say_it(arguments):
@@ -187,6 +193,9 @@ def test_a_destination_is_found_wherever_the_arguments_say_it(arguments):
         {"code": "x = 10.25\ny=http"},
         {"command": "docker run -p 127.0.0.1:80:80 nginx"},
         {"command": "serve --bind 0.0.0.0:80"},
+        {"fileName": "10.0.0.1", "name": "10.0.0.1"},
+        {"x": "jdbc:postgresql://db.example.com/x"},
+        {"url": "git+ssh://example.com/x"},
     ],
 )
 def test_what_is_no_destination_stops_nothing(arguments):

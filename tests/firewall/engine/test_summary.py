@@ -13,6 +13,9 @@ from firewall.engine.summary import MAX_SUMMARY_BYTES, summarise
         ('{"n": 4111111111111111}', '{"n": [redacted:credit_card]}'),
         ('{"to": "bob@example.org"}', '{"to": "bob@example.org"}'),
         ('{"password": "hun\\"ter2"}', '{"password": "[redacted]"}'),
+        ('{"k": "\\u0041KIAIOSFODNN7EXAMPLE", "\\u0070assword": "x"}', '{"k": "[redacted:aws_access_key]", "password": "[redacted]"}'),
+        ('{"k": "wJalrXUtnFEMI\\/K7MDENG\\/bPxRfiCYEXAMPLEKEY"}', '{"k": "[redacted:aws_secret_key]"}'),
+        ('{"a": "\\u0022\\u005c\\\\u0041\\n\\u00e9\\u0007"}', '{"a": "\\u0022\\u005c\\\\u0041\\n\\u00e9\\u0007"}'),
         ("not JSON sk-ant-" + "x" * 50, "not JSON [redacted:anthropic_key]"),
     ],
 )
