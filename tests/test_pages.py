@@ -95,6 +95,7 @@ ROLES = {
     "/templates/": M,
     "/templates/<template>/apply/": D,
     "/test/": D,
+    "/test/recent/": D,
     "/tools/": M,
     "/tools/draft/": D,
     "/usage/": M,

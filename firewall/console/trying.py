@@ -1,15 +1,16 @@
 """Firewall > Test, and the test box beside a policy: judge a call by a policy as it is saved, or as it is being typed."""
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
-from uuid import UUID
 
 from django.http import HttpResponse
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods
 
 from firewall import policy_file, sandbox, selectors, step_rows
+from firewall.console import calls
+from firewall.console.calls import DRAFT, Typed
 from firewall.console.typed import UNNAMED, with_typed
 from firewall.engine import types as engine
 from firewall.engine.explain import Step
@@ -21,34 +22,6 @@ from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, OrcaError, ValidationFailed
 
 MAX_CALL_CHARS = 64 * 1024
-#: Chosen instead of a policy's number.
-DRAFT = "draft"
-
-
-@dataclass(frozen=True, slots=True)
-class Typed:
-    """A call as it was typed. ``policy`` "": the workspace default; ``DRAFT``: the one that ``draft`` is the file of.
-
-    The last five are about its run: dollars that it has cost and that this call may, the runs that the key has begun this hour, its calls, one a
-    line, and whether it is stopped.
-    """
-
-    surface: str = Surface.RESPONSE.value
-    tool: str = ""
-    arguments: str = ""
-    destination: str = ""
-    policy: str = ""
-    draft: str = ""
-    skill: str = ""
-    spent: str = ""
-    estimate: str = ""
-    runs: str = ""
-    earlier: str = ""
-    stopped: str = ""
-
-    @property
-    def has_past(self) -> bool:
-        return any((self.spent, self.estimate, self.runs, self.earlier.strip(), self.stopped))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +48,7 @@ class Shown:
 @page("firewall.test_policy")
 def firewall_test(request: ConsoleRequest) -> HttpResponse:
     """The page, or for htmx the verdict alone. A POST has a call, and the rule's form too where one is open (``editing``)."""
-    typed = _posted(request) if request.method == "POST" else _prefilled(request)
+    typed, missing = (_posted(request), "") if request.method == "POST" else _prefilled(request)
     shown, wrong = None, ""
     if typed.tool:
         try:
@@ -90,6 +63,7 @@ def firewall_test(request: ConsoleRequest) -> HttpResponse:
         "typed": typed,
         "surfaces": list(Surface),
         "policies": list(request.workspace.policies.order_by("name").values("pk", "name", "is_default")[:500]),
+        "missing": missing,
         "shown": shown,
         "wrong": wrong,
     }
@@ -103,21 +77,16 @@ def _posted(request: ConsoleRequest) -> Typed:
     return Typed(**sent | {name: sent[name].strip() for name in ("tool", "destination", "skill", "spent", "estimate", "runs")})
 
 
-def _prefilled(request: ConsoleRequest) -> Typed:
-    """What the address says: an ``event`` to take the call from, or a ``policy``."""
+def _prefilled(request: ConsoleRequest) -> tuple[Typed, str]:
+    """What the address says: an ``event`` to take the call from, or a ``policy``; and what is to be known about the arguments."""
     policy = request.GET.get("policy", "")
     if not request.GET.get("event"):
-        return Typed(policy=policy)
-    try:
-        event_id = UUID(request.GET["event"])
-    except ValueError as error:
-        raise ValidationFailed("This is not an id.", param="event") from error
-    event = request.workspace.events.filter(pk=event_id).first()
-    if event is None:
-        raise NotFound("There is no such event.")
-    tool = event.tool_name or next((each for each in event.tools if each == request.GET.get("tool")), "")
-    judged = request.workspace.policies.filter(pk=event.policy_id).exists() if event.policy_id else False
-    return Typed(event.surface, tool, event.args_summary or "", skill=event.skill_name or "", policy=str(event.policy_id) if judged else policy)
+        return Typed(policy=policy), ""
+    event = calls.asked_event(request)
+    if not policy and event.policy_id and request.workspace.policies.filter(pk=event.policy_id).exists():
+        policy = str(event.policy_id)
+    typed, missing = calls.taken(event, request.GET.get("tool", ""))
+    return replace(typed, policy=policy), missing
 
 
 def _judge(request: ConsoleRequest, typed: Typed) -> Shown:
@@ -156,15 +125,15 @@ def _past(typed: Typed) -> sandbox.Past:
         raise ValidationFailed(f"At most {sandbox.MAX_BEFORE} earlier calls.", param="earlier")
     if typed.runs and not (typed.runs.isascii() and typed.runs.isdigit() and len(typed.runs) < 10):
         raise ValidationFailed("The runs that the key has begun are a whole number.", param="runs")
-    calls = sorted(map(_earlier, lines), key=lambda each: -each[1])
+    before = sorted(map(_earlier, lines), key=lambda each: -each[1])
     state = engine.RunState(
-        calls=len(calls),
+        calls=len(before),
         spent_micro_usd=_micro_usd(typed.spent),
         estimate_micro_usd=None if typed.estimate.lower() == "unknown" else _micro_usd(typed.estimate),
         runs_this_hour=int(typed.runs or 1),
         is_stopped=bool(typed.stopped),
     )
-    return sandbox.Past(state, tuple(calls))
+    return sandbox.Past(state, tuple(before))
 
 
 def _earlier(words: list[str]) -> tuple[engine.ToolCall, int]:

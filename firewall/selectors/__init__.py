@@ -1,6 +1,17 @@
 """Reads of policies, settings and events."""
 
-from firewall.selectors.events import MOST_OF_A_REQUEST, PARAMS, VERDICTS, EventFilter, event_filter, event_page, event_place, events_of_request, moment_asked
+from firewall.selectors.events import (
+    MOST_OF_A_REQUEST,
+    PARAMS,
+    VERDICTS,
+    EventFilter,
+    event_filter,
+    event_page,
+    event_place,
+    events_of_request,
+    moment_asked,
+    recent_calls,
+)
 from firewall.selectors.policies import (
     DAYS_SHOWN,
     compared,
@@ -32,6 +43,7 @@ __all__ = [
     "moment_asked",
     "paths_seen",
     "policies",
+    "recent_calls",
     "settings_of",
     "strictest_cap",
     "tools_seen",

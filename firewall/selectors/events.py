@@ -31,6 +31,8 @@ MAX_DOTS_TO_RESPELL = 4
 WALKED = 2_000
 #: 512 tools, advertised and emitted.
 MOST_OF_A_REQUEST = 1100
+#: Newest events that are looked through for calls to try again, and calls that are offered.
+RECENT_FROM, RECENT_SHOWN = 2_000, 20
 LOWEST_ID, HIGHEST_ID = UUID(int=0), UUID(int=2**128 - 1)
 
 
@@ -128,6 +130,17 @@ def event_page(
 def events_of_request(workspace: Workspace, request_id: str) -> QuerySet[Event]:
     """All events of one request, oldest first: the order in which they were decided."""
     return workspace.events.filter(request_id=request_id).order_by("pk")
+
+
+def recent_calls(workspace: Workspace, policy_id: int | None = None) -> tuple[list[Event], bool]:
+    """The newest calls, each once, newest first, and whether a policy judged them: where it judged none lately they are the workspace's."""
+    newest = workspace.events.order_by("-pk").values_list("pk", "policy_id", "surface", "tool_name", "args_hash")[:RECENT_FROM]
+    calls = [row for row in newest if row[3]]
+    own = [row for row in calls if policy_id is not None and row[1] == policy_id]
+    once: dict[tuple, UUID] = {}
+    for pk, _, *call in own or calls:
+        once.setdefault(tuple(call), pk)
+    return list(workspace.events.filter(pk__in=[*once.values()][:RECENT_SHOWN]).order_by("-pk")), bool(own)
 
 
 def _stretches(low: UUID, high: UUID, *, newest_first: bool, at: datetime) -> Iterator[tuple[UUID, UUID]]:

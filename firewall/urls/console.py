@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from firewall.console import autonomy, backtests, edits, events, history, live, policies, posture, presets, shadow, tools, trying, typed
+from firewall.console import autonomy, backtests, calls, edits, events, history, live, policies, posture, presets, shadow, tools, trying, typed
 
 urlpatterns = [
     path("backtests/", backtests.backtests, name="backtests"),
@@ -10,6 +10,7 @@ urlpatterns = [
     path("backtests/<str:pk>/cancel/", backtests.backtest_cancel, name="backtest_cancel"),
     path("policies/<str:pk>/backtest/", backtests.backtest_draft, name="backtest_draft"),
     path("test/", trying.firewall_test, name="firewall_test"),
+    path("test/recent/", calls.recent_calls, name="recent_calls"),
     path("tools/", tools.tools, name="tools"),
     path("tools/draft/", tools.tools_draft, name="tools_draft"),
     path("posture/", autonomy.posture, name="posture"),

@@ -143,6 +143,6 @@ document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
 document.addEventListener("htmx:before:request", (event) => {
   const from = event.target;
   const open = document.getElementById("rule-form");
-  if (!open || !from.matches("#editor a[hx-get]") || from.hasAttribute("data-discard") || !changed(open).length) return;
+  if (!open || !from.matches("#editor a[hx-target='#editor']") || from.hasAttribute("data-discard") || !changed(open).length) return;
   if (!confirm("Discard what you changed in this rule?")) event.preventDefault();
 });

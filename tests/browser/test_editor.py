@@ -180,3 +180,31 @@ def test_a_preset_is_inserted_and_the_test_box_stays_in_view(desk, agent):
     expect(page.locator("#trial")).to_be_in_viewport()
     assert sideways(page) == []
     assert desk.watch.troubles == []
+
+
+def test_a_recent_call_is_taken_into_the_test_box(desk, agent):
+    policy = agent.policy("agents", default_verdict="allow", rules=[{"priority": 10, "tool_name_glob": "db.*", "verdict": "deny", "label": "No databases"}])
+    ask(agent, 'invent db.query {"sql": "drop table payouts"}', "web.search")
+    page = desk.open(agent.tenant, Role.DEVELOPER, width=380)
+    with tenancy.scope(policy.workspace_id):
+        rule = policy.rules.get().pk
+    page.goto(f"/policies/{policy.pk}/?edit={rule}")
+    page.get_by_label("Then").select_option("audit")
+    opener = page.get_by_role("link", name="Take a recent call")
+    opener.click()
+    listed = page.get_by_role("dialog", name="Take a recent call")
+    expect(listed).to_contain_text('{"sql": "drop table payouts"}')
+    assert grave_findings(page) + sideways(page) == []
+    page.keyboard.press("Escape")
+    expect(listed).to_have_count(0)
+    opener.press("Enter")
+    listed.get_by_role("link", name="db.query").press("Enter")
+
+    expect(page.get_by_label("Name of the tool")).to_have_value("db.query")
+    expect(page.get_by_label("Arguments")).to_have_value(re.compile("drop table payouts"))
+    expect(page.locator("#trial")).to_contain_text("with the unsaved rule")
+    expect(page.locator("#trial")).to_contain_text("Audit")
+    expect(listed).to_have_count(0)
+    expect(opener).to_be_focused()
+    assert grave_findings(page) + sideways(page) == []
+    assert desk.watch.troubles == []
