@@ -8,14 +8,18 @@ refuse() {
     exit 1
 }
 
-# A Python that is new enough: $PYTHON, else the first of the usual names.
+# A Python that is new enough and can make a .venv: $PYTHON, else the distribution's, whose build is often faster, else one of the usual names.
 python() {
-    for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
-        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    found=
+    for candidate in ${PYTHON:-/usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11}; do
+        "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
+        found=$candidate
+        if "$candidate" -c 'import ensurepip, venv' 2>/dev/null; then
             echo "$candidate"
             return
         fi
     done
+    [ -z "$found" ] || refuse "OrcaRouter needs python3-venv: apt-get install python3-venv"
     refuse "OrcaRouter needs Python 3.11 or newer, and ${PYTHON:-python3} is $("${PYTHON:-python3}" --version 2>/dev/null || echo missing)." \
         "Install one, and name it if it is not on the PATH: make PYTHON=/path/to/python3.11"
 }
@@ -30,7 +34,6 @@ venv() {
         if grep -qs "$hash" .venv/installed; then return; fi
     else
         python=$(python)
-        "$python" -c 'import ensurepip, venv' 2>/dev/null || refuse "OrcaRouter needs python3-venv: apt-get install python3-venv"
         echo "Making .venv with $("$python" --version)." >&2
         "$python" -m venv --clear .venv || refuse "OrcaRouter needs python3-venv: apt-get install python3-venv"
     fi

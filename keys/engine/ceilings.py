@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property, lru_cache
 from typing import Any
 
 
@@ -55,7 +56,7 @@ class Scope(StrEnum):
     RUN = "run"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Account:
     """A sum over the ledger: of whom, and from which day of UTC on (None: since ever). ``name`` is unique in the workspace."""
 
@@ -63,7 +64,7 @@ class Account:
     owner: str
     since: date | None = None
 
-    @property
+    @cached_property
     def name(self) -> str:
         return f"{self.scope}:{self.owner}:{self.since or ''}"
 
@@ -79,6 +80,12 @@ class Ceiling:
 
 def ceilings(limits: Limits, key_id: int, at: datetime) -> tuple[Ceiling, ...]:
     """Every ceiling that a call of this key meets, in the order in which they are named to the caller: the key's own first."""
+    return _ceilings_of(limits, key_id, at.astimezone(UTC).date())
+
+
+@lru_cache(maxsize=4096)  # the same all day
+def _ceilings_of(limits: Limits, key_id: int, day: date) -> tuple[Ceiling, ...]:
+    at = datetime(day.year, day.month, day.day, tzinfo=UTC)
     found: list[Ceiling] = []
     if limits.credit_limit_micro_usd:
         found.append(Ceiling(Account(Scope.KEY, str(key_id)), limits.credit_limit_micro_usd))

@@ -200,8 +200,9 @@ class Relay:
             if not self.run_state.calls and whole.reason_code in (ReasonCode.RUN_LIMIT, ReasonCode.COST_STORE_DOWN):
                 self.call.leave_run()
             await self.refuse(whole, events)
-        # From here on the run has begun: its calls are not judged for that again.
-        self.run_state = replace(self.run_state, runs_this_hour=0)
+        if self.run_state.runs_this_hour:
+            # From here on the run has begun: its calls are not judged for that again.
+            self.run_state = replace(self.run_state, runs_this_hour=0)
         if policy and self._refuses_unknown_fields(policy) and (unknown := openai.unknown_fields(exchange)):
             await self.block(errors.UnknownField(f"The policy {policy.name!r} lets no unknown field through: {unknown[0]}", param=unknown[0]))
         offered = advertised.decide_advertised(policy, exchange.tools, self.run_state, observe_mode=self.observes)
