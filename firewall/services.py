@@ -303,6 +303,13 @@ def insert_rules(policy: Policy, rules: Sequence[Mapping[str, object]], *, expec
     _rewrite(policy, {}, wanted, expected_version=expected_version, actor=actor, at=at, words=words)
 
 
+@transaction.atomic
+def append_rules(policy: Policy, rules: Sequence[Mapping[str, object]], *, expected_version: int | None = None, actor: User, at: datetime, words: str) -> None:
+    """Put rules after all others, as one change."""
+    hold(policy.workspace_id)
+    _rewrite(policy, {}, [*snapshot(policy)["rules"], *rules], expected_version=expected_version, actor=actor, at=at, words=words)
+
+
 def duplicate_rule(rule: Rule, *, actor: User, at: datetime) -> Rule:
     """A copy of a rule, after it and switched off: it does nothing until somebody has made another rule of it."""
     fields = {name: getattr(rule, name) for name in RULE_FIELDS} | {"enabled": False}

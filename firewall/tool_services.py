@@ -1,17 +1,15 @@
-"""The sums behind the discovered tools and the counts of rules, and rules drafted for tools that have none."""
+"""The sums behind the discovered tools and the counts of rules."""
 
-from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import connection
 
-from firewall import services
-from firewall.models import AFTER_A_HOLD, Policy
+from firewall.models import AFTER_A_HOLD
 from firewall.selectors.tools import held_tally
 from workspaces import tenancy
 from workspaces.ids import lowest_at, moment_of
-from workspaces.models import User, Workspace
+from workspaces.models import Workspace
 
 #: Events of this long ago are all visible: ids are made when a call is judged, its row appears with its batch.
 SETTLED_AFTER = timedelta(seconds=60)
@@ -91,11 +89,3 @@ def _add_events(workspace: Workspace, low: UUID, high: UUID) -> None:
     with connection.cursor() as cursor:
         for statement in (_SUM, _SUM_RULES):
             cursor.execute(statement, [workspace.pk, low, high])
-
-
-@transaction.atomic
-def add_rules(policy: Policy, rules: Sequence[Mapping[str, object]], *, expected_version: int | None, actor: User, at: datetime) -> None:
-    """Add several rules to a policy, all or none. ``expected_version`` is the policy's before the first."""
-    for fields in rules:
-        rule = services.add_rule(policy, fields=fields, expected_version=expected_version, actor=actor, at=at)
-        expected_version = rule.policy.version

@@ -1,6 +1,6 @@
 """Discovered tools, and rules drafted for those that are chosen."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.contrib import messages
@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from firewall import services, tool_services
+from firewall import services
 from firewall.console.asking import ask_first, openings
 from firewall.console.policies import found_policy, next_priority
 from firewall.engine.glob import TOOL_NAME
@@ -21,8 +21,9 @@ from workspaces.api_base import PAGE_SIZE
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import OrcaError, ValidationFailed
 
-MOST_DRAFTED = 100
+MOST_DRAFTED = 200
 NEW = "new"
+GAPS = "gaps"
 VERDICTS = ("allow", "audit", "deny", "pending_approval")
 
 
@@ -76,8 +77,9 @@ def tools(request: ConsoleRequest) -> HttpResponse:
 @require_POST
 @page("firewall.change_policy")
 def tools_draft(request: ConsoleRequest) -> HttpResponse:
-    """The draft of a rule for each chosen ``tool``; with ``save`` they are made, in the chosen policy or a new one."""
-    drafted = _drafted(request)
+    """The draft of a rule for each chosen ``tool``, or as ``every`` says for all gaps; with ``save`` they are made, in the chosen policy or a new one."""
+    chosen = _chosen(request)
+    drafted = _drafted(request, chosen[:MOST_DRAFTED])
     wrong = ""
     if drafted and request.POST.get("save"):
         try:
@@ -86,6 +88,7 @@ def tools_draft(request: ConsoleRequest) -> HttpResponse:
             wrong = error.message
     context = {
         "drafted": drafted,
+        "left_out": max(len(chosen) - MOST_DRAFTED, 0),
         "verdicts": VERDICTS,
         "policies": list(request.workspace.policies.order_by("name")[:500]),
         "policy": request.POST.get("policy", NEW),
@@ -97,11 +100,21 @@ def tools_draft(request: ConsoleRequest) -> HttpResponse:
     return TemplateResponse(request, "firewall/tools_draft.html", context, status=422 if wrong else 200)
 
 
-def _drafted(request: ConsoleRequest) -> list[Drafted]:
-    chosen = list(dict.fromkeys(request.POST.getlist("tool")))
-    if len(chosen) > MOST_DRAFTED:
+def _chosen(request: ConsoleRequest) -> list[str]:
+    """Names that a rule can have, each once."""
+    named = request.POST.getlist("tool")
+    if len(named) > MOST_DRAFTED:
         raise ValidationFailed(f"Rules for at most {MOST_DRAFTED} tools are drafted at once.", param="tool")
-    return [Drafted(tool, request.POST.get(f"verdict.{tool}", "audit")) for tool in chosen if TOOL_NAME.fullmatch(tool)]
+    every = request.POST.get("every") == GAPS
+    gaps = (tool.tool_name for tool in discovered_tools(request.workspace, at=timezone.now()) if tool.status == "gap") if every else ()
+    return [name for name in dict.fromkeys((*named, *gaps)) if TOOL_NAME.fullmatch(name)]
+
+
+def _drafted(request: ConsoleRequest, names: Sequence[str]) -> list[Drafted]:
+    """``set_all`` gives all of them one verdict, ``all``."""
+    if "set_all" in request.POST:
+        return [Drafted(name, request.POST.get("all", "audit")) for name in names]
+    return [Drafted(name, request.POST.get(f"verdict.{name}", "audit")) for name in names]
 
 
 def _save(request: ConsoleRequest, drafted: list[Drafted]) -> HttpResponse:
@@ -122,6 +135,7 @@ def _save(request: ConsoleRequest, drafted: list[Drafted]) -> HttpResponse:
         found = openings(policy, before, after_policy=policy, after=after)
         if asked := ask_first(request, policy, title="Let more through?", verb=f"Add {count}", found=found):
             return asked
-    tool_services.add_rules(policy, rules, expected_version=policy.version, actor=request.user, at=now)
+    words = f"Drafted from the tools that were seen: {count}."
+    services.append_rules(policy, rules, expected_version=policy.version, actor=request.user, at=now, words=words)
     messages.success(request, f"{count} added. {policy.name} is at version {policy.version}, in force now.")
     return redirect("console:policy", policy.pk)

@@ -34,6 +34,8 @@ _NAMES = {
     "skill_name_glob": "skill",
     "stage": "surface",
 }
+#: What a rule may say beside its tool and its surface.
+_PARTICULARS = ("skill_name_glob", "args_match", "egress", "sanitize", "sequence", "cap_cost_cents")
 #: What an absent value is called where an empty text does not say it.
 _EMPTY = {"stage": "every surface", "tool_name_glob": "every tool", "skill_name_glob": "any skill", "max_runs_per_key_per_hour": "no limit"}
 
@@ -171,10 +173,11 @@ def _longest_rising(numbers: Sequence[int]) -> set[int]:
 
 # --- Words ------------------------------------------------------------------------------------------------------------
 def sentence(rule: Mapping[str, object]) -> str:
-    """A whole rule, in short."""
+    """A whole rule, in short: but for its notes, all that it says."""
     on = f" on {rule['stage']}" if rule.get("stage") else ""
     off = "" if rule.get("enabled", True) else ", disabled"
-    return f"{rule.get('verdict')} {rule.get('tool_name_glob') or 'every tool'}{on}, priority {rule.get('priority')}{off}"
+    more = "".join(f", {_called(name)} {_shown(name, rule[name])}" for name in _PARTICULARS if rule.get(name) not in (None, ""))
+    return f"{rule.get('verdict')} {rule.get('tool_name_glob') or 'every tool'}{on}{more}, priority {rule.get('priority')}{off}"
 
 
 def _called(name: str) -> str:

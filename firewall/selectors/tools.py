@@ -150,21 +150,25 @@ class _Coverage:
     def of(self, tool: str, key_id: int, surfaces: set[str]) -> ToolKey:
         policy = self._in_force.get(key_id, self._default)
         # What decides about any call of the tool, before what decides about some.
-        rule = policy and min(_speaking(policy, tool, surfaces), key=lambda rule: bool(rule.args_match or rule.egress), default=None)
+        rule = policy and min(_speaking(policy, tool, surfaces), key=_is_conditional, default=None)
         return ToolKey(key_id or None, self._names.get(key_id), policy.id if policy else None, rule.id if rule else None)
 
 
 def _speaking(policy: engine.Policy, tool: str, surfaces: set[str]) -> Iterator[engine.Rule]:
     """Rules that decide about calls of this name.
 
-    A cap decides about money only, a sequence about a run, and what is said of all tools under a condition is about arguments and places.
+    A cap decides about money only, a sequence about a run, and what is said of all tools under a condition is about arguments, places or skills.
     """
     for surface in _SURFACES:
         if surface in surfaces:
             for line in policy.rules_for(tool, surface):
-                is_about_all = bool(line.rule.egress or line.rule.args_match) and line.glob.form is Form.EVERY
+                is_about_all = _is_conditional(line.rule) and line.glob.form is Form.EVERY
                 if line.rule.verdict is not Verdict.CAP_COST and line.rule.sequence is None and not is_about_all:
                     yield line.rule
+
+
+def _is_conditional(rule: engine.Rule) -> bool:
+    return bool(rule.args_match or rule.egress or rule.skill_name_glob)
 
 
 def _tool(name: str, lines: list[tuple], coverage: _Coverage) -> DiscoveredTool:

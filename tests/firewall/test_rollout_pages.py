@@ -1,5 +1,7 @@
 """The pages around a policy's rollout: try a call, discovered tools and their drafts, the shadow report."""
 
+import re
+
 import pytest
 from django.utils.html import escape
 
@@ -211,6 +213,28 @@ def test_rules_drafted_into_a_policy_come_last_and_are_asked_about(acme, browser
         policy.refresh_from_db()
         assert [(rule.tool_name_glob, rule.priority) for rule in policy.rules.all()] == [("kb.*", 100), ("shell.exec", 110)]
         assert policy.version == 2
+
+
+def test_all_gaps_are_drafted_at_once_and_saved_as_one_version(acme, browser, policy):
+    for number in range(210):
+        EventFactory(workspace=acme.workspace, tool_name=f"crm.get{number:03}")
+    assert "Draft rules for all gaps" in page(browser.get("/tools/"))
+
+    draft = page(browser.post("/tools/draft/", {"every": "gaps"}))
+    assert "Make 200 rules" in draft
+    assert "10 more are not among these." in draft
+    chosen = re.findall(r'name="tool" value="([^"]+)"', draft)
+    set_all = page(browser.post("/tools/draft/", {"tool": chosen, "all": "deny", "set_all": "yes"}))
+    assert set_all.count('<option value="deny" selected>') == 200
+    verdicts = {f"verdict.{name}": "deny" for name in chosen}
+    assert browser.post("/tools/draft/", {"tool": chosen, **verdicts, "policy": policy.pk, "save": "yes"}).status_code == 302
+
+    with tenancy.scope(acme.workspace.pk):
+        policy.refresh_from_db()
+        assert (policy.version, policy.rules.count(), policy.rules.filter(verdict="deny").count()) == (2, 201, 200)
+        assert policy.rules.first().tool_name_glob == "kb.*", "the rules that were there stay before them"
+        assert acme.workspace.policy_versions.first().summary.startswith("Drafted from the tools that were seen: 200 rules. Added")
+    assert browser.post("/tools/draft/", {"tool": [f"t{number}" for number in range(201)]}).status_code == 400
 
 
 def test_anothers_policy_takes_no_drafts(acme, rival, browser):

@@ -43,9 +43,10 @@ def test_tools_of_events_are_listed_alone_and_in_groups(acme):
     assert search["first_seen_at"] <= search["last_seen_at"]
 
 
-def test_rules_about_money_runs_arguments_and_places_cover_no_tool(acme):
+def test_rules_about_money_runs_arguments_places_and_skills_cover_no_tool(acme):
     chain = {"steps": [{"match": "db.*"}, {"match": "*"}], "enforce": "inline"}
     rules = [{"verdict": "cap_cost", "cap_cost_cents": 5}, {"verdict": "deny", "sequence": chain}, {"verdict": "deny", "egress": {"deny": ["10.0.0.0/8"]}}]
+    rules.append({"verdict": "deny", "skill_name_glob": "community.*"})
     rules.append({"verdict": "deny", "args_match": {"clauses": [{"path": "$.command", "op": "shell_destructive", "value": True}]}})
     make_policy(acme.workspace, acme.person(Role.OWNER), *rules, is_default=True)
     met(acme, "web.search")

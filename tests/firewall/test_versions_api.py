@@ -64,7 +64,7 @@ def test_each_save_is_kept_with_its_author_and_what_changed(acme, api):
     assert {each["saved_by"] for each in found} == {acme.person(Role.DEVELOPER).email}
     assert [each["summary"] for each in reversed(found)] == [
         "Made.",
-        "Added “No shell”: deny shell.*, priority 100.",
+        "Added “No shell”: deny shell.*, arguments $.command regex rm -rf, priority 100.",
         "The rule for web.search: notes nothing, now look. The rule for web.search: verdict allow, now audit.",
         "Name: research, now renamed. Shadow mode: off, now on.",
         "Moved “No shell” from place 3 to 1, priority 10. The rule for web.search: priority 10, now 20. The rule for kb.*: priority 20, now 30.",
