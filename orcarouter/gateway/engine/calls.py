@@ -136,10 +136,13 @@ def _as_given(parts: Sequence[Mapping[str, Any]], name: str, arguments: str) -> 
 
 
 def text_of(arguments: Any) -> str:
-    """Arguments as text: some providers send the object itself instead of its JSON."""
+    """Arguments as text: some providers send the object itself instead of its JSON. Raises ``ValueError`` for what is too deep, or has too long a number."""
     if arguments is None:
         return ""
-    return arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+    try:
+        return arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+    except TypeError as error:
+        raise ValueError("arguments that cannot be written as text") from error
 
 
 def notice(blocked: Sequence[tuple[EmittedCall, str]]) -> str:

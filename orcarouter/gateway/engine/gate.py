@@ -53,7 +53,10 @@ class _Said(msgspec.Struct, gc=False):
 
     def length(self) -> int:
         told = (self.function and self.function.arguments, self.custom and self.custom.input, self.arguments)
-        return sum(len(text_of(text).encode()) for text in told)
+        try:
+            return sum(len(text_of(text).encode()) for text in told)
+        except ValueError:
+            return 0  # such a call is not held but dropped
 
 
 class _Delta(msgspec.Struct, gc=False):

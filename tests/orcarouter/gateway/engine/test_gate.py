@@ -190,6 +190,7 @@ def test_one_index_with_two_ids_is_two_calls():
         b'data: {"choices":[{"delta":{"tool_calls":[{"function":{"name":"web.search"},"name":"shell.exec"}]}}]}\n\n',
         b'data: {"choices":[{"delta":{"Tool_Calls":[{"function":{"name":"shell.exec"}}]}}]}\n\n',
         b'data: {"choices":[{"delta":{},"tool_calls":[{"function":{"name":"shell.exec"}}]}]}\n\n',
+        b'data: {"choices":[{"delta":{"tool_calls":[{"function":{"name":"shell.exec","arguments":%s}}]}}]}\n\n' % (b"[" * 300 + b"]" * 300),
         b'data: {"choices":[{"delta":{"content":[{"type":"tool_use","name":"shell.exec"}]}}]}\n\n',
     ],
 )
@@ -437,3 +438,12 @@ def test_any_bytes_have_an_answer_and_none_lets_a_refused_call_out(pieces):
     client = Decoder()
     for event in client.feed(sent) + client.close():
         assert b'"name":"shell.exec"' not in (event.data or b"")
+
+
+@pytest.mark.parametrize("number", [b"9" * 40, b"-9" + b"9" * 400, b"1e999", b"12345678901234567890123.5"])
+def test_a_number_too_long_to_be_one_is_no_error(number):
+    frame = b'data: {"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"kb.read","arguments":{"a":%s}}}]}}]}\n\n' % number
+    for judges in (True, False):
+        gate = Gate(judges=judges)
+        assert gate.feed(frame).error is None
+        assert gate.close().error is None
