@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from orcarouter.gateway.engine.calls import LEGACY, SPELLINGS, EmittedCall, Ruling, Usage, notice, read_call, read_function_call, read_usage, rewritten
+from orcarouter.gateway.engine.calls import LEGACY, SPELLINGS, EmittedCall, Ruling, Usage, notice, read_call, read_function_call, read_usage, rewritten, text_of
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -34,14 +34,15 @@ def read(body: bytes) -> Answer | None:
         answer = orjson.loads(body)
         choices = _choices(answer)
         calls = tuple(call for place, choice in enumerate(choices) for call in _calls(place, choice))
+        usage = read_usage(text_of(answer.get("usage")))
     except ValueError:
         return None
-    usage, model = answer.get("usage"), answer.get("model")
+    model = answer.get("model")
     reasons = {place: choice["finish_reason"] for place, choice in enumerate(choices) if isinstance(choice.get("finish_reason"), str)}
     return Answer(
         body=body,
         calls=calls,
-        usage=None if usage is None else read_usage(orjson.dumps(usage)),
+        usage=usage,
         model=model if isinstance(model, str) else None,
         finish_reasons=reasons,
         text_bytes=sum(_text_bytes(_message(choice)) for choice in choices) + sum(len(call.arguments.encode()) for call in calls),

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from orcarouter.gateway.engine.exchange import shown
+from orcarouter.gateway.engine.exchange import MAX_DEPTH, is_deeper_than, shown
 
 TOO_LARGE = "response_too_large"
 MAX_TOKENS = 2**31 - 1  # what a row can hold; no call comes near it
@@ -137,10 +137,12 @@ def _as_given(parts: Sequence[Mapping[str, Any]], name: str, arguments: str) -> 
 
 def text_of(arguments: Any) -> str:
     """Arguments as text: some providers send the object itself instead of its JSON. Raises ``ValueError`` for what is too deep, or has too long a number."""
-    if arguments is None:
-        return ""
+    if arguments is None or isinstance(arguments, str):
+        return arguments or ""
+    if isinstance(arguments, dict | list) and is_deeper_than(arguments, MAX_DEPTH):
+        raise ValueError("arguments that are too deep")
     try:
-        return arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+        return orjson.dumps(arguments).decode()
     except TypeError as error:
         raise ValueError("arguments that cannot be written as text") from error
 
@@ -175,7 +177,7 @@ _USAGE = msgspec.json.Decoder(_OpenAiUsage)
 _NO_DETAILS = _Details()
 
 
-def read_usage(raw: bytes | msgspec.Raw) -> Usage | None:
+def read_usage(raw: bytes | str | msgspec.Raw) -> Usage | None:
     """``usage`` of an answer; None where it is missing or not what OpenAI documents. Parts never exceed their whole."""
     try:
         usage = _USAGE.decode(raw)

@@ -8,13 +8,15 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from orcarouter.gateway.engine.exchange import MAX_DEPTH
+
 _CALLS = frozenset({"tool_calls", "function_call"})
 #: What says which call it is, and where.
 _MEMBERS = _CALLS | {"choices", "message", "delta", "index", "id", "type", "function", "custom", "name", "arguments", "input"}
 
 
 def is_clear(data: bytes, *, places: Sequence[str] = ("message",)) -> bool:
-    """Whether every call in ``data`` (JSON) is where the gateway looks: in the ``places`` of a choice, each said once.
+    """Whether every call in ``data`` (JSON) is where the gateway looks: in the ``places`` of a choice, each said once. What is too deep to look through is not.
 
     Nearly all text is told at a glance; an escape may spell any name.
     """
@@ -32,19 +34,23 @@ def _is_clear(data: bytes, places: Sequence[str]) -> bool:
             if isinstance(choice, dict) and isinstance(message := choice.get(place), dict):
                 for name in _CALLS:
                     message.pop(name, None)
-    return not _calls_in(answer)
+    return _has_no_call(answer)
 
 
-def _calls_in(answer: Any) -> bool:
-    waiting = [answer]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            if any(map(value.get, _CALLS)) or value.get("type") == "tool_use":
-                return True
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
+def _has_no_call(answer: Any) -> bool:
+    level: list[Any] = [answer]
+    for _ in range(MAX_DEPTH):
+        inner: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                if any(map(value.get, _CALLS)) or value.get("type") == "tool_use":
+                    return False
+                inner += value.values()
+            elif isinstance(value, list):
+                inner += value
+        if not inner:
+            return True
+        level = inner
     return False
 
 

@@ -61,7 +61,7 @@ def read_object(body: bytes) -> tuple[dict[str, Any], dict[str, msgspec.Raw]] | 
     if not isinstance(value, dict):
         return Refusal("bad_request_body", "The body must be a JSON object.")
     # An object cannot be deeper than it has brackets, and most have few.
-    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _is_deeper_than(value, MAX_DEPTH):
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and is_deeper_than(value, MAX_DEPTH):
         return Refusal("bad_request_body", f"The body is nested deeper than {MAX_DEPTH} levels.")
     # A body that survives the round trip unchanged cannot have lost a member on the way. That proof costs a tenth of
     # looking at each object; what fails it may merely have been written otherwise, and is looked at.
@@ -74,7 +74,7 @@ def read_object(body: bytes) -> tuple[dict[str, Any], dict[str, msgspec.Raw]] | 
     return value, _MEMBERS.decode(body)
 
 
-def _is_deeper_than(value: dict[str, Any], limit: int) -> bool:
+def is_deeper_than(value: dict[str, Any] | list[Any], limit: int) -> bool:
     level: list[Any] = [value]
     for _ in range(limit):
         children: list[Any] = []

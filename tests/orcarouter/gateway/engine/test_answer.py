@@ -107,6 +107,7 @@ def test_a_rewritten_call_keeps_its_shape_and_place(message, left):
         b'{"choices":[{"message":{"tool_calls":[{"function":{"name":3}}]}}]}',
         b'{"choices":{}}',
         b'{"choices":[{"message":{"tool_calls":{}}}]}',
+        b'{"choices":[],"usage":%s}' % (b"[" * 300 + b"]" * 300),
         b'{"choices":[{"message":{"tool_calls":[{"function":{"name":"ok","arguments":%s}}]}}]}' % (b"[" * 300 + b"]" * 300),
         b'{"choices":[{"message":{"tool_calls":[{"function":{"name":"ok","arguments":"{}"},"name":"shell.exec"}]}}]}',
         b'{"choices":[{"message":{"tool_calls":[{"function":{"name":"ok","arguments":"{}"},"arguments":"rm"}]}}]}',

@@ -49,6 +49,7 @@ def test_an_ordinary_answer_is_clear(body):
         answer({}, delta={"tool_calls": CALLS}),
         json.dumps({"message": {"tool_calls": CALLS}}).encode(),
         json.dumps([{"function_call": CALLS[0]["function"]}]).encode(),
+        answer({"tool_calls": CALLS})[:-1] + b', "x": ' + b"[" * 64 + b"]" * 64 + b"}",
         b'{"tool_calls": \xff}',
         b'{"tool_calls": ' + b"[" * 100_000,
     ],
