@@ -39,14 +39,17 @@ INTERPRETERS: dict[str, tuple[str, ...]] = {
     "elixir": ("-e",),
     "ghc": ("-e",),
     "expect": ("-c",),
+    "emacs": ("--eval", "-eval", "--execute"),
+    "guile": ("-c",),
+    "sbcl": ("--eval",),
     "r": ("-e",),
 }
 _AWK = frozenset({"awk", "gawk", "mawk", "nawk"})
 
 _STRING = re2.compile(r"""(?s)"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`""")
-_LIST = re2.compile(r"""(?s)(?:[\[(]|\b(?:exec|system)\s)\s*((?:"[^"\\]*"|'[^'\\]*')(?:\s*,\s*\[?\s*(?:"[^"\\]*"|'[^'\\]*'))+)""")
+_LIST = re2.compile(r"""(?s)(?:[\[(]|\b(?:exec|system)\s)\s*((?:"[^"\\]*"|'[^'\\]*')(?:\s*,\s*(?:\{\s*args\s*:\s*)?\[?\s*(?:"[^"\\]*"|'[^'\\]*'))+)""")
 _DELETES_TREE = re2.compile(
-    r"\brmtree\b|\bremovedirs\b|\brm_rf?\b|\bremove_(?:entry_secure|dir|tree|all)\b|\brm(?:dir)?Sync\b|\bfs(?:Promises|\.promises)?\.rm(?:dir)?\s*\(|\brimraf\b|\bdeltree\b|\bDirectory\.Delete\b|\bRemoveAll\b"
+    r"\brmtree\b|\bdelete-directory\b|\bremovedirs\b|\brm_rf?\b|\bremove_(?:entry_secure|dir|tree|all)\b|\brm(?:dir)?Sync\b|\bfs(?:Promises|\.promises)?\.rm(?:dir)?\s*\(|\brimraf\b|\bdeltree\b|\bDirectory\.Delete\b|\bRemoveAll\b"
     r"|unlink\s*(?:\(\s*)?(?:glob|<|[\w:]*glob)|\bdeleteDir\b|\bremoveSync\b|\bemptyDir(?:Sync)?\b|\['\"]rm['\"]\s*,\s*['\"]-r|\b(?:rm|unlink)\w*\s*\([^)]*\brecursive\s*[:=]\s*(?:true|TRUE|T\b)"
 )
 _DELETES_FILE = re2.compile(
@@ -104,12 +107,22 @@ def program(text: str, call: Call) -> Finding | None:
     return _run_by(text, strings, call)
 
 
+#: Calls of the libraries of clouds and clusters.
+_SDK = re2.compile(
+    r"\.(?:delete_(?:bucket|table|stack|db_instance|db_cluster|cluster|function|user|objects|namespace\w*|namespaced_\w+|collection\w*|index|topic|queue|volume|snapshot|database"
+    r"|repository|secret|key_pair|group|role|all)|terminate_instances|schedule_key_deletion|purge_queue|drop_collection|drop_database|flushall|flushdb"
+    r"|indices\.delete|remove\s*\(\s*force\s*=\s*True)\b"
+)
+
+
 def _unmistakable(text: str, call: Call) -> Finding | None:
     """What the names of its calls tell, whatever they are given."""
     if _FORKS.search(text):
         return Finding(Category.FORK_BOMB, "fork", "starts itself again without end")
     if _REMOTE.search(text):
         return Finding(Category.REMOTE_CONTROL, call.name, "gives a shell to whoever is at the other end")
+    if found := _SDK.search(text):
+        return Finding(Category.CLOUD, found.group(0).lstrip("."), "deletes what it manages")
     if call.name == "osascript" and (found := _MACHINE.search(text)):
         return Finding(Category.SERVICES, found.group(0), "stops the machine or deletes")
     if found := _KILLS.search(text):
@@ -175,7 +188,7 @@ def _run_by(text: str, strings: list[str], call: Call) -> Finding | None:
 
 _SUBSTITUTED = re2.compile(r"(?s)s([/|#,!@%])[^/|#,!@%]*[/|#,!@%](.*)[/|#,!@%][a-z0-9]*")
 _SPAWNED = re2.compile(r"\b(?:spawn|system|exec)\s+([^;\n]+)")
-_QUOTED = re2.compile(r"(?:qx|%x|\bq|\bqq)\s*[{(\[/|!]([^})\]/|!]*(?:/[^})\]|!]*)?)[})\]/|!]")
+_QUOTED = re2.compile(r"(?:qx|%x|\bq|\bqq|\bqw)\s*[{(\[/|!]([^})\]/|!]*(?:/[^})\]|!]*)?)[})\]/|!]")
 
 
 def interpreter(call: Call) -> Finding | None:
@@ -202,6 +215,8 @@ def interpreter_name(name: str) -> str:
 def awk(call: Call) -> Finding | None:
     """Awk and sed run commands from within their programs."""
     for text in call.args:
+        if "/inet/tcp/" in text and "|&" in text:
+            return Finding(Category.REMOTE_CONTROL, "/inet/tcp/", "gives a shell to whoever is at the other end")
         if "system" in text or "|" in text:
             for found in _STRING.finditer(text):
                 string = found.group(0)[1:-1]
@@ -221,10 +236,15 @@ def writes_commands(commands: list[Command]) -> Iterator[str]:
                 yield found.group(2).replace("&", FED).replace("\\", "") + FED
 
 
+_EDITOR_PROGRAM = re2.compile(r"(?:py(?:thon)?[3x]?|lua|perl|ruby|call)\s+")
+
+
 def editor(call: Call) -> Finding | None:
     for word in call.args:
         text = word.lstrip("+-c").lstrip(":")
         if text.startswith("!") and (judged := call.again(text[1:])):
+            return judged
+        if (inner := _EDITOR_PROGRAM.match(text)) and (judged := program(text[inner.end() :], call)):
             return judged
     return edits.editor(call)
 

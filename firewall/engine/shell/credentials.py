@@ -49,9 +49,26 @@ def credentials(call: Call) -> Finding | None:
 
 #: Programs that print a secret they keep for somebody.
 _SHOWS_SECRET = re.compile(
-    r"(?:aws (?:secretsmanager get-secret-value|ssm get-parameters?|sts (?:get-session-token|assume-role))|vault (?:kv get|read)|op (?:read|item get)|bw get"
-    r"|pass show|gcloud (?:secrets versions access|auth print-)|az (?:keyvault secret show|account get-access-token)|(?:kubectl|oc) get secrets?|gh auth token"
-    r"|doppler secrets|heroku config|security find-)\b.*"
+    "|".join(
+        f"(?:{line.strip()})\\b"
+        for line in """
+        aws secretsmanager get-secret-value
+        aws ssm get-parameters?
+        aws iam create-access-key
+        aws sts (?:get-session-token|assume-role)
+        az (?:keyvault secret show|account get-access-token)
+        gcloud (?:secrets versions access|auth print-.*)
+        (?:kubectl|oc) get secrets?
+        vault (?:kv get|read)
+        op (?:read|item get)
+        bw get
+        pass show
+        gh auth token
+        doppler secrets
+        heroku config
+        security find-.*
+        """.strip().splitlines()
+    )
 )
 #: The addresses at which a cloud hands its machines their credentials.
 _METADATA_SECRET = re.compile(

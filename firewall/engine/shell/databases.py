@@ -38,8 +38,12 @@ _REDIS = re2.compile(
 )
 
 _OBJECTS = re2.compile(
-    r"\b[A-Z]\w*(?:\.|::)(?:unscoped\.|all\.)?(?:delete_all|destroy_all|truncate)\b|\.objects\.(?:all\(\)\.)?delete\(|::query\(\)->delete\(|->truncate\(|\.query(?:\(\w*\))?\.delete\("
+    r"\b[A-Z]\w*(?:\.|::)(?:unscoped\.|all\.)?(?:delete_all|destroy_all|truncate)\b|\.objects\.(?:all\(\)\.)?delete\(|::query\(\)->delete\(|->truncate\(|\.query(?:\(\w*\))?\.delete\(|\.deleteMany\s*\(\s*(?:\{\s*\}\s*)?\)"
     r"|\bdrop_all\s*\(|\bdrop_database\s*\("
+)
+#: Statements put together and run by another.
+_DYNAMIC = re2.compile(
+    r"(?i)\b(?:execute(?:\s+immediate)?|exec|prepare\s+\w+\s+from|sp_executesql)\s*\(?\s*(?:format\s*\(\s*)?N?'\s*(?:drop|truncate|delete\s+from)\b"
 )
 _SHELL = re2.compile(r"(?:^|\s)(?:\\!|\.shell|\.system|!)\s*(.+)")
 
@@ -50,11 +54,14 @@ _SQL_CLIENTS = word_set(
     mysqlsh execute-sql invoke-sqlcmd osqueryi
     """
 )
+_MADE = re2.compile(r"(?i)(?:['\"]\s*|\^)(?:drop|truncate|delete\s+from)\b")
 _VALUES = ("-c", "-e", "-q", "-Q", "--command", "--execute", "--query", "--eval", "-cmd", "--sql", "-s", "-exec", "-E", "-Query")
 
 
 def sql(text: str) -> Finding | None:
     """A statement that drops or empties, or changes every row of a table."""
+    if found := _DYNAMIC.search(text):
+        return Finding(Category.DATABASE, " ".join(found.group(0).split())[:80], "drops or empties what it puts together")
     stripped = _COMMENT.sub(" ", _LITERAL.sub("''", text))
     if found := _DROP.search(stripped):
         return Finding(Category.DATABASE, found.group(0), "drops a part of a database")
@@ -76,6 +83,11 @@ def statement(text: str) -> Finding | None:
 
 def client(call: Call) -> Finding | None:
     """What a SQL client is given on its command line, by a heredoc or by a pipe."""
+    for command in call.before if call.fed is None else ():
+        name, *words = [word.rsplit("/", 1)[-1].lower() if not place else word for place, word in enumerate(command.words)] or [""]
+        makes = name in _SQL_CLIENTS or (name == "grep" and not Call(name, words).flags & {"-v", "--invert-match"})
+        if makes and (found := next(filter(None, map(_MADE.search, words)), None)):
+            return Finding(Category.DATABASE, found.group(0).strip("'\"^ "), "is made a statement for every row and run")
     for text in _told(call):
         if found := sql(text):
             return found
@@ -116,7 +128,7 @@ _PROSE = frozenset(("--search", "-S", "--title", "--body", "--notes", "--message
 
 def objects(call: Call) -> Finding | None:
     """Programs that keep objects in a database, told to delete them all: ``rails runner 'User.delete_all'``."""
-    return next(filter(None, map(deleted_objects, call.args)), None)
+    return next(filter(None, map(deleted_objects, [*call.args, call.fed or ""])), None)
 
 
 def deleted_objects(text: str) -> Finding | None:
@@ -139,7 +151,15 @@ def sends_sql(call: Call) -> Finding | None:
     return None
 
 
+def hbase(call: Call) -> Finding | None:
+    found = _HBASE.search(call.fed or "")
+    return Finding(Category.DATABASE, found.group(0).strip(), "drops or empties a table") if found else None
+
+
+_HBASE = re2.compile(r"(?m)(?:^|;)\s*(?:drop|drop_all|disable_all|truncate|truncate_preserve|deleteall|drop_namespace|delete_snapshot)\s+['\"]")
+
 RULES: dict[str, Rule] = {
+    "hbase": hbase,
     **dict.fromkeys(_SQL_CLIENTS, client),
     **dict.fromkeys(("mongo", "mongosh"), mongo),
     **dict.fromkeys(("redis-cli", "valkey-cli", "keydb-cli", "dragonfly"), redis),

@@ -174,6 +174,16 @@ def _sed(words: list[str], fed: str) -> str | None:
     return fed.replace(old, new, -1 if found[4] else 1)
 
 
+def _cut(words: list[str], fed: str) -> str | None:
+    """``cut -d: -f2``: one field, or all from one on."""
+    found = re.fullmatch(r"(?:-d ?(.)|-d=(.))? ?-f ?(\d{1,3})(-?)", " ".join(words), re.DOTALL)
+    if not found:
+        return None
+    separator, field = found[1] or found[2] or "\t", int(found[3])
+    lines = [line.split(separator) for line in fed.split("\n")]
+    return "\n".join(separator.join(parts[field - 1 :] if found[4] else parts[field - 1 : field]) for parts in lines)
+
+
 def _cat(words: list[str], fed: str) -> str | None:
     return fed if all(word in ("-", "-u", "/dev/stdin") for word in words) else None
 
@@ -209,6 +219,8 @@ _FILTERS: dict[str, Callable[[list[str], str], str | None]] = {
     "tr": _tr,
     "sed": _sed,
     "cat": _cat,
+    "cut": _cut,
+    "tac": lambda words, fed: "\n".join(reversed(fed.split("\n"))),
     "tee": lambda words, fed: fed,
     "rot13": lambda words, fed: codecs.encode(fed, "rot13"),
 }

@@ -384,6 +384,7 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     blkdiscard ! --help | discards all data of a disk
     badblocks + -w | writes over a disk to test it
     parted + mklabel mktable mkpart rm resizepart | changes the partitions of a disk
+    pvcreate ! --test -t | makes a disk part of a group of volumes, over what it holds
     lvremove,vgremove,pvremove,lvreduce,vgreduce ! --test -t | removes or shrinks a volume
     trash-empty ! --dry-run | deletes all that was put aside
     gio trash + --empty | deletes all that was put aside

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from firewall.engine.shell.call import Call, Row, table
@@ -98,9 +99,10 @@ def _run(call: Call, command: str) -> Finding | None:
 
 def _configured(call: Call, command: str) -> Finding | None:
     """``git config core.pager 'rm -rf ~'``: settings whose value is a command, kept for later."""
-    if command != "config":
+    if command not in ("config", "clone"):
         return None
-    for name, value in zip(call.operands, call.operands[1:], strict=False):
+    cloned = [word.partition("=") for option, word in itertools.pairwise(call.args) if option in ("-c", "--config")]
+    for name, value in [*itertools.pairwise(call.operands), *((name, value) for name, _, value in cloned)]:
         if _RUN_SETTING.fullmatch(name) and (found := call.again(value.removeprefix("!") if not name.startswith("alias.") else _alias(value))):
             return found
     return None

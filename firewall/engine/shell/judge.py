@@ -41,6 +41,7 @@ _DATA = word_set(
     tsc eslint mail mailx mutt sendmail logger notify-send wall write simctl prettier ruff black mypy flake8 isort rspec phpunit mvn gradle gradlew pip
     pip3 npm yarn pnpm composer gem poetry pipenv tldr coverage tox nox pre-commit hugo mkdocs sphinx-build gatsby ng nx turbo lerna storybook expo
     react-native dart cabal stack dune zig ctest scons ant bazel buck findstr defaults meson conda mamba pipx uv hatch pdm rye where
+    pygmentize highlight sqlformat sqlfluff inotifywait
     """
 )
 

@@ -77,7 +77,8 @@ def verb(call: Call) -> Finding | None:
         return None
     known = call.name in MANAGERS or call.name.startswith(("kafka-", "gcloud", "jenkins-cli"))
     verbs = _DESTROYS | _REMOVES if known else _DESTROYS
-    for place, word in enumerate(call.operands[: 6 if known else 2]):
+    operands = [word.replace(".", "-") for word in call.operands] if call.name == "govc" else call.operands
+    for place, word in enumerate(operands[: 6 if known else 2]):
         if len(word) > 64 or not _VERB.fullmatch(word):
             continue
         parts = [part.lower() for part in re.split(r"[-_:]", _CAMEL.sub("-", word)) if part]
@@ -104,14 +105,14 @@ _ACTION = re.compile(r"""["']?[Aa]ction["']?\s*[:=]\s*["']?DELETE|\bDeleteReques
 _VALUED = word_set(
     """
     --name -n --namespace --title --body --message -m --query --filter --description --label --notes --search --context --profile --project --region -c
-    --tag --user -u --filter-pattern --grep --pattern --reason --comment --text --label-selector --field-selector -l --selector --expression -k --subject
+    --tag --user -u -e --filter-pattern --grep --pattern --reason --comment --text --label-selector --field-selector -l --selector --expression -k --subject
     """
 )
 #: The last word of a long option that is followed by a value.
 _VALUED_BY_NAME = word_set(
     """
     name names message body description text title query filter filters pattern prefix comment reason subject note notes label labels tag tags value values
-    expression input payload key keys url format profile region project account namespace context topic bucket group data policy document
+    expression input payload key keys url format profile region project account namespace context topic bucket group data policy document only event events
     """
 )
 #: Emptying these costs time at most.
@@ -120,7 +121,7 @@ _EMPTIES = word_set("clear flush prune clean clobber reset")
 
 
 def _is_value(call: Call, word: str) -> bool:
-    place = call.args.index(word)
+    place = call.args.index(word) if word in call.args else 0
     option = call.args[place - 1] if place else ""
     return option in _VALUED or (option.startswith("--") and "=" not in option and option.rpartition("-")[2] in _VALUED_BY_NAME)
 
@@ -299,8 +300,43 @@ def ansible(call: Call) -> Finding | None:
     return Finding(Category.CLOUD, absent, "deletes on many machines") if absent and not call.flags & {"--check", "-C"} else None
 
 
+#: What protects stored data from mistakes, turned off.
+_GUARD_OFF = re.compile(
+    r"--no-(?:disable-api-termination|(?:deletion|termination)-protection\S*|enable-termination-protection|versioning|backup)|--backup-retention-period[ =]0\b"
+    r"|--(?:deletion|termination)-protection[= ](?:false|disabled|off)\b|\b(?:Block|Ignore|Restrict)Public\w+=false|PointInTimeRecoveryEnabled=false"
+    r"|put-bucket-lifecycle\S* .*['\"]?Expiration|stop-configuration-recorder|--reserved-concurrent-executions[ =]0\b|--versioning[ =](?:off|suspended)",
+    re.IGNORECASE,
+)
+
+
+def unguarded(call: Call) -> Finding | None:
+    found = _GUARD_OFF.search(" ".join(call.args)) if not is_dry_run(call) else None
+    return Finding(Category.CLOUD, found[0][:60], "takes away what guards stored data") if found else None
+
+
+#: Scripts of a project say what they do by their names alone.
+_SCRIPT_DESTROYS = word_set("destroy nuke wipe drop teardown purge")
+_STORES = word_set("db database data schema prod production infra cluster stack volumes postgres mysql mongo redis")
+
+
+def named_script(call: Call) -> Finding | None:
+    """``npm run db:reset``, ``make destroy``: the name of a task that takes away what is stored."""
+    operands = call.operands[1:] if call.operands[:1] in (["run"], ["run-script"]) else call.operands
+    if is_dry_run(call) or call.flags & {"-n", "--just-print"}:
+        return None
+    for word in operands[:1] if call.name not in ("make", "gmake") else operands:
+        parts = set(re.split(r"[-_:.]", word.lower()))
+        resets = "reset" in parts or "clear" in parts or "delete" in parts
+        if (parts & _SCRIPT_DESTROYS or (resets and parts & _STORES)) and not parts & (_REGENERATED | {"test", "tests", "lint", "plan"}):
+            return Finding(Category.DATABASE, word, "is a task named for what it takes away")
+    return None
+
+
 RULES: dict[str, Rule] = {
+    **dict.fromkeys(("npm", "yarn", "pnpm", "bun", "make", "gmake", "just", "task", "composer", "mise", "invoke", "nox"), named_script),
     **dict.fromkeys(("kubectl", "oc", "aws", "gcloud", "doctl", "eksctl", "az", "docker", "heroku"), scaled),
     "ansible": ansible,
     "salt": salt,
 }
+for _cloud in ("aws", "gcloud", "az"):
+    RULES[_cloud] = lambda call: scaled(call) or unguarded(call)

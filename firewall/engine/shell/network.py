@@ -44,6 +44,8 @@ def http(call: Call) -> Finding | None:
     method = (call.value(*_METHOD_OPTIONS) or _clustered_method(call) or "").upper()
     if call.name in ("http", "https", "xh", "httpie") and call.operands[:1] and call.operands[0].isalpha():
         method = call.operands[0].upper()
+    if (told := call.value("-Q", "--quote")) and re.match(r"[-+*]?(?:DELE|RMD|rm|rmdir)\b", told):
+        return Finding(Category.DELETION, told, "deletes files on the server")
     if method in ("DELETE", "PURGE"):
         return Finding(Category.CLOUD, method, "deletes what the address names")
     body = next(filter(None, (call.value(option) for option in _BODY_OPTIONS)), "")
@@ -138,6 +140,16 @@ def saved_as(command: Command) -> list[str]:
     return [name for file in files if (name := file.partition("?")[0].rsplit("/", 1)[-1])]
 
 
+_TRANSFER = re2.compile(r"(?im)(?:^|[;\"'])\s*(?:mdelete|mdel|delete|mrm|rm|rmdir|deltree|del|mirror\b[^;]*--delete)\b[^;\n]*")
+
+
+def transfer(call: Call) -> Finding | None:
+    """What clients of file servers are told to delete there."""
+    told = [call.fed or "", call.value("-e", "-c") or ""]
+    found = next(filter(None, map(_TRANSFER.search, told)), None)
+    return Finding(Category.DELETION, found.group(0).strip(" ;\"'"), "deletes files on the server") if found else None
+
+
 def name_server(call: Call) -> Finding | None:
     found = re.search(r"(?i)\bupdate\s+delete\b[^\n]*", call.fed or "")
     return Finding(Category.CLOUD, found.group(0), "deletes names") if found else None
@@ -145,6 +157,7 @@ def name_server(call: Call) -> Finding | None:
 
 RULES: dict[str, Rule] = {
     "nsupdate": name_server,
+    **dict.fromkeys(("ftp", "sftp", "lftp", "smbclient", "ncftp", "tnftp"), transfer),
     **dict.fromkeys(("curl", "wget", "http", "https", "xh", "httpie", "curlie"), http),
     **dict.fromkeys(("nc", "ncat", "netcat", "socat"), netcat),
 }

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from firewall.engine.shell.evaluate import output_of
 from firewall.engine.shell.expand import BRACE_MARKS, ansi_c, expand_braces, parameter
-from firewall.engine.shell.scope import ASSIGNMENT, MAX_DEPTH, MAX_EXPANDED_CHARS, Loop, Scope, TooDeepError
+from firewall.engine.shell.scope import ASSIGNMENT, MAX_DEPTH, MAX_EXPANDED_CHARS, MAX_VALUE_CHARS, Loop, Scope, TooDeepError
 from firewall.engine.shell.types import Command, Redirect, Script
 
 MAX_SECOND_READINGS = 4
@@ -157,7 +157,7 @@ class _Reader:
 
     def _define(self, command: Command) -> None:
         """Remember what a finished command defines; an alias it uses is read as well."""
-        if (words := command.words) and (body := self.scope.define(words)) is not None:
+        if (words := command.words) and (body := self.scope.define(words, command.stdin)) is not None:
             command.inner.append(_Reader(body, self.scope, self.depth).script())
             command.words = body.split() + words[1:]
 
@@ -212,7 +212,7 @@ class _Reader:
             value = " ".join(word for pipeline in self.script(")") for command in pipeline for word in command.words)
         if word[len(name)] == "+":
             value = self.scope.variables.get(name, "") + value
-        self.scope.variables[name] = value[:4096]
+        self.scope.variables[name] = value[:MAX_VALUE_CHARS]
         return True
 
     def _skip_blank(self) -> None:

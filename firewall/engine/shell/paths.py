@@ -37,7 +37,7 @@ _WINDOWS = re.compile(
 #: Writing over one of these locks people out, opens the machine or stops it from starting.
 _CRITICAL = re.compile(
     r"/etc/(?:passwd|shadow|gshadow|group|sudoers(?:\.d/.*)?|fstab|crypttab|hosts|resolv\.conf|ssh/.*|pam\.d/.*|ld\.so\.preload|crontab|cron.*/.*|inittab|profile|environment)"
-    r"|/(?:boot|bin|sbin|lib|lib64|proc|sys)/.*|/usr/(?:bin|sbin|lib|lib64)/.*"
+    r"|/(?:boot|bin|sbin|lib|lib64|proc(?!/sys/(?:net|vm|fs)/)|sys(?!/class/))/.*|/usr/(?:bin|sbin|lib|lib64)/.*"
     r"|.*/\.ssh/(?:authorized_keys2?|id_\w+|config)"
 )
 _DISK = re.compile(
@@ -71,6 +71,10 @@ _CACHE = re.compile(
 )
 
 
+#: Signs that a program runs, which it leaves behind when it ends badly.
+_LEFT_OVER = re.compile(r"(?:[\w.-]*|.*/[\w.-]+)\.(?:pid|lock|sock)")
+
+
 def clean(path: str) -> str:
     """``path`` without doubled slashes, ``.`` and ``..``; a home folder is ``~``."""
     if "//" not in path and "/." not in path and not path.startswith(("/root", "/home/", "/Users/")):
@@ -98,7 +102,7 @@ def rebuildable(path: str) -> bool:
 
 
 def harmless(path: str) -> bool:
-    return temporary(path) or rebuildable(path) or (".." not in path and bool(_CACHE.fullmatch(clean(path))))
+    return temporary(path) or rebuildable(path) or bool(_LEFT_OVER.fullmatch(path)) or (".." not in path and bool(_CACHE.fullmatch(clean(path))))
 
 
 def whole(path: str) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from firewall.engine.shell.evaluate import printed
 from firewall.engine.shell.types import Command, Script
 
 MAX_DEPTH = 12
 MAX_WORDS = 20_000
 MAX_EXPANDED_CHARS = 524_288
+MAX_VALUE_CHARS = 4_096
 
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(?:\[[^\]]*\])?\+?=(.*)", re.DOTALL)
 _DECLARING = frozenset({"export", "local", "declare", "typeset", "readonly"})
@@ -39,7 +41,7 @@ class Scope:
         if self.words > MAX_WORDS:
             raise TooDeepError
 
-    def define(self, words: list[str]) -> str | None:
+    def define(self, words: list[str], stdin: str | None) -> str | None:
         """Remember the variables and aliases that ``words`` define; the text of an alias if it is one that they use."""
         match words[0]:
             case "for" | "select" if len(words) > 3 and words[2] == "in":
@@ -48,6 +50,10 @@ class Scope:
                 self.variables["@"] = self.variables["*"] = " ".join(words[2:])
             case "set" if len(words) > 2 and words[1].isidentifier():
                 self.variables[words[1]] = " ".join(words[2:])  # fish
+            case "printf" if words[1:2] == ["-v"] and len(words) > 3:
+                self.variables[words[2]] = (printed(Command(words=["printf", *words[3:]]), None) or "")[:MAX_VALUE_CHARS]
+            case "read" if stdin and not words[-1].startswith("-"):
+                self.variables[words[-1]] = stdin.strip()[:MAX_VALUE_CHARS]
             case "alias":
                 for word in words[1:]:
                     name, _, body = word.partition("=")

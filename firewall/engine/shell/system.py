@@ -8,7 +8,7 @@ import re
 from firewall.engine.shell.call import Call, Row, table
 from firewall.engine.shell.evaluate import says
 from firewall.engine.shell.files import Rule, emptied
-from firewall.engine.shell.types import FED, Category, Finding
+from firewall.engine.shell.types import FED, Category, Command, Finding
 
 #: Services whose end locks people out, loses data or takes what others use.
 _CRITICAL_SERVICE = re.compile(
@@ -83,10 +83,17 @@ def stop_machine(call: Call) -> Finding | None:
 _JOB = re.compile(r"\s*(?:@[a-z]+|(?:\S+\s+){4}\S+)\s+")
 
 
+def _takes_lines(command: Command) -> bool:
+    words = command.words
+    return (words[:1] == ["grep"] and bool(Call("grep", words[1:]).flags & {"-v", "--invert-match"})) or (words[:1] == ["sed"] and words[-1].endswith("d"))
+
+
 def crontab(call: Call) -> Finding | None:
     if "-r" in call.flags:
         return Finding(Category.SERVICES, "-r", "deletes every scheduled job")
     if call.operands in ([], ["-"]) and (call.operands or call.before or call.fed) and not call.flags & {"-l", "-e"}:
+        if any("crontab" in command.words[:3] and "-l" in command.words for command in call.before) and any(map(_takes_lines, call.before)):
+            return Finding(Category.SERVICES, call.name, "takes scheduled jobs away")
         scheduled = [call.fed] if call.fed else [text for command in call.before[-1:] for script in command.inner for text in says(script)]
         for line in (line for text in scheduled for line in text.splitlines()):
             if (job := _JOB.match(line)) and (found := call.again(line[job.end() :])):
@@ -125,6 +132,13 @@ def sysctl(call: Call) -> Finding | None:
         None,
     )
     return Finding(Category.SERVICES, dangerous, "changes how the kernel protects itself") if dangerous else None
+
+
+def apk(call: Call) -> Finding | None:
+    """A name that begins with a dot is a set of packages put together for one build."""
+    named = [word for word in call.operands[1:] if not word.startswith(".")]
+    removes = call.operands[:1] == ["del"] and named and not call.flags & {"-s", "--simulate"}
+    return Finding(Category.PACKAGES, "del", "removes packages from the machine") if removes else None
 
 
 def container_all(call: Call) -> Finding | None:
@@ -244,6 +258,19 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     apachectl,apache2ctl stop | stops a service that others need
     apachectl,apache2ctl graceful-stop | stops a service that others need
     pg_ctl stop | stops a database
+    fastboot + -w erase format flash | writes over a device
+    idevicerestore ! --help -h | writes over a device
+    adb reboot + bootloader recovery fastboot | restarts a device
+    pm uninstall | removes what is installed on a device
+    ipmitool chassis power + off cycle reset soft | stops or restarts a machine
+    ipmitool power + off cycle reset soft | stops or restarts a machine
+    racadm serveraction + powerdown powercycle hardreset | stops or restarts a machine
+    racadm systemerase | erases a machine
+    esxcli vm process kill | stops a machine
+    esxcli system shutdown | stops a machine
+    vim-cmd vmsvc/destroy | deletes a machine
+    vim-cmd vmsvc/unregister | deletes a machine
+    vim-cmd vmsvc/power.off | stops a machine
     mysqladmin shutdown | stops a database
     """,
 )
@@ -263,7 +290,6 @@ PACKAGES: dict[str, tuple[Row, ...]] = table(
     zypper rm ! --dry-run | removes packages from the machine
     rpm + -e --erase ! --test | removes packages from the machine
     pacman,yay,paru + -R -Rs -Rns -Rdd -Rsc -Rscn --remove ! -Q -S | removes packages from the machine
-    apk del ! -s --simulate | removes packages from the machine
     pkg,pkg_delete delete ! -n --dry-run | removes packages from the machine
     pkg remove | removes packages from the machine
     snap remove | removes packages from the machine
@@ -293,6 +319,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("killall", "pkill", "killall5", "skill"), kill_by_name),
     **dict.fromkeys(("init", "telinit"), init),
     **dict.fromkeys(("unset", "journalctl"), traces),
+    "apk": apk,
     "kill": kill,
     "crontab": crontab,
     "history": history,

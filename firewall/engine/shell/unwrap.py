@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 
 from firewall.engine.shell.call import Call
 from firewall.engine.shell.evaluate import unbase64
+from firewall.engine.shell.managers import MANAGERS
 from firewall.engine.shell.types import FOUND, word_set
 
 SHELLS = word_set(
@@ -155,10 +157,24 @@ RUN_VARIABLES = frozenset(
 LOADED_VARIABLES = frozenset({"LD_PRELOAD", "LD_AUDIT", "DYLD_INSERT_LIBRARIES", "BASH_ENV", "PYTHONSTARTUP", "PERL5DB"})
 _BLOCK_TAKERS = word_set("% foreach-object foreach invoke-command icm start-job where-object ? measure-command")
 _SETTING = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
-#: Options of any program whose value is a command for a shell.
-_SHELL_OPTIONS = frozenset(
-    {"--command", "--exec", "--on-exit", "--ssh-command", "--checkpoint-action", "--to-command", "--use-compress-program", "--rsh", "--init-command"}
-)
+_TAR_OPTIONS = ("-I", "-F", "--checkpoint-action", "--to-command", "--use-compress-program", "--info-script", "--new-volume-script", "--rsh-command")
+#: Options of programs whose value is a command for a shell.
+_COMMAND_OPTIONS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("tar", "gtar", "bsdtar"), _TAR_OPTIONS),
+    "rsync": ("-e", "--rsh", "--rsync-path"),
+    "sftp": ("-S", "-D"),
+    "scp": ("-S",),
+    "man": ("-P", "--pager", "-H", "--html"),
+    "less": (),
+    "zip": ("-TT", "--unzip-command"),
+    "split": ("--filter",),
+    "sort": ("--compress-program",),
+    "gdb": ("-ex", "--eval-command", "-iex"),
+    "lldb": ("-o", "--one-line"),
+    "git": ("--exec", "--upload-pack", "--receive-pack", "-O", "--open-files-in-pager"),
+    "ag": ("--pager",),
+    "rg": ("--pre",),
+}
 
 
 def unwrap(call: Call) -> Inside | None:
@@ -193,6 +209,10 @@ def _remote_or_later(call: Call) -> Inside | None:
         if name == "runuser" and (user := _after_options(call.args, frozenset({"-u", "-g", "-G", "--user"}), 0)):
             return Inside(words=user)
         return Inside(texts=tuple(call.operands[1:2])) if name == "sg" else None
+    if name in (".", "source"):
+        return Inside(reads_input=True) if call.operands[:1] in (["/dev/stdin"], ["/dev/fd/0"]) else None
+    if name in ("schtasks", "new-scheduledtaskaction"):
+        return Inside(texts=tuple(filter(None, (call.value("/tr", "/TR"), call.value("-Argument")))))
     if name in ("trap", "at", "batch", "bind"):
         return Inside(texts=tuple(call.operands[:1]) if name == "trap" else (), reads_input=name in ("at", "batch"))
     if name in ("tmux", "screen", "byobu", "zellij", "dtach", "abduco"):
@@ -233,7 +253,7 @@ def _after_options(words: list[str], valued: frozenset[str], skipped: int, *, se
             if not skipped:
                 break
         elif word.startswith("-"):
-            place += 2 if word in valued else 1
+            place += 2 if word in valued or _ends_valued(word, valued) else 1
         elif settings and _SETTING.fullmatch(word):
             place += 1
         elif skipped:
@@ -244,6 +264,12 @@ def _after_options(words: list[str], valued: frozenset[str], skipped: int, *, se
     while settings and place < len(words) and _SETTING.fullmatch(words[place]):
         place += 1
     return words[place:]
+
+
+def _ends_valued(word: str, valued: frozenset[str]) -> bool:
+    """``-iu``: of a cluster of letters the first that takes a value is the last, so the value is the next word."""
+    first = next((place for place, letter in enumerate(word) if place and f"-{letter}" in valued), 0)
+    return not word.startswith("--") and first > 1 and first == len(word) - 1
 
 
 def _shell(call: Call) -> Inside | None:
@@ -331,6 +357,14 @@ def _after_word(call: Call) -> Inside | None:
             inner = [entrypoint, *inner]
         command = call.value("-c", "--command") if name in ("npm", "pnpm", "doppler") else None
         return Inside(words=inner, texts=(command,) if command else ())
+    if name in ("yarn", "pnpm", "bun") and call.operands[:1] and call.operands[0] in MANAGERS:
+        return Inside(words=args[args.index(call.operands[0]) :])
+    return _each_tool(call)
+
+
+def _each_tool(call: Call) -> Inside | None:
+    """Programs with a way of their own to be told what to run."""
+    name, args = call.name, call.args
     if name in ("npx", "bunx"):
         return Inside(words=_after_options(args, frozenset({"-p", "--package"}), 0))
     if name in ("gcloud", "az", "vagrant", "fly", "flyctl", "eb", "aws", "nix-shell", "doctl", "hcloud", "limactl", "wsl"):
@@ -352,5 +386,14 @@ def _after_word(call: Call) -> Inside | None:
         return Inside(
             texts=tuple(filter(None, [command, *[word for word in call.operands if " " in word]])), words=args[args.index("--") + 1 :] if "--" in args else None
         )
-    options = [word.partition("=")[2].removeprefix("exec=") for word in args if word.partition("=")[0] in _SHELL_OPTIONS and "=" in word]
-    return Inside(texts=tuple(options)) if options and name in ("tar", "rsync", "gtar", "bsdtar", "sftp", "git") else None
+    return _by_option(call)
+
+
+def _by_option(call: Call) -> Inside | None:
+    name, args = call.name, call.args
+    if (options := _COMMAND_OPTIONS.get(name)) is not None:
+        values = [value for word, value in itertools.pairwise(args) if word in options]
+        values += [word.partition("=")[2] for word in args if word.startswith("--") and word.partition("=")[0] in options]
+        values += [word.lstrip("+") for word in args if name == "less" and word.startswith("+!")]
+        return Inside(texts=tuple(re.sub(r"^(?:exec=|shell\s|!)", "", value) for value in values))
+    return None

@@ -111,7 +111,11 @@ def remove_item(call: Call) -> Finding | None:
     if "-whatif" in options:
         return None
     recursive = any("-recurse".startswith(word) and len(word) > 1 for word in options)
-    targets = [word for place, word in enumerate(call.args) if not word.startswith(("/", "-")) and call.args[place - 1].lower() not in _VALUED]
+    targets = [
+        word
+        for place, word in enumerate(call.args)
+        if not word.startswith(("/", "-")) and word not in ("{", "}") and call.args[place - 1].lower() not in _VALUED
+    ]
     for target in targets:
         if paths.harmless(target):
             continue
@@ -145,7 +149,7 @@ def delete(call: Call) -> Finding | None:
         return None
     if switches & {"/s"} and not (targets and all(map(paths.rebuildable, targets))):
         return Finding(Category.DELETION, call.name, "deletes a folder and all that is in it")
-    if call.name in ("del", "erase") and FOUND in targets:
+    if call.name in ("del", "erase") and any(target.endswith(FOUND) for target in targets):
         return Finding(Category.DELETION, call.name, "deletes every file found")
     if call.name in ("del", "erase") and switches & {"/q", "/f"} and any(paths.whole(target) or "*" in target or paths.system(target) for target in targets):
         return Finding(Category.DELETION, call.name, "deletes files without asking")
@@ -253,6 +257,10 @@ def method(call: Call, command: Command) -> Finding | None:
     name = call.name
     if name.endswith(("]::delete", ".delete")) and name.startswith(("[", "$", ".")):
         return Finding(Category.DELETION, name, "deletes files")
+    if re.fullmatch(r"\[.*\]::(?:writeall\w+|move|copy|setaccesscontrol)", name):
+        given = [word for script in command.inner for pipeline in script for inner in pipeline for word in inner.words]
+        if target := next((word for word in given if paths.system(word) or paths.critical(word)), None):
+            return Finding(Category.SYSTEM_FILES, target, "overwrites a file of the system")
     if "[scriptblock]::create" in name and (fetcher := next(filter(None, map(network.fetches, command.inner)), None)):
         return Finding(Category.DOWNLOAD, fetcher, "is made a script, which runs what was downloaded")
     return None
@@ -265,7 +273,7 @@ def each(words: list[str], command: Command) -> list[str] | None:
     variable = next(word for word in words if word.startswith("%"))
     held = [inner.words[0] for script in command.inner for pipeline in script for inner in pipeline if inner.words]
     value = held[0] if held and held[0].strip("*.") and "/f" not in words and "/F" not in words else FOUND
-    return [value if word == variable else word for word in words[words.index("do") + 1 :]]
+    return [word.replace(variable, value) for word in words[words.index("do") + 1 :]]
 
 
 _SWITCHED: dict[str, frozenset[str]] = {

@@ -18,6 +18,7 @@ _START_FILE = re.compile(
     r"(?:.*/)?\.(?:(?:bash|zsh)(?:rc|_profile|_login|_logout|env)|zshenv|zprofile|zlogin|kshrc|cshrc|tcshrc|profile|login|xinitrc|xprofile|envrc)"
     r"|(?:.*/)?\.(?:git/hooks|husky)/[^/]+|/etc/(?:profile|bash\.bashrc|zshrc|rc\.local|profile\.d/.+|init\.d/.+|rc\d?\.d/.+|update-motd\.d/.+)|(?:.*/)?config\.fish"
 )
+_UNIT_RUNS = re.compile(r"(?m)^\s*Exec\w+=[-@:+!]*(.*)$")
 _SHEBANG = re.compile(r"#!\s*(?:\S*/env\s+(?:-S\s+)?)?(?:\S*/)?([\w.+-]+)")
 #: Besides shells, interpreters and clients of databases, what takes its orders from a file.
 _ORDERED = frozenset({"crontab", "at", "batch", "diskpart", "make", "gmake", "xargs", "parallel", "ftp", "sftp", "expect"})
@@ -35,7 +36,7 @@ class Written:
         if command.words[:1] == ["tee"]:
             tee = Call("tee", command.words[1:])
             targets += [(target, bool(tee.flags & {"-a", "--append"})) for target in tee.operands]
-        starts = False
+        starts: str | None = None
         for target, appends in targets:
             name = _name(target)
             if said is None:
@@ -44,8 +45,11 @@ class Written:
             if not appends:
                 self.texts[name] = []
             self.texts.setdefault(name, []).append(said)
-            starts = starts or bool(_START_FILE.fullmatch(paths.clean(target)))
-        return said if starts else None
+            if _START_FILE.fullmatch(paths.clean(target)):
+                starts = said
+            elif target.endswith(".service"):
+                starts = "\n".join(_UNIT_RUNS.findall(said))
+        return starts
 
     def read(self, name: str) -> str | None:
         """Its text, once."""

