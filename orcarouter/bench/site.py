@@ -35,7 +35,7 @@ daemon off; master_process off; worker_processes 1; pid {folder}/nginx.pid; erro
 events {{ worker_connections 1024; }}
 http {{
   access_log off; client_max_body_size 20m; client_body_buffer_size 64k; keepalive_requests 1000000000; keepalive_timeout 60;
-  client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  client_body_temp_path {temp}; proxy_temp_path {temp}; fastcgi_temp_path {temp}; uwsgi_temp_path {temp}; scgi_temp_path {temp};
   upstream provider {{ server 127.0.0.1:{provider}; keepalive 128; keepalive_requests 1000000000; }}
   server {{
     listen 127.0.0.1:{port};
@@ -119,7 +119,10 @@ class Site:
         self._run("provider", python("-m", "orcarouter.bench.provider", str(self.ports.provider)), self.ports.provider)
         if self.has_nginx:
             conf = self.folder / "nginx.conf"
-            conf.write_text(NGINX.format(folder=self.folder, port=self.ports.nginx, provider=self.ports.provider))
+            # A folder of its own: nginx that is started by root gives it to another user.
+            temp = self.folder / "nginx"
+            temp.mkdir()
+            conf.write_text(NGINX.format(folder=self.folder, temp=temp, port=self.ports.nginx, provider=self.ports.provider))
             self._run("nginx", ["nginx", "-e", "stderr", "-p", str(self.folder), "-c", str(conf)], self.ports.nginx)
         self._make_workspace()
         self._run("web", python(str(ROOT / "manage.py"), "serve"), self.ports.web)
