@@ -161,8 +161,8 @@ class Relay:
             await self.holds.redeem(events)
         except errors.ApprovalInvalid as error:
             await self.block(error)
-        # --- 5: the record and the provider, at the same time
-        self.recording = self.state.submit(self.call.grant, events, [], [record.reserve(self.call)])
+        # --- 5: the record and the provider, at the same time. The first byte of a stream waits for this record, a whole answer for its usage too.
+        self.recording = self.state.submit(self.call.grant, events, [], [record.reserve(self.call)], lingers=not self.call.exchange.is_stream)
         provided: ProviderAnswer | None = None
         try:
             provided = await self.upstream.ask(self.call.grant.models[self.call.exchange.model], self._outbound, partial(attempts.again, self))

@@ -29,6 +29,8 @@ WAIT_SECONDS = 5.0
 LOOK_SECONDS = 0.25
 #: A statement that takes longer means a stalled PostgreSQL: the connection is given up and made anew.
 STATEMENT_SECONDS = 4.0
+#: Rows that nobody waits for yet may wait this long for others to leave with.
+LINGER_SECONDS = 0.002
 #: Rows nobody waits for any more are still tried this long.
 KEEP_SECONDS = 60.0
 MAX_BATCH_ROWS, MAX_BATCH_BYTES = 2_000, 4 * 1024 * 1024
@@ -115,7 +117,9 @@ class Recorder:
         self._connection: psycopg.Connection | None = None
         self._pg: pq.abc.PGconn | None = None
         self._watched: int | None = None
-        self._wake = asyncio.Event()
+        #: Something is to leave now.
+        self._due = asyncio.Event()
+        self._lingering: asyncio.TimerHandle | None = None
         self._answered: asyncio.Future | None = None
         self._task: asyncio.Task | None = None
         self._looker: asyncio.TimerHandle | None = None
@@ -127,6 +131,7 @@ class Recorder:
 
     async def stop(self) -> None:
         """Write what is waiting, within the statement's time, then close."""
+        self._due.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STATEMENT_SECONDS):
                 while self._buffer or self._in_flight:  # noqa: ASYNC110 - at the end of the process, once
@@ -144,10 +149,11 @@ class Recorder:
         return self._pg is not None or not self._buffer or time.monotonic() - self._buffer[0].since < 1.0
 
     # --- Use ---
-    def submit(self, events: list[dict], usage: list[dict], ledger: Sequence[dict] = ()) -> asyncio.Future:
+    def submit(self, events: list[dict], usage: list[dict], ledger: Sequence[dict] = (), *, lingers: bool = False) -> asyncio.Future:
         """Queue rows; the future is done when they stand, or raises ``NotRecorded`` after ``WAIT_SECONDS``.
 
         Whoever gives up waiting changes nothing for the rows: they are tried on, and may still come to stand later.
+        Rows that may linger leave with the next that may not, or after ``LINGER_SECONDS``.
         """
         done = self._loop.create_future()
         # Encoded at once: a bad value fails its own caller here and never a batch.
@@ -158,10 +164,17 @@ class Recorder:
             return done
         self._buffer.append(entry)
         self._buffered_bytes += entry.size
-        self._wake.set()
+        if not lingers:
+            self._due.set()
+        elif self._lingering is None:
+            self._lingering = self._loop.call_later(LINGER_SECONDS, self._linger_no_more)
         if self._looker is None:
             self._looker = self._loop.call_later(LOOK_SECONDS, self._look)
         return done
+
+    def _linger_no_more(self) -> None:
+        self._lingering = None
+        self._due.set()
 
     def _look(self) -> None:
         """Tell callers that have waited long enough."""
@@ -176,19 +189,21 @@ class Recorder:
     # --- The writer ---
     async def _run(self) -> None:
         while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._buffer:
-                try:
-                    if self._pg is not None or await self._connect():
-                        await self._write_batch(self._take())
-                        continue
-                except Exception:
-                    # A recorder that ends refuses every call from then on, so it never does.
-                    logger.exception("recorder_bug")
-                    self._close()
-                self._forget_the_old()
-                await asyncio.sleep(RETRY_SECONDS)
+            await self._due.wait()
+            self._due.clear()
+            if not self._buffer:
+                continue
+            try:
+                if self._pg is not None or await self._connect():
+                    await self._write_batch(self._take())
+                    continue
+            except Exception:
+                # A recorder that ends refuses every call from then on, so it never does.
+                logger.exception("recorder_bug")
+                self._close()
+            self._due.set()
+            self._forget_the_old()
+            await asyncio.sleep(RETRY_SECONDS)
 
     def _take(self) -> list[Entry]:
         batch, rows, size = [], 0, 0
@@ -197,6 +212,8 @@ class Recorder:
             batch.append(entry)
             rows, size = rows + entry.rows, size + entry.size
         self._buffered_bytes -= size
+        if self._buffer:
+            self._due.set()
         return batch
 
     async def _write_batch(self, batch: list[Entry]) -> None:
@@ -239,6 +256,7 @@ class Recorder:
             await self._try([entry])
 
     def _put_back(self, batch: list[Entry]) -> None:
+        self._due.set()
         self._buffer.extendleft(reversed(batch))
         self._buffered_bytes += sum(entry.size for entry in batch)
 

@@ -310,12 +310,21 @@ class State:
             return await self.link.call("EVAL", source, 1, *keys_and_arguments)
 
     # --- The record ---------------------------------------------------------------------------------------------------
-    def submit(self, grant: Grant, events: list[dict], usage: list[dict], ledger: Sequence[dict] = (), settlement: Settlement | None = None) -> asyncio.Future:
+    def submit(
+        self,
+        grant: Grant,
+        events: list[dict],
+        usage: list[dict],
+        ledger: Sequence[dict] = (),
+        settlement: Settlement | None = None,
+        *,
+        lingers: bool = False,
+    ) -> asyncio.Future:
         """Begin to record rows; they come to stand whether or not anybody waits for it. See ``stands``.
 
-        ``settlement`` is booked in Valkey as well, once the rows stand.
+        ``settlement`` is booked in Valkey as well, once the rows stand. Rows that nobody will wait for at once may linger.
         """
-        recording = self.recorder.submit(events, usage, ledger)
+        recording = self.recorder.submit(events, usage, ledger, lingers=lingers)
         recording.add_done_callback(partial(self._tell, grant, bool(events), settlement))
         return recording
 

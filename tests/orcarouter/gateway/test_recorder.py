@@ -78,6 +78,42 @@ async def test_what_is_said_to_stand_is_committed_once_however_often_it_is_sent(
     assert row["id"] in found
 
 
+async def transactions(workspace) -> list[str]:
+    """Of each row in order, by which transaction it was written."""
+
+    def read():
+        try:
+            with tenancy.scope(workspace.pk), connection.cursor() as cursor:
+                cursor.execute("SELECT xmin::text FROM keys_usage WHERE workspace_id = %s ORDER BY id", [workspace.pk])
+                return [found for (found,) in cursor.fetchall()]
+        finally:
+            connection.close()
+
+    return await asyncio.to_thread(read)
+
+
+async def test_rows_that_nobody_waits_for_leave_with_the_next_that_somebody_does(workspace, url, monkeypatch):
+    monkeypatch.setattr(recorder, "LINGER_SECONDS", 600)
+    async with running(url) as made:
+        await made.submit([], [usage(workspace.pk)])
+        lingering = made.submit([], [usage(workspace.pk)], lingers=True)
+        await asyncio.sleep(0.05)
+        assert not lingering.done()
+        await made.submit([], [usage(workspace.pk)])
+        assert lingering.done()
+        first, second, third = await transactions(workspace)
+        assert first != second == third
+        made.submit([], [usage(workspace.pk)], lingers=True)
+    # The end of the process waits for nobody.
+    assert len(await stored(workspace)) == 4
+
+
+async def test_rows_that_nobody_waits_for_leave_alone_soon(workspace, url):
+    async with running(url) as made:
+        await made.submit([], [usage(workspace.pk)], lingers=True)
+        assert len(await stored(workspace)) == 1
+
+
 @pytest.mark.parametrize("bad", [{"token_name": "a\x00b"}, {"prompt_tokens": 2**40}, {"outcome": None}, {"token_name": "x" * 20_000, "request_id": None}])
 async def test_a_value_that_postgresql_refuses_fails_its_own_caller_alone(workspace, url, bad):
     rows = [usage(workspace.pk) for _ in range(6)]
