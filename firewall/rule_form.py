@@ -115,7 +115,9 @@ class RuleForm(Based):
 
     operators = list(OPERATORS.items())
 
-    def __init__(self, data: QueryDict | None = None, **options: Any) -> None:
+    def __init__(self, data: QueryDict | None = None, *, is_unsaved: bool = False, **options: Any) -> None:
+        #: What stands in it is not what is saved, though nothing was typed since the page came.
+        self.is_unsaved = is_unsaved or data is not None
         if data is not None:
             options.setdefault("auto_id", "rule-%s")
             data, self.of_json = _by_json(data)
@@ -128,9 +130,10 @@ class RuleForm(Based):
         return cls.of({name: getattr(rule, name) for name in services.RULE_FIELDS}, version=rule.policy.version)
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any], *, version: int) -> "RuleForm":
+    def of(cls, fields: Mapping[str, Any], *, version: int, is_unsaved: bool = False) -> "RuleForm":
         """The form of a rule that has these fields, all of ``services.RULE_FIELDS``."""
-        return cls(initial=typed_as(fields) | {name: fields[name] for name in ("args_match", "sequence")} | {"version": version}, auto_id="rule-%s")
+        initial = typed_as(fields) | {name: fields[name] for name in ("args_match", "sequence")} | {"version": version}
+        return cls(initial=initial, auto_id="rule-%s", is_unsaved=is_unsaved)
 
     @classmethod
     def with_rows_changed(cls, data: QueryDict) -> "RuleForm":
@@ -140,7 +143,7 @@ class RuleForm(Based):
         if sent.of_json:
             return sent
         sent.clauses, sent.steps = (rows.changed(own, data.get("rows", "")) for rows, own in ((clause_rows, sent.clauses), (step_rows, sent.steps)))
-        form = cls(initial={name: sent[name].data for name in sent.fields}, auto_id="rule-%s")
+        form = cls(initial={name: sent[name].data for name in sent.fields}, auto_id="rule-%s", is_unsaved=True)
         form.clauses, form.steps = sent.clauses, sent.steps
         form.initial["raw"] = form.initial["raw_was"] = rule_as_json(sent.fields_of_rule)
         form.fields["label"].widget.attrs.pop("autofocus")

@@ -62,6 +62,7 @@ ROLES = {
     "/policies/<pk>/rules/<rule>/": D,
     "/policies/<pk>/rules/<rule>/delete/": D,
     "/policies/<pk>/rules/<rule>/duplicate/": D,
+    "/policies/<pk>/rules/<rule>/fix/": D,
     "/policies/<pk>/rules/<rule>/switch/": D,
     "/policies/<pk>/rules/order/": D,
     "/policies/<pk>/set/": D,

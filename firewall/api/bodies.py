@@ -1,7 +1,6 @@
 """What the firewall's routes take and give. Values are judged by the services: console and API cannot disagree."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -171,7 +170,8 @@ class WarningOut(serializers.Serializer):
 
 
 def warnings_of(policy: Policy) -> list[dict]:
-    return [asdict(each) for each in remarks.warnings(compiled(policy, policy.rules.all()))]
+    found = remarks.warnings(compiled(policy, policy.rules.all()))
+    return [{"rule_id": each.rule_id, "code": each.code, "text": each.text} for each in found]
 
 
 class RuleWithWarnings(RuleOut):

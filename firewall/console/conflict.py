@@ -66,11 +66,11 @@ def over_rule(policy: Policy, rule_id: int | None, form: RuleForm, error: Versio
     version = int(str(error.metadata["current_version"]))
     theirs = policy.rules.filter(pk=rule_id).values(*services.RULE_FIELDS).first() if rule_id is not None else None
     if rule_id is None or theirs is None:
-        return Conflict.of(error, form="rule-form", is_gone=rule_id is not None), RuleForm.of(mine, version=version), 0
+        return Conflict.of(error, form="rule-form", is_gone=rule_id is not None), RuleForm.of(mine, version=version, is_unsaved=True), 0
     before = _as_it_was(policy, error)
     known = next((rule for rule in before.get("rules", []) if rule["id"] == rule_id), theirs)
     merged, fields = put_together(known, theirs, mine)
-    return Conflict.of(error, form="rule-form", fields=fields), RuleForm.of(merged, version=version), rule_id
+    return Conflict.of(error, form="rule-form", fields=fields), RuleForm.of(merged, version=version, is_unsaved=True), rule_id
 
 
 def over_policy(policy: Policy, form: PolicyForm, error: VersionConflict) -> tuple[Conflict, PolicyForm]:

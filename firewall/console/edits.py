@@ -10,7 +10,8 @@ from firewall import services
 from firewall.console import conflict
 from firewall.console.asking import ask_first, openings
 from firewall.console.policies import based_on, done, editor, found_policy, known_version, not_done
-from firewall.console.typed import plain, typed_rule
+from firewall.console.typed import plain, rows_changed, typed_rule
+from firewall.console.warned import fix_named, warnings_of
 from firewall.models import Policy, Rule, RuleVerdict
 from firewall.rule_form import RuleForm
 from workspaces.api_base import row_id
@@ -23,7 +24,7 @@ from workspaces.errors import NotFound, OrcaError, VersionConflict
 def rule_add(request: ConsoleRequest, pk: str) -> HttpResponse:
     policy = found_policy(request, pk)
     if "rows" in request.POST:
-        return editor(request, policy, rule_form=RuleForm.with_rows_changed(request.POST), editing=0)
+        return editor(request, policy, rule_form=rows_changed(request, policy), editing=0)
     form = RuleForm(request.POST)
     if form.is_valid():
         fields, rules = form.fields_of_rule, list(policy.rules.all())
@@ -48,7 +49,7 @@ def rule_change(request: ConsoleRequest, pk: str, rule: str) -> HttpResponse:
     if own is None:
         return _of_a_rule_that_is_gone(request, policy, row_id(rule))
     if "rows" in request.POST:
-        return editor(request, policy, rule_form=RuleForm.with_rows_changed(request.POST), editing=own.pk)
+        return editor(request, policy, rule_form=rows_changed(request, policy), editing=own.pk)
     form = RuleForm(request.POST)
     if form.is_valid():
         fields, rules = form.fields_of_rule, list(policy.rules.all())
@@ -107,6 +108,41 @@ def rule_duplicate(request: ConsoleRequest, pk: str, rule: str) -> HttpResponse:
     policy, own = _found(request, pk, rule)
     made = services.duplicate_rule(own, actor=request.user, at=timezone.now())
     return done(request, made.policy, f"Rule copied. The copy is disabled: edit it, then enable it. {policy.name} is at version {made.policy.version}.")
+
+
+@require_POST
+@page("firewall.change_policy")
+def rule_fix(request: ConsoleRequest, pk: str, rule: str) -> HttpResponse:
+    """What a warning proposes beside a change of fields, once it was asked about: ``fix`` is ``above`` or ``remove``."""
+    policy, own = _found(request, pk, rule)
+    fix = fix_named((warning for warned, warning in warnings_of(policy) if warned.pk == own.pk), request.POST.get("fix", ""))
+    if fix is None or fix.name not in ("above", "remove"):
+        return done(request, policy, "There is nothing to mend there any more.")
+    others = [other for other in policy.rules.all() if other.pk != own.pk]
+    if fix.name == "remove":
+        title, verb, words = f"Remove {_name(own)}?", "Remove the rule", "No call reaches it, so none is decided otherwise. The history keeps it."
+        after = others
+    else:
+        place = next(place for place, other in enumerate(others) if other.pk == fix.value)
+        title, verb = f"Move {_name(own)} above {_name(others[place])}?", "Move the rule"
+        words = (
+            "Calls that both match are then decided by it."
+            if own.verdict != RuleVerdict.CAP_COST
+            else "Calls then meet the cap before anything lets them through."
+        )
+        after = [*others[:place], own, *others[place:]]
+    ranked = [Rule(**plain(each) | {"priority": number}) for number, each in enumerate(after)]
+    if asked := _ask(request, policy, [own, *others], ranked, title=title, verb=verb, words=words):
+        return asked
+    known = based_on(request, policy)
+    try:
+        if fix.name == "remove":
+            services.delete_rule(own, expected_version=known, actor=request.user, at=timezone.now())
+        else:
+            services.order_rules(policy, rule_ids=[each.pk for each in after], expected_version=known, actor=request.user, at=timezone.now())
+    except VersionConflict as error:
+        return not_done(request, pk, error, f"{'Removing' if fix.name == 'remove' else 'Moving'} {_name(own)}")
+    return done(request, policy, f"Rule {'removed' if fix.name == 'remove' else 'moved'}. It is in force now.")
 
 
 @require_POST

@@ -15,8 +15,8 @@ from firewall import selectors, services
 from firewall.console import conflict
 from firewall.console.asking import ask_first, openings, openings_by_default
 from firewall.console.conflict import Conflict
+from firewall.console.warned import proposal, warnings_of
 from firewall.console.words import match_in_words
-from firewall.engine import remarks
 from firewall.engine.remarks import Warning
 from firewall.engine.types import Verdict
 from firewall.forms import PolicyForm
@@ -201,15 +201,18 @@ def editor(
     """The policy's page, or its changing part for htmx. ``editing`` is the rule whose form is open, 0 a new one; ``met`` what stood in the way."""
     # What else is done on the page leaves the form of a rule open; scripts say which, and fill in again what was typed.
     wanted = request.POST.get("edit") or request.GET.get("edit", "")
-    if editing is None and wanted.isascii() and wanted.isdigit() and len(wanted) < 20:
+    if editing is None and wanted.isascii() and wanted.isdigit() and len(wanted) < 20 and allowed(request.membership, "firewall.change_policy"):
         editing = int(wanted)
     rules = list(shown.rules.all())
-    edited = next((rule for rule in rules if rule.pk == editing), None)
-    if rule_form is None and editing is not None:
-        rule_form = RuleForm.over(edited) if edited else RuleForm.of(_blank(next_priority(rules)), version=shown.version)
     said_of: dict[int, list[Warning]] = {rule.pk: [] for rule in rules}
     for rule, warning in warnings_of(shown):
         said_of[rule.pk].append(warning)
+    edited = next((rule for rule in rules if rule.pk == editing), None)
+    proposed = proposal(edited, said_of[edited.pk], request.GET.get("fix", "")) if edited and rule_form is None else None
+    if proposed:
+        rule_form = RuleForm.of(proposed.fields, version=shown.version, is_unsaved=True)
+    if rule_form is None and editing is not None:
+        rule_form = RuleForm.over(edited) if edited else RuleForm.of(_blank(next_priority(rules)), version=shown.version)
     counted = matches(shown, at=timezone.now())
     bad = bool((form and form.errors) or (rule_form and rule_form.errors))
     context = {
@@ -218,6 +221,7 @@ def editor(
         "by_default": counted.get(DEFAULT),
         "form": form or PolicyForm.over(shown),
         "rule_form": rule_form,
+        "proposed": proposed,
         "editing": editing if rule_form else None,
         "conflict": met,
         "keys": list(shown.api_keys.order_by("name")[:50]),
@@ -264,9 +268,3 @@ def _blank(priority: int) -> dict:
 def next_priority(rules: list[Rule]) -> int:
     last = max((rule.priority for rule in rules), default=0)
     return min((last // services.PRIORITY_STEP + 1) * services.PRIORITY_STEP, 1_000_000)
-
-
-def warnings_of(policy: Policy) -> list[tuple[Rule, Warning]]:
-    """What its author should know, with the rule that it is about."""
-    rules = {rule.pk: rule for rule in policy.rules.all()}
-    return [(rules[each.rule_id], each) for each in remarks.warnings(selectors.compiled(policy, rules.values()))]

@@ -9,9 +9,11 @@ from django.views.decorators.http import require_POST
 
 from firewall import selectors, services
 from firewall.console.policies import found_policy
+from firewall.console.warned import fix_named, told
 from firewall.console.words import rule_in_words
 from firewall.engine import remarks, rule_json
 from firewall.engine.glob import MAX_GLOB_CHARS, hints, parse
+from firewall.engine.remarks import Warning
 from firewall.engine.types import Verdict
 from firewall.models import Policy, Rule, RuleVerdict, Stage
 from firewall.rule_form import RuleForm, read_json, rule_as_json
@@ -96,7 +98,7 @@ def _told(request: ConsoleRequest, policy: Policy, form: RuleForm) -> dict[str, 
         "free_paths": [each for each in paths if each[0] not in taken][:MOST_PATHS_SHOWN],
         "is_offered_too": not stage and bool(fields["args_match"]),
         "notes": [hint.text for hint in hints(glob, Verdict(verdict)) if hint.level == "info"],
-        "remarks": own if form.is_valid() else [hint.text for hint in hints(glob, Verdict(verdict)) if hint.level != "info"],
+        "remarks": own if form.is_valid() else [hint for hint in hints(glob, Verdict(verdict)) if hint.level != "info"],
         "effects": effects,
         "words": rule_in_words(fields),
         "seen": seen[:MOST_SEEN_SHOWN],
@@ -104,7 +106,21 @@ def _told(request: ConsoleRequest, policy: Policy, form: RuleForm) -> dict[str, 
     }
 
 
-def _remarks(request: ConsoleRequest, policy: Policy, form: RuleForm) -> tuple[list[str], list[str]]:
+def rows_changed(request: ConsoleRequest, policy: Policy) -> RuleForm:
+    """The form that is typed after a press of a button in it: a row more or less, or a fix of what is remarked on it."""
+    wanted = request.POST["rows"]
+    if not wanted.startswith("fix:"):
+        return RuleForm.with_rows_changed(request.POST)
+    form = RuleForm(request.POST)
+    name, _, shown = wanted.removeprefix("fix:").partition(":")
+    fix = fix_named(_remarks(request, policy, form)[0], name, shown) if name in services.RULE_FIELDS else None
+    if fix is None:
+        return RuleForm.with_rows_changed(request.POST)
+    fields = services.whole_rule(form.fields_of_rule) | {name: fix.value}
+    return RuleForm.of(fields, version=form.cleaned_data["version"] or policy.version, is_unsaved=True)
+
+
+def _remarks(request: ConsoleRequest, policy: Policy, form: RuleForm) -> tuple[list[Warning], list[str]]:
     """What the engine remarks on the rule as typed, and on others because of it."""
     if not form.is_valid():
         return [], []
@@ -113,7 +129,7 @@ def _remarks(request: ConsoleRequest, policy: Policy, form: RuleForm) -> tuple[l
     made, after = with_typed(policy, rules, form.fields_of_rule, row_id(number, param="edit") if number != "0" else 0)
     made.label = made.label or UNNAMED
     known = {(each.rule_id, each.code) for each in remarks.warnings(selectors.compiled(policy, rules))}
-    found = remarks.warnings(selectors.compiled(policy, after))
+    found = told(request.workspace, selectors.compiled(policy, after))
     names = {rule.pk: rule.label or rule.tool_name_glob or "every tool" for rule in after}
     others = [f"{names[each.rule_id]}: {each.text}" for each in found if each.rule_id != made.pk and (each.rule_id, each.code) not in known]
-    return [each.text for each in found if each.rule_id == made.pk], others[:MOST_EFFECTS_SHOWN]
+    return [each for each in found if each.rule_id == made.pk], others[:MOST_EFFECTS_SHOWN]

@@ -142,7 +142,7 @@ def hints(glob: str, verdict: Verdict) -> list[Hint]:
 
 def _matches_nothing(literal: str) -> Hint | None:
     if "*" in literal:
-        meant = _likely_meant(literal)
+        meant = likely_meant(literal)
         text = f'"{literal}" is taken as an exact name, and no tool name has a "*". A wildcard stands first or last, next to a dot.'
         return Hint("warning", "literal_looks_like_glob", f'{text} Did you mean "{meant}"?' if meant else text)
     if literal and not TOOL_NAME.fullmatch(literal):
@@ -150,7 +150,7 @@ def _matches_nothing(literal: str) -> Hint | None:
     return None
 
 
-def _likely_meant(literal: str) -> str | None:
+def likely_meant(literal: str) -> str | None:
     """The wildcard form nearest to a literal that has a ``*``, if there is an obvious one."""
     core = literal.strip("*._")
     if not core:

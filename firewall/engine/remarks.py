@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from firewall.engine.compile import Line
-from firewall.engine.glob import Form, Glob, hints
+from firewall.engine.glob import Form, Glob, hints, likely_meant, parse
 from firewall.engine.types import Policy, Rule, Surface, Verdict
 
 #: What a warning may be about; the last four are those of ``glob.hints``.
@@ -16,12 +17,26 @@ CODES = (
 
 
 @dataclass(frozen=True, slots=True)
+class Fix:
+    """A change after which the warning is gone; it is proposed, and never made unasked.
+
+    ``name`` is the field that becomes ``value`` (as JSON has it), or ``above``: the rule goes before the one with the id ``value``, or ``remove``.
+    ``shown`` is what of the new value a person looks for.
+    """
+
+    name: str
+    value: object = None
+    shown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Warning:
     """``code`` is one of ``CODES``, for machines."""
 
     rule_id: int
     code: str
     text: str
+    fixes: tuple[Fix, ...] = ()
 
 
 def warnings(policy: Policy) -> list[Warning]:
@@ -41,15 +56,45 @@ def warnings(policy: Policy) -> list[Warning]:
 def _own(line: Line) -> list[Warning]:
     """What the rule's own words make of it."""
     rule = line.rule
-    found = [Warning(rule.id, hint.code, hint.text) for hint in hints(rule.tool_name_glob, rule.verdict) if hint.level == "warning"]
-    others = [("skill", rule.skill_name_glob), *(("step", step.match) for step in (rule.sequence.steps if rule.sequence else ()))]
-    for what, glob in others:
-        found += [Warning(rule.id, hint.code, f"Its {what}: {hint.text}") for hint in hints(glob, Verdict.DENY) if hint.code == "literal_looks_like_glob"]
+    glob = rule.tool_name_glob
+    found = [Warning(rule.id, hint.code, hint.text, _meant("tool_name_glob", glob)) for hint in hints(glob, rule.verdict) if hint.level == "warning"]
+    others = [("skill", rule.skill_name_glob, _meant("skill_name_glob", rule.skill_name_glob))]
+    others += [("step", step.match, _meant_step(rule, place)) for place, step in enumerate(rule.sequence.steps if rule.sequence else ())]
+    for what, glob, fixes in others:
+        found += [
+            Warning(rule.id, hint.code, f"Its {what}: {hint.text}", fixes) for hint in hints(glob, Verdict.DENY) if hint.code == "literal_looks_like_glob"
+        ]
     if rule.stage is Surface.INBOUND and rule.args_match:
-        found.append(Warning(rule.id, "never_matches", "An offered tool has no arguments yet: on inbound this rule matches nothing."))
+        text = "An offered tool has no arguments yet: on inbound this rule matches nothing."
+        found.append(Warning(rule.id, "never_matches", text, (Fix("stage", Surface.RESPONSE.value, "response"), Fix("stage", "", "every surface"))))
     if rule.verdict is Verdict.CAP_COST and rule.stage in (Surface.RESPONSE, Surface.EGRESS):
-        found.append(Warning(rule.id, "cap_inert", f"A cap does nothing on {rule.stage}: the call is paid for already."))
+        text = f"A cap does nothing on {rule.stage}: the call is paid for already."
+        found.append(Warning(rule.id, "cap_inert", text, (Fix("stage", "", "every surface"),)))
     return found
+
+
+def _meant(field: str, glob: str) -> tuple[Fix, ...]:
+    """The glob that was likely meant by one that is none, in its place."""
+    meant = likely_meant(glob) if "*" in glob and parse(glob).form is Form.EXACT else None
+    return (Fix(field, meant, meant),) if meant else ()
+
+
+def _meant_step(rule: Rule, place: int) -> tuple[Fix, ...]:
+    chain = rule.sequence
+    fixes = _meant("match", chain.steps[place].match) if chain else ()
+    if not chain or not fixes:
+        return ()
+    steps = (*chain.steps[:place], replace(chain.steps[place], match=fixes[0].shown), *chain.steps[place + 1 :])
+    return (Fix("sequence", replace(chain, steps=steps).as_json(), fixes[0].shown),)
+
+
+def narrowed(warning: Warning, policy: Policy, seen: Iterable[str]) -> Warning:
+    """A warning of a loose glob with the one tool ``seen`` that it lets through in its place; of several, which are meant is not known."""
+    if warning.code not in ("loose_suffix", "loose_infix"):
+        return warning
+    glob = next(line.glob for line in policy.lines if line.rule.id == warning.rule_id)
+    known = [name for name in seen if glob.matches(name, wide=False)]
+    return replace(warning, fixes=(Fix("tool_name_glob", known[0], known[0]),)) if len(known) == 1 else warning
 
 
 def _behind(line: Line, earlier: list[Line]) -> list[Warning]:
@@ -59,7 +104,8 @@ def _behind(line: Line, earlier: list[Line]) -> list[Warning]:
         return []
     for before in earlier:
         if before.rule.stage in (None, rule.stage) and covers(before.glob, line.glob) and _holds_whenever(before.rule, rule):
-            return [Warning(rule.id, "never_reached", f"Never reached: {_told(before)} decides before it for every call that it matches.")]
+            text = f"Never reached: {_told(before)} decides before it for every call that it matches."
+            return [Warning(rule.id, "never_reached", text, (Fix("above", before.rule.id, _name(before.rule)), Fix("remove")))]
     if rule.verdict is not Verdict.CAP_COST:
         return []
     for before in earlier:
@@ -67,7 +113,7 @@ def _behind(line: Line, earlier: list[Line]) -> list[Warning]:
         meets = where in (None, rule.stage) or (rule.stage is None and where in (Surface.INBOUND, Surface.MCP))
         if before.is_last and meets and before.rule.verdict.permits and overlap(before.glob, line.glob):
             text = f"Calls that {_told(before)} lets through never meet this cap. A cap comes first: under it the walk goes on."
-            return [Warning(rule.id, "cap_shadowed", text)]
+            return [Warning(rule.id, "cap_shadowed", text, (Fix("above", earlier[0].rule.id, "first"),))]
     return []
 
 
@@ -88,9 +134,11 @@ def _is_afterwards(rule: Rule) -> bool:
 
 
 def _told(line: Line) -> str:
-    rule = line.rule
-    name = f"“{rule.label}”" if rule.label else f"the rule for {rule.tool_name_glob or 'every tool'}"
-    return f"{name} (priority {rule.priority})"
+    return f"{_name(line.rule)} (priority {line.rule.priority})"
+
+
+def _name(rule: Rule) -> str:
+    return f"“{rule.label}”" if rule.label else f"the rule for {rule.tool_name_glob or 'every tool'}"
 
 
 def covers(wide: Glob, narrow: Glob) -> bool:

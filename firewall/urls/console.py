@@ -42,5 +42,6 @@ urlpatterns = [
     path("policies/<str:pk>/rules/<str:rule>/", edits.rule_change, name="rule_change"),
     path("policies/<str:pk>/rules/<str:rule>/delete/", edits.rule_delete, name="rule_delete"),
     path("policies/<str:pk>/rules/<str:rule>/switch/", edits.rule_switch, name="rule_switch"),
+    path("policies/<str:pk>/rules/<str:rule>/fix/", edits.rule_fix, name="rule_fix"),
     path("policies/<str:pk>/rules/<str:rule>/duplicate/", edits.rule_duplicate, name="rule_duplicate"),
 ]

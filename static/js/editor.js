@@ -73,7 +73,9 @@ const differs = (field) => {
   if (field.options) return [...field.options].some((option) => option.selected !== option.defaultSelected) && [...field.options].some((option) => option.defaultSelected || option.selected && option.index);
   return "defaultValue" in field && field.type !== "hidden" && field.value !== field.defaultValue;
 };
-const changed = (form) => [...form.elements].filter(differs);
+const mine = (field) => field.name && field.type !== "hidden" && field.type !== "submit";
+// [data-unsaved]: the server sent a form with something in it that nobody saved.
+const changed = (form) => "unsaved" in form.dataset ? [...form.elements].filter(mine) : [...form.elements].filter(differs);
 let leaving = false;
 
 function show(form) {
@@ -98,7 +100,6 @@ document.addEventListener("htmx:after:swap", () => guarded().forEach(show));
 // only, told by where it goes. A form stays based on the version that it began with, unless the one change since is the
 // page's own: else saving it would write over somebody else's change unseen.
 let typed = [];
-const mine = (field) => field.name && field.type !== "hidden" && field.type !== "submit";
 const fieldsOf = (form) => [...form.elements].filter(mine).length;
 const sentBy = (ctx) => ctx.sourceElement?.closest?.("form");
 // The words beside a rule and the test box are renewed meanwhile, by requests of their own that save nothing.

@@ -208,3 +208,42 @@ def test_a_recent_call_is_taken_into_the_test_box(desk, agent):
     expect(opener).to_be_focused()
     assert grave_findings(page) + sideways(page) == []
     assert desk.watch.troubles == []
+
+
+def test_a_warning_is_mended_by_a_proposal_that_is_saved_by_hand(desk, agent):
+    rules_before = [
+        {"priority": 10, "tool_name_glob": "db*", "verdict": "deny", "label": "No databases"},
+        {"priority": 20, "tool_name_glob": "kb.*", "verdict": "deny", "label": "No pages"},
+        {"priority": 30, "tool_name_glob": "kb.read", "verdict": "allow", "label": "Reading"},
+    ]
+    agent.policy("warned", default_verdict="allow", rules=rules_before)
+    page = desk.open(agent.tenant, Role.DEVELOPER, width=380)
+    page.goto("/policies/")
+    page.get_by_role("link", name="Change No databases of warned to db.*").click()
+    expect(page.get_by_text("Proposed, and not saved:")).to_be_visible()
+    expect(page.locator("#rule-words")).to_contain_text("begins with db. is stopped")
+    assert grave_findings(page) + sideways(page) == []
+    # It is what the page would lose.
+    asked: list[str] = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    page.get_by_role("link", name="Add rule").click()
+    assert asked == ["Discard what you changed in this rule?"]
+
+    # Another literal, typed by hand, is mended in the same form.
+    page.locator("#rule-form").get_by_label(re.compile("^Tool")).fill("shell*")
+    page.locator("#rule-words").get_by_role("button", name="Change to shell.*").click()
+    expect(page.locator("#rule-form").get_by_label(re.compile("^Tool"))).to_have_value("shell.*")
+    page.get_by_role("button", name="Save the rule").click()
+    expect(page.get_by_text("version 2", exact=True)).to_be_visible()
+
+    page.get_by_role("button", name="Move it above “No pages”").click()
+    question = page.get_by_role("dialog")
+    expect(question).to_contain_text("kb.read")
+    assert grave_findings(page) == []
+    question.get_by_role("button", name="Keep as it is").click()
+    expect(page.get_by_text("version 2", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Move it above “No pages”").click()
+    question.get_by_role("button", name="Move the rule").click()
+    expect(page.get_by_text("version 3", exact=True)).to_be_visible()
+    assert rules(page) == ["shell.*", "kb.read", "kb.*"]
+    assert desk.watch.troubles == []

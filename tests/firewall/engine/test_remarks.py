@@ -1,13 +1,16 @@
 """Remarks on a policy: they are true, and the usual mistakes get one."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 
+from firewall.engine import sequence
 from firewall.engine.compile import Seen
 from firewall.engine.conditions import Clause, Operator
 from firewall.engine.decide import walk
 from firewall.engine.egress import EgressLists
-from firewall.engine.remarks import warnings
+from firewall.engine.remarks import Fix, Warning, narrowed, warnings
 from firewall.engine.sequence import Chain, Step
 from firewall.engine.types import Policy, Rule, RunState, Surface, Verdict
 from tests.firewall.engine.strategies import policies_and_calls
@@ -74,6 +77,49 @@ def test_globs_that_are_not_what_they_look_like():
     assert told(rule(1, "", sequence=Chain(0, (Step("db*"), Step("*"))))) == [(1, "literal_looks_like_glob")]
     assert told(rule(1, "*.exec", Verdict.ALLOW)) == [(1, "loose_suffix")]
     assert told(rule(1, "kb.*", args_match=MATCHER, stage=Surface.INBOUND)) == [(1, "never_matches")]
+
+
+def test_what_mends_a_warning_is_named():
+    def fixes(*rules: Rule) -> list[tuple[str, object]]:
+        policy = Policy(id=1, name="p", version=1, default_verdict=Verdict.ALLOW, shadow_mode=False, rules=rules)
+        return [(fix.name, fix.value) for warning in warnings(policy) for fix in warning.fixes]
+
+    assert fixes(rule(1, "shell*")) == [("tool_name_glob", "shell.*")]
+    assert fixes(rule(1, "*exec*")) == [("tool_name_glob", "*.exec.*")]
+    assert fixes(rule(1, "a*b")) == [], "nobody knows what was meant"
+    assert fixes(rule(1, "*.exec", Verdict.ALLOW)) == [], "nor which tools were"
+    assert fixes(rule(1, "kb.*", skill_name_glob="mail*")) == [("skill_name_glob", "mail.*")]
+    chain = fixes(rule(1, "", sequence=Chain(60, (Step("db*", 3), Step("*", egress=True)))))
+    assert chain == [("sequence", Chain(60, (Step("db.*", 3), Step("*", egress=True))).as_json())]
+    assert fixes(rule(1, "*"), rule(2, "kb.*", enabled=False), rule(3, "kb.read")) == [("above", 1), ("remove", None)]
+    assert fixes(rule(1, "a"), rule(2, "kb.*", Verdict.ALLOW), rule(3, "*", Verdict.CAP_COST, cap_micro_usd=1)) == [("above", 1)]
+
+
+def test_a_loose_glob_is_narrowed_to_the_one_tool_that_was_seen():
+    policy = Policy(id=1, name="p", version=1, default_verdict=Verdict.DENY, shadow_mode=False, rules=(rule(1, "*.read", Verdict.ALLOW),))
+    (warned,) = warnings(policy)
+    assert [fix.value for fix in narrowed(warned, policy, ["kb.read", "kb.write"]).fixes] == ["kb.read"]
+    assert narrowed(warned, policy, ["kb.read", "secrets.read"]) == narrowed(warned, policy, []) == warned
+
+
+def _mended(policy: Policy, warned: Warning, fix: Fix) -> Policy:
+    kept = [each for each in policy.rules if each.id != warned.rule_id]
+    own = next(each for each in policy.rules if each.id == warned.rule_id)
+    if fix.name == "above":
+        kept.insert(next(place for place, each in enumerate(kept) if each.id == fix.value), own)
+    elif fix.name != "remove":
+        read = {"stage": lambda text: Surface(text) if text else None, "sequence": sequence.read}.get(fix.name, str)
+        kept.insert(policy.rules.index(own), replace(own, **{fix.name: read(fix.value)}))
+    return replace(policy, rules=tuple(replace(each, priority=place) for place, each in enumerate(kept)))
+
+
+@given(policies_and_calls)
+def test_what_mends_a_warning_takes_it_away(drawn):
+    policy, _ = drawn
+    for warned in warnings(policy):
+        for fix in warned.fixes:
+            left = [(each.rule_id, each.text) for each in warnings(_mended(policy, warned, fix))]
+            assert (warned.rule_id, warned.text) not in left, fix
 
 
 @given(policies_and_calls)

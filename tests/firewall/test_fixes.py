@@ -1,0 +1,122 @@
+"""What mends a warning is proposed in the editor, asked about, and saved by nobody but its author."""
+
+import pytest
+
+from tests.factories.firewall import EventFactory, make_policy
+from tests.firewall.pages import HTMX, RULE, fresh, page
+from workspaces.permissions import Role
+
+
+@pytest.fixture
+def made(acme):
+    def make(*rules, **fields):
+        policy = make_policy(acme.workspace, acme.person(Role.OWNER), *rules, name="warned", **fields)
+        return policy, fresh(policy).in_order
+
+    return make
+
+
+SHELL = {"verdict": "deny", "tool_name_glob": "shell*", "priority": 10}
+
+
+def test_a_change_of_a_field_is_proposed_in_the_rules_form(browser, made):
+    policy, [own] = made(SHELL)
+
+    listed = page(browser.get("/policies/"))
+    shown = page(browser.get(f"/policies/{policy.pk}/"))
+    proposed = page(browser.get(f"/policies/{policy.pk}/", {"edit": own.pk, "fix": "tool_name_glob:shell.*"}))
+
+    link = f"/policies/{policy.pk}/?edit={own.pk}&amp;fix=tool_name_glob:shell.%2A#rule"
+    assert link in listed
+    assert link in shown
+    assert "Tool <code>shell*</code> becomes <code>shell.*</code>" in proposed
+    assert 'name="tool_name_glob" value="shell.*"' in proposed
+    assert "data-unsaved" in proposed
+    assert fresh(policy).version == 1
+    for other in ("tool_name_glob:*", "verdict:allow", "remove:", "above:first", "x"):
+        assert "data-unsaved" not in page(browser.get(f"/policies/{policy.pk}/", {"edit": own.pk, "fix": other})), "only what the warnings say"
+
+
+def test_a_rule_that_is_being_typed_is_mended_in_its_form(browser, made):
+    policy, _ = made()
+    typed = RULE | {"tool_name_glob": "shell*", "verdict": "deny", "label": "typed", "edit": "0"}
+
+    told = page(browser.post(f"/policies/{policy.pk}/rule-words/", typed, headers=HTMX))
+    mended = page(browser.post(f"/policies/{policy.pk}/rules/", typed | {"rows": "fix:tool_name_glob:shell.*"}, headers=HTMX))
+    other = page(browser.post(f"/policies/{policy.pk}/rules/", typed | {"rows": "fix:verdict:allow"}, headers=HTMX))
+
+    assert 'value="fix:tool_name_glob:shell.*"' in told
+    assert 'name="tool_name_glob" value="shell.*"' in mended
+    assert 'value="typed"' in mended
+    assert 'name="tool_name_glob" value="shell*"' in other
+    assert fresh(policy).version == 1
+
+
+def test_a_loose_glob_is_narrowed_to_the_one_tool_seen(acme, browser, made):
+    policy, [own] = made({"verdict": "allow", "tool_name_glob": "*.read"}, default_verdict="deny")
+    EventFactory(workspace=acme.workspace, tool_name="kb.read")
+    assert f"?edit={own.pk}&amp;fix=tool_name_glob:kb.read#rule" in page(browser.get(f"/policies/{policy.pk}/"))
+    EventFactory(workspace=acme.workspace, tool_name="secrets.read")
+    shown = page(browser.get(f"/policies/{policy.pk}/"))
+    assert "fix=" not in shown
+    assert "Narrow it" in shown
+
+
+REACHED = ({"verdict": "deny", "tool_name_glob": "kb.*", "priority": 10}, {"verdict": "allow", "tool_name_glob": "kb.read", "priority": 20})
+
+
+def test_a_rule_that_is_never_reached_is_moved_or_removed_once_that_was_asked(browser, made):
+    policy, [wide, narrow] = made(*REACHED, is_default=True)
+    address = f"/policies/{policy.pk}/rules/{narrow.pk}/fix/"
+
+    assert "Move it above the rule for kb.*" in page(browser.get(f"/policies/{policy.pk}/"))
+    asked = page(browser.post(address, {"fix": "above", "version": "1"}, headers=HTMX))
+    assert "Denied now, and let through after this" in asked
+    assert "kb.read" in asked
+    assert fresh(policy).version == 1
+    page(browser.post(address, {"fix": "above", "version": "1", "confirmed": "yes"}, follow=True))
+    assert [rule.pk for rule in fresh(policy).in_order] == [narrow.pk, wide.pk]
+    assert "There is nothing to mend" in page(browser.post(address, {"fix": "above", "version": "2"}, headers=HTMX))
+
+    page(browser.post(f"/policies/{policy.pk}/rules/order/", {"order": [wide.pk, narrow.pk], "version": "2"}, headers=HTMX))
+    assert "No call reaches it" in page(browser.post(address, {"fix": "remove", "version": "3"}, headers=HTMX))
+    page(browser.post(address, {"fix": "remove", "version": "3", "confirmed": "yes"}, follow=True))
+    assert [rule.pk for rule in fresh(policy).in_order] == [wide.pk]
+    assert fresh(policy).version == 4
+
+
+def test_a_cap_is_moved_first(browser, made):
+    allow = {"verdict": "allow", "tool_name_glob": "kb.*", "priority": 10}
+    policy, [allowing, cap] = made(allow, {"verdict": "cap_cost", "cap_cost_cents": 100, "priority": 20})
+    address = f"/policies/{policy.pk}/rules/{cap.pk}/fix/"
+
+    assert "Move it first" in page(browser.get(f"/policies/{policy.pk}/"))
+    assert "meet the cap" in page(browser.post(address, {"fix": "above", "version": "1"}))
+    page(browser.post(address, {"fix": "above", "version": "1", "confirmed": "yes"}, follow=True))
+    assert [rule.pk for rule in fresh(policy).in_order] == [cap.pk, allowing.pk]
+
+
+def test_a_fix_of_a_policy_that_somebody_else_changed_is_a_conflict(acme, browser, made):
+    policy, [wide, narrow] = made(*REACHED)
+    acme.client(Role.ADMIN).post(f"/policies/{policy.pk}/set/", {"shadow_mode": "on"})
+
+    met = page(browser.post(f"/policies/{policy.pk}/rules/{narrow.pk}/fix/", {"fix": "remove", "version": "1", "confirmed": "yes"}), 409)
+
+    assert "Removing the rule for kb.read" in met
+    assert [rule.pk for rule in fresh(policy).in_order] == [wide.pk, narrow.pk]
+
+
+def test_a_member_sees_the_warning_and_no_way_to_change_it(acme, made):
+    policy, [own] = made(SHELL)
+    member = acme.client(Role.MEMBER)
+
+    shown = page(member.get(f"/policies/{policy.pk}/"))
+    listed = page(member.get("/policies/"))
+    tried = page(member.get(f"/policies/{policy.pk}/", {"edit": own.pk, "fix": "tool_name_glob:shell.*"}))
+
+    assert "Did you mean" in shown
+    assert "Look" in listed
+    for each in (shown, listed):
+        assert "fix=" not in each
+    assert f'action="/policies/{policy.pk}/rules/' not in tried
+    assert member.post(f"/policies/{policy.pk}/rules/{own.pk}/fix/", {"fix": "remove"}).status_code == 403
