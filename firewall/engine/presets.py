@@ -15,6 +15,8 @@ Fields = Mapping[str, object]
 
 #: Where tools take a command: a text, or a list of words. The last is that of the hosted local shell.
 COMMAND_PATHS = ("$.command", "$.cmd", "$.script", "$.action.command")
+#: The same where words are looked for: of a list, that is the script of ["bash", "-lc", script].
+COMMAND_TEXTS = (*COMMAND_PATHS, "$.command[2]", "$.action.command[2]")
 TEXT_PATHS = ("$.command", "$.content", "$.text", "$.body", "$.message", "$.query", "$.url")
 FILE_PATHS = ("$.path", "$.file_path", "$.filename")
 ADDRESS_PATHS = ("$.url", "$.uri")
@@ -42,8 +44,10 @@ _PERSONAL = "|".join(
         r"\b3[47]\d\d[ -]?\d\d\d\d\d\d[ -]?\d\d\d\d\d\b",
     )
 )
+# All kinds of .env but those that are copied to begin with: .env.dist, .env.example, .env.sample, .env.template.
 _KEY_FILES = (
-    r"(?i)(?:^|[/\\])(?:\.ssh|\.aws|\.gnupg|\.kube|\.docker|\.azure)(?:[/\\]|$)|(?:^|[/\\])\.env(?:\.[a-z]+)?$"
+    r"(?i)(?:^|[/\\])(?:\.ssh|\.aws|\.gnupg|\.kube|\.docker|\.azure)(?:[/\\]|$)"
+    r"|(?:^|[/\\])\.env(?:rc|\.(?:[^dest]|d(?:[^i]|$)|e(?:[^x]|$)|s(?:[^a]|$)|t(?:[^e]|es|$)).*)?$"
     r"|(?:^|[/\\])(?:\.netrc|\.pgpass|\.npmrc|\.pypirc|\.git-credentials|id_(?:rsa|dsa|ecdsa|ed25519)|shadow)$|\.(?:pem|p12|pfx|keystore)$"
 )
 #: Where no call from outside should lead: this machine, private networks, link-local addresses, and what is no unicast address at all.

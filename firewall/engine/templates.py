@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from firewall.engine.presets import (
-    COMMAND_PATHS,
+    COMMAND_TEXTS,
     CREDENTIAL_FILES,
     DESTRUCTIVE_COMMANDS,
     INSIDE_ADDRESSES,
@@ -30,11 +30,33 @@ from firewall.engine.presets import (
 PRIORITY_STEP = 10
 
 # A word followed by space or a comment: 'delete' in a compared text, and names such as updated_at, are no statement.
-_WRITING_SQL = r"(?i)\b(?:insert|update|delete|merge|drop|truncate|alter|grant|revoke|copy)(?:\s|/\*|--)"
-_PUBLISHING = r"(?i)\b(?:gh\s+(?:pr\s+merge|release\s+create)|(?:npm|yarn|pnpm|cargo|poetry|uv|gem)\s+(?:publish|push)|twine\s+upload|docker\s+push)\b"
-_PUSHING = r"(?i)\bgit\s+push\b"
-_ROLLING_OUT = r"(?i)\b(?:(?:terraform|tofu|pulumi)\s+(?:apply|up|import)|kubectl\s+(?:apply|replace)|helm\s+(?:install|upgrade)|ansible-playbook)\b"
-_TOUCHING = r"(?i)\b(?:kubectl\s+(?:create|exec|scale|rollout|patch|edit|cordon)|systemctl\s+(?:re)?(?:start|load)|service\s+\S+\s+restart)\b"
+_WRITING_SQL = (
+    r"(?i)\b(?:insert|update|delete|merge|drop|truncate|alter|create|grant|revoke|copy)(?:\s|/\*|--)|\breplace(?:\s|/\*|--)+into\b"
+    r"|\bselect\b[^;]*\binto\b|(?:^|;)\s*(?:call|exec|execute|do|load)\b"
+)
+# A query may be put in plain words too, "how to update a chart": here a statement has to have its form. ~ is space or comments.
+_GAP = r"(?:\s|/\*.*?\*/|--.*)+"
+_WRITING_QUERY = (
+    r"(?i)\b(?:(?:insert|merge|replace)~(?:into|overwrite)|update~(?:only~)?(?:\"[^\"]*\"|\S+)~(?:\w+~)*set|delete~(?:from|\S+~where)"
+    r"|select\b[^;]*\binto~\S+~from|copy~[^;]+~(?:from|to)~(?:'|program|std))|\bload~data\b"
+).replace("~", _GAP)
+_CHANGING_QUERY = (
+    r"(?i)\b(?:drop|alter|create)~(?:or~replace~)?(?:\w+~)?(?:table|view|index|schema|database|user|role|function|procedure|trigger)\b"
+    r"|(?:^|;)\s*(?:truncate~\S|(?:grant|revoke)~[^;]+~(?:on|to|from)~|exec(?:ute)?~\S|call~\S+\s*\(|do~\$)"
+).replace("~", _GAP)
+# Options may stand before the word that matters: kubectl -n prod apply. ~ is other words of the same command, ! the word's end.
+_OTHER_WORDS, _WORD_ENDS = r"\s(?:[^;&|\n]*\s)?", r"(?:\s|$|[;&|)'\"`])"
+_PUBLISHING = (
+    r"(?i)\b(?:gh~pr~merge|gh~release~create|(?:npm|yarn|pnpm|bun|lerna|cargo|poetry|uv|hatch|flit)~publish|gem~push|twine~upload|(?:docker|podman|buildah)~push)!"
+).replace("~", _OTHER_WORDS).replace("!", _WORD_ENDS)  # fmt: skip
+_PUSHING = r"(?i)\bgit~push!".replace("~", _OTHER_WORDS).replace("!", _WORD_ENDS)
+_ROLLING_OUT = (
+    r"(?i)\b(?:(?:terraform|terragrunt|tofu|pulumi)~(?:apply|up|import)|(?:kubectl|oc)~(?:apply|replace)|helm~(?:install|upgrade)|ansible-playbook"
+    r"|(?:cdk|sls|serverless|flyctl|fly|gcloud|aws|az|docker|wrangler|firebase)~deploy|argocd~sync)!"
+).replace("~", _OTHER_WORDS).replace("!", _WORD_ENDS)  # fmt: skip
+_TOUCHING = (
+    r"(?i)\b(?:(?:kubectl|oc)~(?:create|exec|scale|rollout|patch|edit|cordon|drain|label|annotate|set)|systemctl~(?:re)?(?:start|load)|service~restart)!"
+).replace("~", _OTHER_WORDS).replace("!", _WORD_ENDS)  # fmt: skip
 _PERSONAL = {"presets": ["ssn_us", "credit_card"], "custom": []}
 
 
@@ -83,14 +105,14 @@ CODING = _template(
     *INSIDE_ADDRESSES,
     *SECRETS_THEN_OUT,
     *at_each(
-        COMMAND_PATHS,
+        COMMAND_TEXTS,
         "pending_approval",
         "A person publishes",
         "Packages, images, releases and merges reach other people and are hard to take back: the command waits until somebody has read it.",
         "regex",
         _PUBLISHING,
     ),
-    *at_each(COMMAND_PATHS, "audit", "Mark pushes", "A push goes on and stands out in the events; a forced one is stopped above.", "regex", _PUSHING),
+    *at_each(COMMAND_TEXTS, "audit", "Mark pushes", "A push goes on and stands out in the events; a forced one is stopped above.", "regex", _PUSHING),
 )
 SUPPORT = _template(
     "support",
@@ -166,14 +188,23 @@ DATA = _template(
     "audit",
     cap(300, "Analyses take many turns over large results."),
     *at_each(
-        ("$.query", "$.sql", "$.statement", "$.statements[0]"),
+        ("$.sql", "$.statement", "$.statements[0]"),
         "deny",
         "No writing SQL",
-        "Stops statements that insert, update, delete, merge, copy, drop, truncate, alter, grant or revoke, wherever they stand in the text. "
+        "Stops statements that insert, update, delete, merge, copy, drop, truncate, alter, create, grant or revoke, wherever they stand in the text. "
         "Give the tool a database role that may only read as well.",
         "regex",
         _WRITING_SQL,
     ),
+    *at_each(
+        ("$.query",),
+        "deny",
+        "No SQL that writes rows",
+        "The same of a query, which may be put in plain words too: a statement has to have its form, and a search for how to update a chart goes on.",
+        "regex",
+        _WRITING_QUERY,
+    ),
+    *at_each(("$.query",), "deny", "No SQL that changes tables or rights", "The other statements that write, by their form as well.", "regex", _CHANGING_QUERY),
     *DESTRUCTIVE_COMMANDS,
     *SECRETS_IN_ARGUMENTS,
     *CREDENTIAL_FILES,
@@ -208,14 +239,14 @@ DEVOPS = _template(
     NO_METADATA,
     *SECRETS_THEN_OUT,
     *at_each(
-        COMMAND_PATHS,
+        COMMAND_TEXTS,
         "pending_approval",
         "A person rolls out",
-        "What is applied to running systems waits until somebody has read the command. Plans, diffs and dry runs have other words and go on.",
+        "What is applied to running systems waits until somebody has read the command, a dry run as well. Plans and diffs have other words and go on.",
         "regex",
         _ROLLING_OUT,
     ),
-    *at_each(COMMAND_PATHS, "audit", "Mark restarts and the like", "Smaller changes of running systems go on and stand out in the events.", "regex", _TOUCHING),
+    *at_each(COMMAND_TEXTS, "audit", "Mark restarts and the like", "Smaller changes of running systems go on and stand out in the events.", "regex", _TOUCHING),
 )
 BROWSER = _template(
     "browser",

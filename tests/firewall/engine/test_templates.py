@@ -125,7 +125,10 @@ def test_credentials_are_stopped_in_arguments_and_in_files():
     assert judged("baseline", "http.post", body="key=AKIAIOSFODNN7EXAMPLE").verdict is Verdict.DENY
     assert judged("coding", "read_file", path="/home/me/.ssh/id_ed25519").verdict is Verdict.DENY
     assert judged("coding", "read_file", file_path="app/.env").verdict is Verdict.DENY
-    assert judged("coding", "read_file", path="src/environment.py").verdict.permits
+    for kind in ("local", "production.local", "test", "dev", "staging", "enc"):
+        assert judged("coding", "read_file", path=f"app/.env.{kind}").verdict is Verdict.DENY
+    for path in ("src/environment.py", ".env.example", "app/.env.sample", ".env.template", ".env.dist"):
+        assert judged("coding", "read_file", path=path).verdict.permits
 
 
 def test_support_may_refund_a_little_and_nothing_that_it_does_not_name():
@@ -150,6 +153,48 @@ def test_rag_reads_and_does_nothing_else():
 def test_data_reads_and_does_not_write(sql):
     assert judged("data", "db.query", sql=sql).verdict is Verdict.DENY
     assert judged("data", "db.query", sql="select updated_at from t where action = 'delete'").verdict.permits
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        *("REPLACE INTO t VALUES (1)", "create temp table x as select 1", "select * into x from t", "call wipe()", "EXEC sp_x", "delete/* all */from t"),
+        *("with x as (select 1) insert into t select 1", "update only t set a=1", 'update "My T" as x set a=1', "explain analyze delete from t"),
+        *("drop materialized view v", "create or replace function f()", "copy (select 1) to program 'x'", "grant select on t to bob", "DELETE--\nfrom t"),
+    ],
+)
+def test_data_stops_what_writes_in_a_query_too(sql):
+    for place in ("sql", "query"):
+        assert judged("data", "db.query", **{place: sql}).verdict is Verdict.DENY, place
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *("how do I update my card", "how to create a chart of sales", "delete my photos", "merge two frames", "call centre metrics", "a copy of it"),
+        *("select replace(a, 'b', 'c') from t", "select created from t order by created", "grant funding for startups", "do whales sleep", "drop in sales"),
+    ],
+)
+def test_data_lets_on_questions_in_plain_words(asked):
+    assert judged("data", "web.search", query=asked).verdict.permits
+
+
+@pytest.mark.parametrize(
+    ("template_id", "command"),
+    [
+        *(("devops", each) for each in ("kubectl -n prod apply -f x", "helm -n a upgrade x y", "terraform -chdir=x apply plan.out", "npx cdk --app a deploy")),
+        *(("devops", each) for each in ("cat x | kubectl apply -f -", "kubectl replace -f x; echo ok", "argocd app sync shop")),
+        *(("coding", each) for each in ("npm -w x publish", "pnpm -r publish", "docker -c far push a/b", "gh -R a/b pr merge 5", "(uv publish)")),
+    ],
+)
+def test_options_before_the_word_that_matters_hide_nothing(template_id, command):
+    for arguments in ({"command": command}, {"command": ["bash", "-lc", command]}):
+        assert judged(template_id, "shell", **arguments).verdict is Verdict.PENDING_APPROVAL
+
+
+@pytest.mark.parametrize("command", ["kubectl get pods -l app=x", "terraform show apply.tfplan", "helm list; echo upgrade", "docker pull a/b", "npm run build"])
+def test_looking_is_nobodys_business(command):
+    assert {judged(each, "shell", command=command).verdict for each in ("devops", "coding")} == {Verdict.AUDIT}
 
 
 def test_devops_holds_roll_outs_and_deletes_nothing_by_name():
