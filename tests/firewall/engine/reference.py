@@ -75,6 +75,9 @@ def _judge_in_force(policy: Policy, call: ToolCall, run: RunState, history: list
     goals = goals_of(call, arguments)
     if call.surface.value == "egress" and all(goal is None for goal in goals):
         return "deny", None
+    limit = policy.max_runs_per_key_per_hour
+    if call.surface.value != "inbound" and limit is not None and run.calls == 0 and run.runs_this_hour > limit:
+        return "deny", None
     waiting: list[Rule] = list(policy.rules)
     cap = None
     while waiting:
@@ -117,7 +120,7 @@ def rule_matches(rule: Rule, call: ToolCall, arguments: object, goals: list, run
         if arguments is BAD:
             if permits:
                 return False
-        elif not all(clause_holds(clause, arguments) for clause in rule.args_match):
+        elif not all(clause_holds(clause, arguments, wide=not permits) for clause in rule.args_match):
             return False
     if rule.egress and not in_scope(rule, goals, permits):
         return False
@@ -158,7 +161,7 @@ def read_arguments(text: str | None) -> object:
     return found if isinstance(found, dict) else BAD
 
 
-def clause_holds(clause: Clause, root: dict) -> bool:
+def clause_holds(clause: Clause, root: dict, *, wide: bool) -> bool:
     """By the documented table; numbers as fractions, so that nothing is rounded."""
     found = root
     for step in re.findall(r"\.([^.\[]+)|\[(\d+)\]", clause.path):
@@ -181,6 +184,12 @@ def clause_holds(clause: Clause, root: dict) -> bool:
             return isinstance(found, Fraction) and found > Fraction(value)
         case "lt":
             return isinstance(found, Fraction) and found < Fraction(value)
+        case "cidr_match":
+            address = ADDRESSES.get(found) if isinstance(found, str) and (wide or found != STRANGE) else None
+            return address is not None and ip_address(address) in ip_network(value)
+        case "shell_destructive":
+            texts = isinstance(found, str) or (isinstance(found, list) and found != [] and all(isinstance(word, str) for word in found))
+            return texts and (found in ("rm -rf /", ["rm", "-rf", "/"])) is value
     raise AssertionError(clause.op)
 
 
@@ -248,8 +257,15 @@ HOSTS = {
     "0xA000001": "10.0.0.1",
     "https://8.8.8.8/q": "8.8.8.8",
     "http://[::ffff:10.0.0.1]/": "10.0.0.1",
+    "10.0.0.1": "10.0.0.1",
+    "8.8.8.8": "8.8.8.8",
+    "::ffff:10.0.0.1": "10.0.0.1",
 }
 """What these tests draw, and what each means; whatever else they draw as a host cannot be read."""
+
+#: Those that are an address and nothing else. The last is in a spelling that only rules which stop a call read.
+ADDRESSES = {"10.0.0.1": "10.0.0.1", "8.8.8.8": "8.8.8.8", "::ffff:10.0.0.1": "10.0.0.1", "0xA000001": "10.0.0.1"}
+STRANGE = "0xA000001"
 
 
 # --- Sequences ------------------------------------------------------------------------------------------------------

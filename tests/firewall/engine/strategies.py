@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from firewall.engine.conditions import Clause, Operator
 from firewall.engine.egress import EgressLists
-from firewall.engine.sanitize import Sanitizers
+from firewall.engine.sanitize import PRESETS, Sanitizers
 from firewall.engine.sequence import Chain, Step
 from firewall.engine.types import Policy, Rule, RunState, Surface, ToolCall, Verdict
 from tests.firewall.engine import reference
@@ -113,7 +113,12 @@ _texts = ["", "rm -rf /", *reference.HOSTS, "not a host", "user@@x"]
 _numbers = [0, 1, 1.0, -1, 2.5, 2**53, 2**53 + 1, float(2**53)]
 _scalars = [*_texts, *_numbers, True, False]
 _leaves = [*_scalars, None]
-_wrapped = [value for leaf in _leaves for value in ([leaf], [1, {"a": leaf}], {"a": leaf}, {"c": leaf}, {"a": [leaf]}, {"c": {"a": leaf}})]
+_words_of_a_command = [["rm", "-rf", "/"], ["rm -rf", "/"], ["rm", 1]]
+_wrapped = [
+    *_words_of_a_command,
+    {"c": ["rm", "-rf", "/"]},
+    *(value for leaf in _leaves for value in ([leaf], [1, {"a": leaf}], {"a": leaf}, {"c": leaf}, {"a": [leaf]}, {"c": {"a": leaf}})),
+]
 _paths = [*["$.a"] * 4, "$", "$.b", "$.url", "$.a.c", "$.a[0]", "$.b[1].a"]
 _values_of = {
     Operator.EQ: _scalars,
@@ -122,6 +127,8 @@ _values_of = {
     Operator.REGEX: ["rm -rf|ls", "^a.b$", "(x|a)+", "example"],
     Operator.GT: _numbers,
     Operator.LT: _numbers,
+    Operator.CIDR_MATCH: ["10.0.0.0/8", "8.8.8.8", "0.0.0.0/0", "::/0"],
+    Operator.SHELL_DESTRUCTIVE: [True, False],
 }
 _steps = [Step(*parts) for parts in product(["*", "kb", "shell.*", "*.exec", "a"], [1, 2], [False, True])]
 _clauses = [[Clause(path, operator, value) for path in _paths for value in values] for operator, values in _values_of.items()]
@@ -130,6 +137,7 @@ _entries = [(), *(entry for count in (1, 2) for entry in permutations(["a.exampl
 _places = [*reference.HOSTS, "not a host", "user@@x"]
 _bad_arguments = ["", "[]", "{", '{"a": 1, "a": 2}', '{"a": NaN}', '{"a": 1e999}', '{"a": {"c": 1, "c": 1}}', '"x"', "{} x"]
 _globs_of_many = ["", "*", "kb", "shell.*", "*.exec", "a"]
+_sanitizers = [Sanitizers(("email",)), Sanitizers(tuple(PRESETS)), Sanitizers(("ssn_us",), ("rm.*", "[0-9]+"))]
 _CARRIED_OUT = [verdict for verdict in Verdict if verdict is not Verdict.OBSERVE]
 
 
@@ -165,7 +173,7 @@ def _whole_rule(chance: Random, place: int = 0) -> Rule:
         skill_name_glob=chance.choice(["", "", "", "*", "mail.*"]),
         args_match=tuple(chance.choice(chance.choice(_clauses)) for _ in range(chance.choice([0, 0, 1, 2]))),
         egress=EgressLists(chance.choice(_entries), chance.choice(_entries)) if chance.random() < 0.3 else None,
-        sanitize=Sanitizers(("email",)),
+        sanitize=chance.choice(_sanitizers),
         sequence=_chain(chance) if chance.random() < 0.2 else None,
         cap_micro_usd=chance.randrange(4),
     )
@@ -190,9 +198,12 @@ def _whole_call(chance: Random) -> ToolCall:
 
 
 whole_rules = seeded(_whole_rule)
-whole_policies = seeded(lambda chance: _policy(chance, _whole_rules))
+whole_policies = seeded(lambda chance: replace(_policy(chance, _whole_rules), max_runs_per_key_per_hour=chance.choice([None, None, 1, 2])))
 one_rule_policies = seeded(_one_rule_policy)
 whole_calls = seeded(_whole_call)
 money = st.sampled_from(
-    [RunState(spent_micro_usd=spent, reserved_micro_usd=held, estimate_micro_usd=told) for spent, held, told in product([0, 1, 2], [0, 1], [None, 0, 1])]
+    [
+        RunState(calls, spent, held, told, runs_this_hour=begun)
+        for spent, held, told, (calls, begun) in product([0, 1, 2], [0, 1], [None, 0, 1], [(0, 0), (0, 2), (1, 3)])
+    ]
 )

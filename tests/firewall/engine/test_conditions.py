@@ -52,6 +52,12 @@ def test_an_address_in_a_strange_spelling_is_never_let_through():
     assert not holds("cidr_match", "10.0.0.0/8", "64:ff9b::a00:1", wide=False)
 
 
+def test_there_is_nothing_beyond_the_end_of_a_list():
+    (check,) = compile_clauses((Clause("$.x[1]", Operator.EQ, 1),), wide=True)
+    assert [check.miss({"x": each}) is None for each in ([0, 1], [0], [])] == [True, False, False]
+    assert "is not there" in check.miss({"x": [0]})
+
+
 def test_text_that_utf8_cannot_say_is_searched_all_the_same():
     assert holds("regex", "rm -rf", "\ud800 rm -rf")
     assert not holds("regex", "^rm", "\ud800rm")
@@ -129,6 +135,7 @@ def test_a_clause_that_cannot_be_compiled_never_holds():
 
 def test_a_number_that_a_store_spells_out_is_still_the_same():
     (clause,) = read({"clauses": [{"path": "$.x", "op": "eq", "value": 1e300}]})
+    assert json.dumps(clause.as_json()["value"]) == str(int(1e300))
     (check,) = compile_clauses((clause,), wide=True)
     assert check.miss(decoded('{"x": 1e300}')) is None
 

@@ -81,7 +81,7 @@ def test_the_walk_that_is_told_is_the_walk_that_decides(governed, call, run):
     matched = [step.rule_id for step in steps if step.matched]
     caps = [cap.rule_id for cap in decision.caps]
     if decision.rule_id is None:
-        assert decision.reason_code in (None, ReasonCode.DEFAULT_DENY, ReasonCode.BAD_TOOL_NAME, ReasonCode.EGRESS_NO_DESTINATION)
+        assert decision.reason_code in (None, ReasonCode.DEFAULT_DENY, ReasonCode.BAD_TOOL_NAME, ReasonCode.EGRESS_NO_DESTINATION, ReasonCode.RUN_LIMIT)
         assert all(governed.rules[[r.id for r in governed.rules].index(each)].verdict is Verdict.CAP_COST for each in matched)
     else:
         assert decision.rule_id in matched
@@ -141,7 +141,7 @@ def test_a_destination_is_judged_by_what_it_is_and_the_worst_counts():
 
 
 def test_a_call_to_nowhere_is_denied_on_egress():
-    for text in (None, "{}", "", '{"url": "http://a b"}'):
+    for text in (None, "{}", "", '{"url": "http://a b"}', '{"command": "curl http://8.8.8.8/"}'):
         assert say(policy(), text, Surface.EGRESS).reason_code is ReasonCode.EGRESS_NO_DESTINATION
     assert say(policy(), '{"url": "https://example.org"}', Surface.EGRESS).verdict is Verdict.ALLOW
 
