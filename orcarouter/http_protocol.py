@@ -4,13 +4,17 @@ The parser collects header lines without end, and a connection that never finish
 """
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from workspaces.errors import BadRequestBody, OrcaError
 from workspaces.ids import uuid7
+
+#: An extension of the scope: its ``write`` is `write_now` of the request.
+WRITE_NOW = "orcarouter.write_now"
 
 
 class _Together:
@@ -28,6 +32,11 @@ class _Together:
             self._loop.call_soon(self._flush)
         self._unsent.append(piece)
 
+    def write_now(self, piece: bytes) -> None:
+        """With what this turn has written so far, without waiting for its end."""
+        self._unsent.append(piece)
+        self._flush()
+
     def _flush(self) -> None:
         pieces, self._unsent = self._unsent, []
         if pieces and not self._transport.is_closing():
@@ -40,6 +49,18 @@ class _Together:
     def abort(self) -> None:
         self._unsent.clear()
         self._transport.abort()
+
+
+def write_now(cycle: RequestResponseCycle, piece: bytes) -> bool:
+    """What ASGI's ``send`` does for one more piece of a body that has begun, for who cannot wait.
+
+    False where nothing was written: the client has still to read what was.
+    """
+    if cycle.flow.write_paused or not cycle.chunked_encoding:
+        return False
+    if not cycle.disconnected:
+        cycle.transport.write_now(b"%x\r\n%b\r\n" % (len(piece), piece))  # type: ignore[attr-defined]  # a _Together
+    return True
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -68,6 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_in_head = False
         self._end_of_wait()
         super().on_headers_complete()
+        self.scope["extensions"] = {WRITE_NOW: {"write": partial(write_now, self.cycle)}}
 
     def data_received(self, data: bytes) -> None:
         if self._is_in_head:

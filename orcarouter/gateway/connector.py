@@ -49,14 +49,18 @@ class Origin:
 
 
 class Connection(asyncio.Protocol):
-    """``ask``, then ``read`` until it gives nothing. Whoever takes one from a `Connector` gives it back with ``release``."""
+    """``ask``, then ``pass_to`` until the body ends. Whoever takes one from a `Connector` gives it back with ``release``."""
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
         self.idle_since = 0.0
         self._loop = asyncio.get_running_loop()
+        self._pieces: list[bytes] = []
+        # A provider makes a piece of each event: what is done for one is done some hundred times a call.
+        self.on_body = self._pieces.append
         self._parser = httptools.HttpResponseParser(self)
-        self._waiter: asyncio.Future | None = None
+        self._waiter: asyncio.Future[bool] | None = None
+        self._take: Callable[[bytes], bool] | None = None
         self._error: Exception | None = None
         self._is_lost = False
         self._is_paused = False
@@ -67,7 +71,7 @@ class Connection(asyncio.Protocol):
     def _forget(self) -> None:
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
-        self._pieces: list[bytes] = []
+        self._pieces.clear()
         self._unread_bytes = self._head_bytes = 0
         self._has_head = self._is_whole = self._has_length = False
         self._is_asked = True
@@ -80,12 +84,24 @@ class Connection(asyncio.Protocol):
         while not self._has_head:
             await self._wait()
 
-    async def read(self) -> bytes:
-        """What has come of the body, or comes next; nothing at its end. Raises `Broken`, or what ``fail`` was told."""
-        while not self._pieces:
+    async def pass_to(self, take: Callable[[bytes], bool]) -> bool:
+        """Give ``take`` what has come of the body and what comes until it says False: then True; False at the end of the body.
+
+        What comes is given in the turn of the event loop in which it comes: to wake a task for each piece costs more than the
+        piece. Raises `Broken`, or what ``fail`` was told.
+        """
+        while not self._pieces or take(self._taken()):
             if self._is_whole:
-                return b""
-            await self._wait()
+                return False
+            self._take = take
+            try:
+                if await self._wait():
+                    return True
+            finally:
+                self._take = None
+        return True
+
+    def _taken(self) -> bytes:
         found = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._unread_bytes = 0
@@ -94,12 +110,25 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         return found
 
-    async def _wait(self) -> None:
+    def _give(self, take: Callable[[bytes], bool]) -> None:
+        """Give what has come to whoever waits in ``pass_to``; an error of theirs is theirs as well."""
+        assert self._waiter is not None
+        try:
+            if take(self._taken()):
+                return
+        except Exception as error:
+            if not self._waiter.done():
+                self._waiter.set_exception(error)
+        self._take = None
+        self._wake(is_enough=True)
+
+    async def _wait(self) -> bool:
+        """Wait until something has come. True: of what came for ``pass_to``, enough was taken."""
         if self._error is not None:
             raise self._error
         self._waiter = self._loop.create_future()
         try:
-            await self._waiter
+            return await self._waiter
         finally:
             self._waiter = None
 
@@ -109,9 +138,9 @@ class Connection(asyncio.Protocol):
             self._error = error
             self._wake()
 
-    def _wake(self) -> None:
+    def _wake(self, *, is_enough: bool = False) -> None:
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+            self._waiter.set_result(is_enough)
 
     @property
     def is_whole(self) -> bool:
@@ -162,10 +191,14 @@ class Connection(asyncio.Protocol):
             self.fail(Broken("The head of the answer is too large."))
             self._transport.abort()
             return
-        if self._unread_bytes > MAX_UNREAD_BYTES and not self._is_paused:
-            self._is_paused = True
-            self._transport.pause_reading()
-        if self._has_head:
+        if self._pieces:
+            self._unread_bytes += len(piece)
+            if self._take is not None:
+                self._give(self._take)
+            elif self._unread_bytes > MAX_UNREAD_BYTES and not self._is_paused:
+                self._is_paused = True
+                self._transport.pause_reading()
+        if self._is_whole or (self._has_head and self._take is None):
             self._wake()
             if self._is_whole and self.on_end is not None:
                 self.on_end()
@@ -204,10 +237,6 @@ class Connection(asyncio.Protocol):
             raise Broken
         self._has_head = True
         self._has_length = b"content-length" in self.headers or b"chunked" in self.headers.get(b"transfer-encoding", b"").lower() or self.status in (204, 304)
-
-    def on_body(self, piece: bytes) -> None:
-        self._pieces.append(piece)
-        self._unread_bytes += len(piece)
 
     def on_message_complete(self) -> None:
         if self._has_head:

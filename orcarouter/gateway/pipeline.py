@@ -302,8 +302,9 @@ class Relay:
         self.gate, relayed.cost_of = relayed, record.teller(self.call, self.request.headers)
         self.state.lease.watch(self.call.request_id, self._note)
         try:
-            async for chunk in self.holds.chunks(provided.chunks()) if holds_calls else provided.chunks():
-                await self._pass_on(relayed, relayed.feed(chunk))
+            pass_to = partial(self.holds.pass_to, provided) if holds_calls else provided.pass_to
+            while await pass_to(self._flows):
+                await self._pass_on(relayed, self.step)
                 if relayed.is_over:
                     provided.is_over = True
                     break
@@ -320,6 +321,11 @@ class Relay:
                 await self._settle_stream(relayed, "failed", error.code)
             await self.request.write(gate.error_event(orjson.dumps(error.body())) + gate.DONE)
         await self.request.end()
+
+    def _flows(self, chunk: bytes) -> bool:
+        """Send on what comes of a stream as it comes. False where ``step``, what it came to, has to be waited for."""
+        self.step = step = self.gate.feed(chunk)
+        return not (step.calls or self.gate.is_over) and self.request.write_now(step.send)
 
     async def _pass_on(self, relayed: gate.Gate, step: gate.Step) -> None:
         while step.calls:

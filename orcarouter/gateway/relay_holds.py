@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from workspaces import errors
 
 if TYPE_CHECKING:
     from orcarouter.gateway.pipeline import Relay
+    from orcarouter.gateway.upstream import ProviderAnswer
 
 
 def waits(judged: Sequence[Judged]) -> bool:
@@ -45,9 +46,10 @@ class RelayHolds:
         self._place: holds.Place | None = None
         #: The provider's stream as far as it was read; None where it is too long to be kept, or nothing of it need be.
         self._read: list[bytes] | None = None
-        self._source: AsyncIterator[bytes]
+        self._read_bytes = 0
+        self._source: ProviderAnswer | None = None
         #: What was read ahead for a hold that could not be made.
-        self._ahead: list[bytes] = []
+        self._ahead: deque[bytes] = deque()
         self._judged: list[tuple[EmittedCall, Judged]] = []
         #: Why no further call of this answer can be held.
         self._unable: ReasonCode | None = None
@@ -168,22 +170,30 @@ class RelayHolds:
         raise error
 
     # --- A stream ---
-    async def chunks(self, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The provider's stream, kept as far as a hold would need it."""
-        self._source = source
-        policy = self.relay.policy
-        self._read = [] if policy is not None and policy.has_holds else None
-        length = 0
-        async for chunk in source:
-            if self._read is not None:
-                length += len(chunk)
-                self._read.append(chunk)
-                if length > 4 * holds.MAX_KEPT_BYTES:
-                    # Each frame repeats its envelope: a stream is many times as long as what it says.
-                    self._read, self._unable = None, ReasonCode.RESPONSE_TOO_LARGE
-            yield chunk
-        for chunk in self._ahead:
-            yield chunk
+    async def pass_to(self, provided: ProviderAnswer, take: Callable[[bytes], bool]) -> bool:
+        """What ``provided.pass_to`` does, the stream being kept as far as a hold would need it."""
+        if self._source is None:
+            self._source, self._read = provided, []
+
+        def kept(piece: bytes) -> bool:
+            self._keep(piece)
+            return take(piece)
+
+        if await provided.pass_to(kept):
+            return True
+        while self._ahead:
+            if not take(self._ahead.popleft()):
+                return True
+        return False
+
+    def _keep(self, piece: bytes) -> None:
+        if self._read is None:
+            return
+        self._read.append(piece)
+        self._read_bytes += len(piece)
+        if self._read_bytes > 4 * holds.MAX_KEPT_BYTES:
+            # Each frame repeats its envelope: a stream is many times as long as what it says.
+            self._read, self._unable = None, ReasonCode.RESPONSE_TOO_LARGE
 
     def note(self, calls: Sequence[EmittedCall], judged: Sequence[Judged]) -> None:
         """These calls of the stream are judged, and recorded."""
@@ -192,10 +202,9 @@ class RelayHolds:
 
     async def held_stream(self, calls: Sequence[EmittedCall], judged: Sequence[Judged]) -> list[Judged]:
         """Hold an answer in the middle of its stream: the rest is read, and nothing of it leaves. See ``held``."""
-        if self._unable is not None or self._read is None:
+        if self._unable is not None or self._read is None or self._source is None:
             return [_denied(each, self._unable or ReasonCode.HOLD_UNAVAILABLE) for each in judged]
-        async for chunk in self._source:
-            self._ahead.append(chunk)
+        await self._source.pass_to(self._read_ahead)
         body = whole.of_stream(b"".join([*self._read, *self._ahead]))
         read = body and answer.read(body)
         if not read:
@@ -205,6 +214,10 @@ class RelayHolds:
         settled = await self.held(read, whole_judged)
         denied = {_spelled(called): each for called, each in zip(read.calls, settled, strict=True)}
         return [denied.get(_spelled(called), each) for called, each in zip(calls, judged, strict=True)]
+
+    def _read_ahead(self, piece: bytes) -> bool:
+        self._ahead.append(piece)
+        return True
 
     async def _judge_rest(self, read: Answer, known: Sequence[tuple[EmittedCall, Judged]]) -> list[Judged]:
         """The judgement of every call of the answer: those that are known stand, the rest is judged after them."""

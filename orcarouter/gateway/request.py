@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import re
+from collections.abc import Callable
 
 import orjson
 from django.conf import settings
 
+from orcarouter.http_protocol import WRITE_NOW
 from workspaces import errors
 from workspaces.ids import uuid7
 
@@ -36,6 +38,7 @@ class Request:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self._raw_headers = scope["headers"]
         self._receive, self._send = receive, send
+        self._write_now: Callable[[bytes], bool] | None = scope.get("extensions", {}).get(WRITE_NOW, {}).get("write")
         self._watch: asyncio.TimerHandle | asyncio.Task | None = None
         self.is_answering = False
         self.is_ended = False
@@ -142,6 +145,12 @@ class Request:
 
     async def write(self, piece: bytes) -> None:
         await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    def write_now(self, piece: bytes) -> bool:
+        """Write a piece of a stream without waiting. False where nothing was written: the stream has not begun, or its reader is slow."""
+        if not self.is_answering or self._write_now is None:
+            return False
+        return not piece or self._write_now(piece)
 
     async def end(self) -> None:
         if not self.is_answering:

@@ -6,7 +6,7 @@ import logging
 import re
 import time
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
@@ -41,7 +41,7 @@ _SECRETS = re.compile(r"(?i)\b(?:sk|pk|key|token|secret|bearer|orca)[-_ ][A-Za-z
 
 @dataclass(slots=True)
 class ProviderAnswer:
-    """A provider's answer whose head has come. ``chunks`` raises ``UpstreamError`` or ``UpstreamTimeout``."""
+    """A provider's answer whose head has come."""
 
     connection: Connection
     route: Route
@@ -51,40 +51,53 @@ class ProviderAnswer:
     _loop: asyncio.AbstractEventLoop
     #: The last event of a stream was read: only the end of the body is to come.
     is_over: bool = False
+    _bytes: int = 0
     _waits_since: float | None = None
     _looker: asyncio.TimerHandle | None = None
+    _unpacker: "_Unpacker | None" = None
 
     @property
     def is_stream(self) -> bool:
         return self.connection.headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == b"text/event-stream"
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes, within the time between two bytes and the time of the whole call."""
-        encoding = self.connection.headers.get(b"content-encoding", b"identity").strip().lower()
-        pieces = self._pieces() if encoding in (b"", b"identity") else _unpacked(self._pieces(), encoding)
-        total = 0
-        async for piece in pieces:
-            total += len(piece)
-            if total > MAX_ANSWER_BYTES:
-                raise taken(UpstreamError(f"The provider's answer is larger than {MAX_ANSWER_BYTES} bytes."))
-            yield piece
+    async def pass_to(self, take: Callable[[bytes], bool]) -> bool:
+        """Give ``take`` the body, each piece when it comes, until it says False: then True; False at the end of the body.
 
-    async def _pieces(self) -> AsyncIterator[bytes]:
-        self._look()
-        while True:
+        Within the time between two bytes and the time of the whole call. Raises ``UpstreamError`` or ``UpstreamTimeout``.
+        """
+        if self._looker is None:
+            self._look()
+        encoding = self.connection.headers.get(b"content-encoding", b"identity").strip().lower()
+        if encoding not in (b"", b"identity") and self._unpacker is None:
+            self._unpacker = _Unpacker(encoding)
+        unpacker = self._unpacker
+
+        def counted(piece: bytes) -> bool:
             self._waits_since = self._loop.time()
-            try:
-                piece = await self.connection.read()
-            except TimeoutError:
-                metrics.UPSTREAM_FAILURES.labels("idle").inc()
-                raise taken(UpstreamTimeout("The provider stopped sending.")) from None
-            except Broken as error:
-                metrics.UPSTREAM_FAILURES.labels("cut").inc()
-                raise taken(UpstreamError("The provider's answer broke off.")) from error
+            self._bytes += len(piece)
+            if self._bytes > MAX_ANSWER_BYTES:
+                raise taken(UpstreamError(f"The provider's answer is larger than {MAX_ANSWER_BYTES} bytes."))
+            return take(piece)
+
+        def unpacked(packed: bytes) -> bool:
+            self._waits_since = self._loop.time()
+            return unpacker is None or unpacker.unpack(packed, counted)
+
+        if not unpacked(b""):
+            return True
+        try:
+            is_enough = await self.connection.pass_to(unpacked if unpacker else counted)
+        except TimeoutError:
+            metrics.UPSTREAM_FAILURES.labels("idle").inc()
+            raise taken(UpstreamTimeout("The provider stopped sending.")) from None
+        except Broken as error:
+            metrics.UPSTREAM_FAILURES.labels("cut").inc()
+            raise taken(UpstreamError("The provider's answer broke off.")) from error
+        finally:
             self._waits_since = None
-            if not piece:
-                return
-            yield piece
+        if unpacker is not None and not is_enough:
+            unpacker.end()
+        return is_enough
 
     def _look(self) -> None:
         """End a wait that has become too long. One timer an answer: one for each chunk would cost more than the chunk."""
@@ -96,7 +109,14 @@ class ProviderAnswer:
             self.connection.fail(TimeoutError())
 
     async def body(self) -> bytes:
-        return b"".join([chunk async for chunk in self.chunks()])
+        pieces: list[bytes] = []
+
+        def keep(piece: bytes) -> bool:
+            pieces.append(piece)
+            return True
+
+        await self.pass_to(keep)
+        return b"".join(pieces)
 
     def close(self) -> None:
         """Give the connection back, or drop it when the answer was not read to its end."""
@@ -105,21 +125,33 @@ class ProviderAnswer:
         self._connector.release(self.connection, is_over=self.is_over)
 
 
-async def _unpacked(pieces: AsyncIterator[bytes], encoding: bytes) -> AsyncIterator[bytes]:
-    """What a provider packed that was asked not to, in bounded pieces."""
-    if encoding not in (b"gzip", b"x-gzip", b"deflate"):
-        raise UpstreamError("The provider's answer is compressed in a way that was not asked for.")
-    unpacker = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)
-    try:
-        async for piece in pieces:
-            packed = piece
-            while packed and not unpacker.eof:
-                yield unpacker.decompress(packed, MAX_UNPACKED_BYTES)
-                packed = unpacker.unconsumed_tail
-    except zlib.error as error:
-        raise UpstreamError("The provider's answer broke off.") from error
-    if not unpacker.eof:
-        raise UpstreamError("The provider's answer broke off.")
+class _Unpacker:
+    """For what a provider packed that was asked not to: unpacks it in bounded pieces."""
+
+    def __init__(self, encoding: bytes) -> None:
+        if encoding not in (b"gzip", b"x-gzip", b"deflate"):
+            raise UpstreamError("The provider's answer is compressed in a way that was not asked for.")
+        self._zlib = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)
+
+    def unpack(self, packed: bytes, take: Callable[[bytes], bool]) -> bool:
+        """Give ``take`` what this says, after what was left the last time, until it says False: then so does this."""
+        packed = self._zlib.unconsumed_tail + packed
+        has_more = True
+        try:
+            while has_more and not self._zlib.eof:
+                piece = self._zlib.decompress(packed, MAX_UNPACKED_BYTES)
+                packed = self._zlib.unconsumed_tail
+                has_more = len(piece) == MAX_UNPACKED_BYTES
+                if piece and not take(piece):
+                    return False
+        except zlib.error as error:
+            raise UpstreamError("The provider's answer broke off.") from error
+        return True
+
+    def end(self) -> None:
+        """The packed body is over. Raises ``UpstreamError`` where something is missing."""
+        if not self._zlib.eof:
+            raise UpstreamError("The provider's answer broke off.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,12 +259,15 @@ class Upstream:
     async def _refuse(self, answer: ProviderAnswer) -> None:
         """Turn a provider's error into ours: its status, except where that would mislead; its text, without secrets."""
         status, text = answer.connection.status, b""
+
+        def read(piece: bytes) -> bool:
+            nonlocal text
+            text += piece
+            return len(text) < MAX_ERROR_BYTES
+
         try:
             async with asyncio.timeout(5):
-                async for chunk in answer.chunks():
-                    text += chunk
-                    if len(text) >= MAX_ERROR_BYTES:
-                        break
+                await answer.pass_to(read)
         except (UpstreamError, UpstreamTimeout, TimeoutError):
             text = text[:MAX_ERROR_BYTES]
         finally:

@@ -7,15 +7,40 @@ from contextlib import asynccontextmanager
 import pytest
 import uvicorn
 
-from orcarouter.http_protocol import BoundedProtocol
+from orcarouter.http_protocol import WRITE_NOW, BoundedProtocol
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
 
 
 async def application(scope, receive, send):
     message = await receive()
+    if scope["path"] == "/stream":
+        await stream(scope, send)
+        return
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": message["body"]})
+
+
+PIECE = b"x" * 50_000
+#: Pieces written at once before the client was slow.
+written: list[int] = []
+
+
+async def stream(scope, send):
+    """As much as the client has room for and a piece more, and what is sent and what is written at once by turns."""
+    write = scope["extensions"][WRITE_NOW]["write"]
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"a", "more_body": True})
+    assert write(b"b")
+    await send({"type": "http.response.body", "body": b"c", "more_body": True})
+    assert write(b"d")
+    count = 0
+    while write(PIECE):
+        count += 1
+    written.append(count)
+    await send({"type": "http.response.body", "body": PIECE, "more_body": True})
+    assert write(b"e")
+    await send({"type": "http.response.body", "body": b"f"})
 
 
 class Hasty(BoundedProtocol):
@@ -97,3 +122,16 @@ async def test_a_request_may_take_longer_than_its_head():
         await asyncio.sleep(0.8)
         writer.write(b"hi")
         assert await answer(reader) == (200, b"hi")
+
+
+async def test_what_is_written_at_once_keeps_its_place_and_waits_for_a_slow_client():
+    async with connected() as (reader, writer):
+        writer.write(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        while not written:  # noqa: ASYNC110 - the client reads nothing meanwhile
+            await asyncio.sleep(0.01)
+        body = b""
+        while size := int(await reader.readline(), 16):
+            body += await reader.readexactly(size)
+            assert await reader.readexactly(2) == b"\r\n"
+    assert body == b"abcd" + PIECE * (written.pop() + 1) + b"ef"

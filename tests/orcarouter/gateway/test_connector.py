@@ -78,14 +78,24 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.01)
 
 
+async def read(connection: Connection, *, at_least: int | None = None) -> bytes:
+    """The body to its end, or as soon as so many bytes have come."""
+    found = b""
+
+    def take(piece: bytes) -> bool:
+        nonlocal found
+        found += piece
+        return at_least is None or len(found) < at_least
+
+    await connection.pass_to(take)
+    return found
+
+
 async def ask(connector: Connector, origin: Origin, *, is_new: bool = False) -> tuple[Connection, bytes]:
     connection = await connector.take(origin, is_new=is_new)
     try:
         await connection.ask(REQUEST)
-        pieces = []
-        while piece := await connection.read():
-            pieces.append(piece)
-        return connection, b"".join(pieces)
+        return connection, await read(connection)
     finally:
         connector.release(connection)
 
@@ -200,9 +210,7 @@ async def test_an_answer_that_is_over_but_for_its_end_keeps_its_connection():
     async with running(server) as (connector, origin):
         connection = await connector.take(origin)
         await connection.ask(REQUEST)
-        found = b""
-        while found != b"hello":
-            found += await connection.read()
+        assert await read(connection, at_least=5) == b"hello"
         connector.release(connection, is_over=True)
         writers[0].write(end)
         await until(lambda: not (connector._busy))
@@ -242,10 +250,41 @@ async def test_a_reader_that_does_not_read_holds_its_provider_back():
             before = sent
             await asyncio.sleep(0.3)
         assert connection._unread_bytes < 3 * module.MAX_UNREAD_BYTES
-        total = 0
-        while piece := await connection.read():
-            total += len(piece)
-        assert total == whole
+        assert len(await read(connection)) == whole
+
+
+async def test_what_comes_after_enough_waits_and_an_error_of_who_takes_it_is_theirs():
+    writers = []
+
+    async def serve(reader, writer):
+        writers.append(writer)
+        await reader.readuntil(b"{}")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n")
+
+    server = Server()
+    server.serve = serve  # type: ignore[method-assign]
+    async with running(server) as (connector, origin):
+        connection = await connector.take(origin)
+        await connection.ask(REQUEST)
+        enough = asyncio.create_task(read(connection, at_least=1))
+        await asyncio.sleep(0)
+        writers[0].write(b"first")
+        assert await enough == b"first"
+        writers[0].write(b"other")
+        await until(lambda: connection._unread_bytes)
+
+        def refuse(piece: bytes) -> bool:
+            raise ValueError(piece)
+
+        with pytest.raises(ValueError, match="other"):
+            await connection.pass_to(refuse)
+        refused = asyncio.create_task(connection.pass_to(refuse))
+        await asyncio.sleep(0)
+        writers[0].write(b"last.")
+        with pytest.raises(ValueError, match="last"):
+            await refused
+        assert await read(connection) == b""
+        connector.release(connection)
 
 
 async def test_who_is_not_there_is_unreachable():
@@ -305,9 +344,7 @@ def test_an_answer_is_the_same_wherever_it_is_cut(answer, cuts):
         for piece in pieces:
             connection.data_received(piece)
         await asked
-        found = b""
-        while piece := await connection.read():
-            found += piece
+        found = await read(connection)
         assert connection.may_serve_again
         return found
 

@@ -1,12 +1,13 @@
 """The door to providers keeps time, whatever a provider does: on small real servers."""
 
 import asyncio
+import gzip
 from contextlib import asynccontextmanager
 
 import pytest
 
 from keys.engine.grant import Route
-from orcarouter.gateway.upstream import Upstream
+from orcarouter.gateway.upstream import MAX_UNPACKED_BYTES, Upstream
 from workspaces.errors import UpstreamError, UpstreamTimeout
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -78,11 +79,37 @@ async def test_a_client_that_reads_slowly_is_not_the_providers_silence(settings)
     async with a_provider(settings, HEAD, CHUNK, 0.1, CHUNK, END) as (upstream, route):
         answer = await upstream.ask((route,), lambda _: b"{}", never)
         found = b""
-        async for chunk in answer.chunks():
-            found += chunk
+
+        def take_one(piece: bytes) -> bool:
+            nonlocal found
+            found += piece
+            return False
+
+        while await answer.pass_to(take_one):  # noqa: ASYNC110 -- to be slow is what is tested
             await asyncio.sleep(0.5)
         answer.close()
     assert found == b"hello" * 2
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+@pytest.mark.parametrize("size", [0, 1, MAX_UNPACKED_BYTES, 3 * MAX_UNPACKED_BYTES, 3 * MAX_UNPACKED_BYTES + 7])
+async def test_a_packed_answer_is_unpacked_whole_however_it_is_taken(settings, size, goes_on):
+    packed = gzip.compress(b"\0" * size)
+    halves = packed[: len(packed) // 2], packed[len(packed) // 2 :]
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    async with a_provider(settings, head, halves[0], 0.05, halves[1]) as (upstream, route):
+        answer = await upstream.ask((route,), lambda _: b"{}", never)
+        pieces: list[bytes] = []
+
+        def take(piece: bytes) -> bool:
+            pieces.append(piece)
+            return goes_on
+
+        while await answer.pass_to(take):
+            pass
+        answer.close()
+    assert max(map(len, pieces), default=0) <= MAX_UNPACKED_BYTES
+    assert b"".join(pieces) == b"\0" * size
 
 
 async def test_a_provider_that_never_answers_is_given_up(settings):
