@@ -29,6 +29,8 @@ _REDACTIONS = [
         (r"\borca-pat-[A-Za-z0-9]{20,}", "[redacted:token]"),
         (r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?", "[redacted:private_key]"),
         (r'(?i)("[a-z0-9_.-]*(?:password|passwd|secret|token|api_?key|authorization)[a-z0-9_.-]*"\s*:\s*")[^"\\]+(?:\\.[^"\\]*)*', r"\1[redacted]"),
+        (r'(://[^\s/:@"]*:)[^\s/@"]+@', r"\1[redacted]@"),
+        (r'(?i)([?&][a-z0-9_.-]*(?:password|secret|token|api_?key|signature)=)[^\s&#"\\]+', r"\1[redacted]"),
     )
 ]
 #: Of a printable ASCII character by its number, or any other.

@@ -163,6 +163,23 @@ def test_under_its_cap_a_call_goes_on_to_the_other_rules():
     assert (audited.verdict, audited.rule_id, audited.caps) == (Verdict.AUDIT, 2, listed)
 
 
+def test_a_call_under_two_caps_is_the_first_one_s_and_its_caps_are_its_own():
+    wider = rule(2, Verdict.CAP_COST, "shell.*", cap_micro_usd=600_000)
+    governed = policy(CAP, wider)
+    for _ in range(2):
+        both, one = (say(governed, None, Surface.INBOUND, name=name) for name in ("shell.exec", "kb.read"))
+        assert (both.rule_id, both.caps) == (1, (Cap(1, 500_000), Cap(2, 600_000)))
+        assert (one.rule_id, one.caps) == (1, (Cap(1, 500_000),))
+        assert say(governed, name="shell.exec").caps == ()
+
+
+def test_what_would_be_stopped_under_a_cap_goes_on_in_shadow():
+    shadowed = say(policy(CAP, rule(2, Verdict.DENY), shadow=True), None, Surface.INBOUND)
+    assert (shadowed.verdict, shadowed.shadow, shadowed.caps) == (Verdict.AUDIT, True, ())
+    held = say(policy(CAP, rule(2, Verdict.PENDING_APPROVAL), shadow=True), surface=Surface.MCP)
+    assert (held.verdict, held.shadow) == (Verdict.AUDIT, True)
+
+
 def test_over_its_cap_a_call_is_denied_and_told_the_sum():
     over = say(policy(CAP), None, Surface.INBOUND, RunState(spent_micro_usd=480_000, reserved_micro_usd=10_000, estimate_micro_usd=10_001))
     assert (over.verdict, over.reason_code, over.rule_id) == (Verdict.DENY, ReasonCode.COST_CAP, 1)

@@ -16,6 +16,11 @@ from firewall.engine.summary import MAX_SUMMARY_BYTES, summarise
         ('{"k": "\\u0041KIAIOSFODNN7EXAMPLE", "\\u0070assword": "x"}', '{"k": "[redacted:aws_access_key]", "password": "[redacted]"}'),
         ('{"k": "wJalrXUtnFEMI\\/K7MDENG\\/bPxRfiCYEXAMPLEKEY"}', '{"k": "[redacted:aws_secret_key]"}'),
         ('{"a": "\\u0022\\u005c\\\\u0041\\n\\u00e9\\u0007"}', '{"a": "\\u0022\\u005c\\\\u0041\\n\\u00e9\\u0007"}'),
+        (
+            '{"url": "https://me:pa55@example.org/?a=1&Access_Token=x.y&b=2#c"}',
+            '{"url": "https://me:[redacted]@example.org/?a=1&Access_Token=[redacted]&b=2#c"}',
+        ),
+        ('{"url": "http://me@example.org:80/@b?tokens=3"}', '{"url": "http://me@example.org:80/@b?tokens=3"}'),
         ("not JSON sk-ant-" + "x" * 50, "not JSON [redacted:anthropic_key]"),
     ],
 )
