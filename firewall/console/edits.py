@@ -117,7 +117,7 @@ def rule_fix(request: ConsoleRequest, pk: str, rule: str) -> HttpResponse:
     policy, own = _found(request, pk, rule)
     fix = fix_named((warning for warned, warning in warnings_of(policy) if warned.pk == own.pk), request.POST.get("fix", ""))
     if fix is None or fix.name not in ("above", "remove"):
-        return done(request, policy, "There is nothing to mend there any more.")
+        return done(request, policy, "There is nothing to mend there any more.", undoes=False)
     others = [other for other in policy.rules.all() if other.pk != own.pk]
     if fix.name == "remove":
         title, verb, words = f"Remove {_name(own)}?", "Remove the rule", "No call reaches it, so none is decided otherwise. The history keeps it."

@@ -78,14 +78,15 @@ def policy_history(request: ConsoleRequest, pk: str) -> HttpResponse:
 @require_POST
 @page("firewall.change_policy")
 def policy_restore(request: ConsoleRequest, pk: str) -> HttpResponse:
-    """``version_to_restore`` becomes the newest; ``version`` is the newest that the page knew."""
+    """``version_to_restore`` becomes the newest; ``version`` is the newest that the page knew. An undo has them in its address."""
     shown = found_policy(request, pk)
-    wanted, known = (row_id(request.POST.get(name, ""), param=name) for name in ("version_to_restore", "version"))
+    asked_for = {name: request.POST.get(name) or request.GET.get(name, "") for name in ("version_to_restore", "version")}
+    wanted, known = (row_id(value, param=name) for name, value in asked_for.items())
     former = selectors.version_of(shown, wanted).snapshot
     fields = {name: former[name] for name in services.POLICY_FIELDS if name in former}
     services.refuse_bad_policy(shown, fields, former["rules"])
     title, found = f"Go back to version {wanted} of {shown.name}?", openings_by_rewrite(shown, fields, former["rules"])
-    if asked := ask_first(request, shown, title=title, verb="Restore it", found=found):
+    if asked := ask_first(request, shown, title=title, verb="Restore it", found=found, also=asked_for):
         return asked
     try:
         services.restore_version(shown, version=wanted, expected_version=known, actor=request.user, at=timezone.now())

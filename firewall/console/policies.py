@@ -7,8 +7,10 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from firewall import selectors, services
@@ -43,6 +45,16 @@ ASKED = {
     "is_default": ("Take {name} away as the workspace default?", "Take it away"),
     "default_verdict": ("Let more through with {name}?", "Loosen the policy"),
 }
+#: Of what a save changed.
+MOST_SAID_CHARS = 240
+#: What is wrong in a word or two, by the code of a warning.
+IN_A_WORD = {
+    "never_reached": "never reached",
+    "cap_shadowed": "behind an allow",
+    "cap_inert": "does nothing",
+    "loose_suffix": "wide",
+    "loose_infix": "wide",
+} | dict.fromkeys(("never_matches", "literal_looks_like_glob", "invalid_characters"), "matches nothing")
 #: Warnings that the list of policies tells in full.
 MOST_WARNED = 20
 
@@ -69,6 +81,12 @@ class RuleLine:
     words: SafeString
     warnings: list[Warning]
     matches: Matches | None
+
+    @property
+    def in_a_word(self) -> str:
+        """The first warning; a step that is a literal leaves the rest of its rule as it is."""
+        first = self.warnings[0]
+        return "look again" if first.text.startswith("Its step") else IN_A_WORD[first.code]
 
 
 @require_GET
@@ -141,7 +159,8 @@ def policy_set(request: ConsoleRequest, pk: str) -> HttpResponse:
     except VersionConflict as error:
         return not_done(request, pk, error, "What you asked for")
     words = SAID.get(next((name, value is True) for name, value in changes.items()), "{name} is saved, and in force now.").format(name=shown.name)
-    return done(request, shown, words)
+    # The default that it took the place of would not come back with it.
+    return done(request, shown, words, undoes="is_default" not in changes)
 
 
 @require_POST
@@ -196,6 +215,7 @@ def editor(
     rule_form: RuleForm | None = None,
     editing: int | None = None,
     said: str = "",
+    undo_url: str = "",
     met: Conflict | None = None,
 ) -> HttpResponse:
     """The policy's page, or its changing part for htmx. ``editing`` is the rule whose form is open, 0 a new one; ``met`` what stood in the way."""
@@ -226,6 +246,7 @@ def editor(
         "conflict": met,
         "keys": list(shown.api_keys.order_by("name")[:50]),
         "said": said,
+        "undo_url": undo_url,
         "would_block": selectors.would_have_blocked(shown, at=timezone.now()) if shown.shadow_mode else 0,
     }
     is_part = request.htmx and not request.htmx.history_restore_request
@@ -234,11 +255,16 @@ def editor(
     return TemplateResponse(request, "firewall/_editor.html" if is_part else "firewall/policy.html", context, status=status)
 
 
-def done(request: ConsoleRequest, shown: Policy, words: str) -> HttpResponse:
-    """After a change: the page again. Without htmx by a redirect, so that reloading does not send it twice."""
+def done(request: ConsoleRequest, shown: Policy, words: str, *, undoes: bool = True) -> HttpResponse:
+    """After a change: the page again, with what it changed and its undo. Without htmx by a redirect, so that reloading does not send it twice."""
+    undo_url = ""
+    if undoes and shown.version > 1:
+        undo_url = reverse("console:policy_restore", args=[shown.pk]) + f"?version_to_restore={shown.version - 1}&version={shown.version}"
+        kept = request.workspace.policy_versions.filter(policy_id=shown.pk, version=shown.version).values_list("summary", flat=True).first()
+        words = Truncator(f"{words} {kept or ''}".strip()).chars(MOST_SAID_CHARS)
     if request.htmx:
-        return editor(request, found_policy(request, str(shown.pk)), said=words)
-    messages.success(request, words)
+        return editor(request, found_policy(request, str(shown.pk)), said=words, undo_url=undo_url)
+    messages.success(request, words, extra_tags=undo_url)
     return redirect("console:policy", shown.pk)
 
 

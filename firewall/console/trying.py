@@ -8,10 +8,10 @@ from django.http import HttpResponse
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods
 
-from firewall import policy_file, sandbox, selectors, step_rows
+from firewall import policy_file, sandbox, selectors, services, step_rows
 from firewall.console import calls
 from firewall.console.calls import DRAFT, Typed
-from firewall.console.typed import UNNAMED, with_typed
+from firewall.console.typed import UNNAMED, plain, with_typed
 from firewall.engine import types as engine
 from firewall.engine.explain import Step
 from firewall.engine.types import Surface
@@ -92,12 +92,14 @@ def _prefilled(request: ConsoleRequest) -> tuple[Typed, str]:
 def _judge(request: ConsoleRequest, typed: Typed) -> Shown:
     call = sandbox.tool_call(typed.surface, typed.tool, typed.arguments.strip() or None, typed.destination or None, typed.skill or None)
     policy_id = row_id(typed.policy, param="policy") if typed.policy not in ("", DRAFT) else None
-    is_unsaved = policy_id is not None and "editing" in request.POST
     policy: engine.Policy | None
+    is_unsaved = False
     if typed.policy == DRAFT:
         policy = _drafted(typed.draft)
+    elif policy_id is not None and "editing" in request.POST:
+        policy, is_unsaved = _as_typed(request, policy_id)
     else:
-        policy = _as_typed(request, policy_id) if is_unsaved and policy_id is not None else sandbox.saved_policy(request.workspace, policy_id)
+        policy = sandbox.saved_policy(request.workspace, policy_id)
     trial = sandbox.try_call(policy, call, _past(typed), observe_mode=selectors.settings_of(request.workspace).observe_mode)
     rules = {rule.id: rule for rule in policy.rules} if policy else {}
     lines = [WalkLine(step, rules[step.rule_id], step.matched and step.rule_id == trial.decision.rule_id) for step in trial.walk]
@@ -154,8 +156,8 @@ def _micro_usd(text: str) -> int:
     return int(Decimal(dollars[1]) * 1_000_000)
 
 
-def _as_typed(request: ConsoleRequest, policy_id: int) -> engine.Policy:
-    """The policy with the rule that is in its form: ``editing`` names the one it replaces, 0 a new one."""
+def _as_typed(request: ConsoleRequest, policy_id: int) -> tuple[engine.Policy, bool]:
+    """The policy with the rule that is in its form, and whether that is another than is saved: ``editing`` names the one it replaces, 0 a new one."""
     policy: Policy | None = request.workspace.policies.filter(pk=policy_id).first()
     if policy is None:
         raise NotFound("There is no such policy.", param="policy")
@@ -163,7 +165,11 @@ def _as_typed(request: ConsoleRequest, policy_id: int) -> engine.Policy:
     if not form.is_valid():
         field, words = next(iter(form.errors.items()))
         raise ValidationFailed(f"{form.fields[field].label}: {words[0]}" if field in form.fields else str(words[0]), param=field)
-    fields = form.fields_of_rule
+    fields, saved = form.fields_of_rule, list(policy.rules.all())
+    own = row_id(request.POST["editing"], param="editing")
+    known = next((plain(rule) for rule in saved if rule.pk == own), None)
+    if known is not None and known == {"id": own} | services.whole_rule(fields):
+        return selectors.compiled(policy, saved), False
     fields["label"] = fields.get("label") or UNNAMED
-    _, rules = with_typed(policy, list(policy.rules.all()), fields, row_id(request.POST["editing"], param="editing"))
-    return selectors.compiled(policy, rules)
+    _, rules = with_typed(policy, saved, fields, own)
+    return selectors.compiled(policy, rules), True

@@ -120,3 +120,30 @@ def test_a_member_sees_the_warning_and_no_way_to_change_it(acme, made):
         assert "fix=" not in each
     assert f'action="/policies/{policy.pk}/rules/' not in tried
     assert member.post(f"/policies/{policy.pk}/rules/{own.pk}/fix/", {"fix": "remove"}).status_code == 403
+
+
+def test_a_save_says_what_it_changed_and_offers_its_undo(acme, browser, made):
+    policy, [own] = made({"verdict": "deny", "tool_name_glob": "kb.*", "priority": 10}, is_default=True)
+    undo = f"/policies/{policy.pk}/restore/?version_to_restore=1&version=2"
+
+    said = page(browser.post(f"/policies/{policy.pk}/rules/{own.pk}/", RULE | {"verdict": "deny", "label": "No pages", "version": "1"}, headers=HTMX))
+    assert "Rule saved." in said
+    assert "now No pages" in said
+    assert f'action="{undo.replace("&", "&amp;")}"' in said
+    loosened = browser.post(f"/policies/{policy.pk}/rules/{own.pk}/delete/", {"version": "2", "confirmed": "yes"}, follow=True)
+    back = f"/policies/{policy.pk}/restore/?version_to_restore=2&version=3"
+    assert back.replace("&", "&amp;") in page(loosened)
+
+    assert "Nothing is restored" in page(browser.post(undo, follow=True)), "somebody saved since"
+    page(browser.post(back, follow=True))
+    assert [(rule.label, rule.pk) for rule in fresh(policy).in_order] == [("No pages", own.pk)]
+    asked = page(browser.post(f"/policies/{policy.pk}/restore/?version_to_restore=3&version=4"))
+    assert "Denied now, and let through after this" in asked, "an undo that loosens asks as any change does"
+    assert 'name="version_to_restore" value="3"' in asked
+
+
+def test_a_policy_made_the_default_has_no_undo(acme, browser, made):
+    policy, _ = made()
+    said = page(browser.post(f"/policies/{policy.pk}/set/", {"is_default": "on"}, headers=HTMX))
+    assert "is the workspace default" in said
+    assert ">Undo<" not in said

@@ -133,6 +133,10 @@ def test_the_rule_that_is_typed_is_judged_unsaved(browser, policy):
     assert "Harsher" in changed
     assert "Knowledge" not in changed
     assert "It cannot be tried yet." in wrong
+    as_saved = RULE | {"label": "Knowledge", "verdict": "allow", "priority": str(rule.priority), "editing": rule.pk}
+    opened = page(browser.post("/test/", call | as_saved, headers=HTMX))
+    assert "Knowledge" in opened
+    assert "with the unsaved rule" not in opened, "its form is open, and nothing in it is changed"
     with tenancy.scope(policy.workspace_id):
         policy.refresh_from_db()
         assert (policy.version, policy.rules.get().label) == (1, "Knowledge")
