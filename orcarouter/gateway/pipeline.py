@@ -256,8 +256,12 @@ class Relay:
         made = [ToolCall(Surface.RESPONSE, called.name, called.arguments) for called in calls]
         faults = {place: TOO_LARGE for place, called in enumerate(calls) if called.fault is not None}
 
+        is_large = sum(len(called.arguments) for called in calls) >= LARGE_BODY_BYTES
+
         async def judge(run: RunState) -> tuple[list[Judged], RunState]:
-            return afterwards.in_order(self.policy, made, run, self._decide, faults, again=again)
+            judged = partial(afterwards.in_order, self.policy, made, run, self._decide, faults, again=again)
+            # A megabyte to search in takes up to a second.
+            return await asyncio.to_thread(judged) if is_large else judged()
 
         if self.policy is not None and afterwards.concerns(self.policy, made):
             return await self.state.sequences.judge(self.call.grant, self.policy, self.own_run, self.chains, self.run_state, judge)

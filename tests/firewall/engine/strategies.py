@@ -194,7 +194,7 @@ def _one_rule_policy(chance: Random) -> Policy:
 
 def _whole_call(chance: Random) -> ToolCall:
     name = chance.choice(["kb", "shell.rm", "shell__rm", "db.exec", "exec", "a", "bad name"])
-    return ToolCall(chance.choice(_SURFACES), name, _arguments(chance), skill=chance.choice([None, "mail.send", "other"]))
+    return ToolCall(chance.choice(_SURFACES), name, _arguments(chance), skill=chance.choice([None, "mail.send", "mail__send", "other"]))
 
 
 whole_rules = seeded(_whole_rule)

@@ -146,6 +146,14 @@ def test_a_call_to_nowhere_is_denied_on_egress():
     assert say(policy(), '{"url": "https://example.org"}', Surface.EGRESS).verdict is Verdict.ALLOW
 
 
+def test_a_rule_of_a_skill_is_about_its_name_as_it_stands():
+    governed = policy(rule(1, Verdict.DENY, skill_name_glob="mail.*"))
+    verdicts = {
+        skill: decide(governed, ToolCall(Surface.MCP, "x", "{}", skill), FRESH).verdict for skill in ("mail.send", "mail__send", "mail.", "Mail.send", "", None)
+    }
+    assert [skill for skill, verdict in verdicts.items() if verdict is Verdict.DENY] == ["mail.send"]
+
+
 # --- Caps -------------------------------------------------------------------------------------------------------------
 CAP = rule(1, Verdict.CAP_COST, cap_micro_usd=500_000)
 

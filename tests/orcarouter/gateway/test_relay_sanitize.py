@@ -33,3 +33,12 @@ def test_a_sanitized_call_arrives_with_clean_arguments(agent, stream):
     assert (cleaned.verdict, cleaned.tool_name, cleaned.args_summary) == ("sanitize", "web.search", calls[0])
     assert "openai_key: 1" in cleaned.factors
     assert (other.verdict, other.tool_name) == ("allow", "kb.read")
+
+
+def test_a_large_call_is_cleaned_as_a_small_one_is(agent):
+    agent.policy(default_verdict="allow", rules=[CLEANS])
+    given = json.dumps({"key": SECRET, "text": "x" * 300_000})
+    answer = agent.sdk().chat.completions.create(model="demo-small", messages=say(f"invent web.search {given}"))
+    (call,) = answer.choices[0].message.tool_calls
+    assert call.function.arguments == given.replace(SECRET, "[redacted:openai_key]")
+    assert [event.verdict for event in agent.events()] == ["sanitize"]
