@@ -45,7 +45,7 @@ _CHANGING_QUERY = (
     r"|(?:^|;)\s*(?:truncate~\S|(?:grant|revoke)~[^;]+~(?:on|to|from)~|exec(?:ute)?~\S|call~\S+\s*\(|do~\$)"
 ).replace("~", _GAP)
 # Options may stand before the word that matters: kubectl -n prod apply. ~ is other words of the same command, ! the word's end.
-_OTHER_WORDS, _WORD_ENDS = r"\s(?:[^;&|\n]*\s)?", r"(?:\s|$|[;&|)'\"`])"
+_OTHER_WORDS, _WORD_ENDS = r"\s(?:(?:\\\n|[^;&|\n])*\s)?", r"(?:\s|$|[;&|<>)'\"`])"
 _PUBLISHING = (
     r"(?i)\b(?:gh~pr~merge|gh~release~create|(?:npm|yarn|pnpm|bun|lerna|cargo|poetry|uv|hatch|flit)~publish|gem~push|twine~upload|(?:docker|podman|buildah)~push)!"
 ).replace("~", _OTHER_WORDS).replace("!", _WORD_ENDS)  # fmt: skip
