@@ -219,7 +219,7 @@ def test_a_warning_is_mended_by_a_proposal_that_is_saved_by_hand(desk, agent):
     agent.policy("warned", default_verdict="allow", rules=rules_before)
     page = desk.open(agent.tenant, Role.DEVELOPER, width=380)
     page.goto("/policies/")
-    page.get_by_role("link", name="Change No databases of warned to db.*").click()
+    page.get_by_role("link", name="Change to db.*: No databases of warned").click()
     expect(page.get_by_text("Proposed, and not saved:")).to_be_visible()
     expect(page.locator("#rule-words")).to_contain_text("begins with db. is stopped")
     assert grave_findings(page) + sideways(page) == []
