@@ -183,7 +183,7 @@ def test_data_lets_on_questions_in_plain_words(asked):
     ("template_id", "command"),
     [
         *(("devops", each) for each in ("kubectl -n prod apply -f x", "helm -n a upgrade x y", "terraform -chdir=x apply plan.out", "npx cdk --app a deploy")),
-        *(("devops", each) for each in ("cat x | kubectl apply -f -", "kubectl replace -f x; echo ok", "kubectl -n prod \\\n    apply -f x", "argocd app sync shop")),
+        *(("devops", each) for each in ("cat x | kubectl apply -f -", "kubectl replace -f x; echo ok", "kubectl -n prod \\\n    apply -f x")),
         *(("coding", each) for each in ("npm -w x publish", "pnpm -r publish", "docker -c far push a/b", "gh -R a/b pr merge 5", "(uv publish)")),
     ],
 )
