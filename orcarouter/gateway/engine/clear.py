@@ -16,12 +16,17 @@ _MEMBERS = _CALLS | {"choices", "message", "delta", "index", "id", "type", "func
 
 
 def is_clear(data: bytes, *, places: Sequence[str] = ("message",)) -> bool:
-    """Whether every call in ``data`` (JSON) is where the gateway looks: in the ``places`` of a choice, each said once. What is too deep to look through is not.
+    """Whether every call in ``data`` (JSON) is where the gateway looks: in the ``places`` of a choice, each said once.
 
-    Nearly all text is told at a glance; an escape may spell any name.
+    What is too deep to look through is not.
     """
+    return is_plain(data) or _is_clear(data, places)
+
+
+def is_plain(data: bytes) -> bool:
+    """Whether it can be told at a glance, as of nearly all text, that no call is in ``data``: no name of one, and no escape, which may spell any."""
     folded = data.lower()
-    return not (b"_call" in folded or b"tool_use" in folded or b"\\u00" in folded) or _is_clear(data, places)
+    return not (b"_call" in folded or b"tool_use" in folded or (b"\\" in folded and b"\\u00" in folded))
 
 
 def _is_clear(data: bytes, places: Sequence[str]) -> bool:

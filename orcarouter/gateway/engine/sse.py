@@ -43,18 +43,18 @@ class Decoder:
             return []
         if self._has_cr or b"\r" in chunk or len(self._rest) + len(chunk) > MAX_EVENT_BYTES:
             return self._feed_any(chunk)
-        texts = [b""]
         if not self._rest:
             texts = chunk.split(b"\n\n")
         else:
             seen = len(self._rest) - 1  # its end may be the first part of a blank line
             self._rest += chunk
-            if self._rest.find(b"\n\n", seen) >= 0:
-                texts = bytes(self._rest).split(b"\n\n")
-                self._rest.clear()
+            if self._rest.find(b"\n\n", seen) < 0:
+                return []
+            texts = bytes(self._rest).split(b"\n\n")
+            self._rest.clear()
         if rest := texts.pop():
             self._rest += rest
-        return list(map(self._of_text, texts))
+        return [self._of_text(text) for text in texts]
 
     def _of_text(self, text: bytes) -> Event:
         """The event of a text without a CR and without the blank line that ended it: one line of data, nearly always."""

@@ -202,6 +202,15 @@ def test_a_frame_that_cannot_be_read_does_not_leave(bad):
     assert assembled(sent)["content"] == "on"
 
 
+def test_a_hidden_call_that_waits_behind_a_judged_one_does_not_leave():
+    hidden = b'data: {"choices":[{"delta":{"Tool_Calls":[{"function":{"name":"shell.exec"}}]}}]}\n\n'
+    gate = Gate()
+    step = gate.feed(b"".join([*turn("kb.read"), hidden]))
+    assert gate.feed(chunk({"content": "on"})).calls == step.calls
+    sent = gate.resume([AS_IT_CAME]).send
+    assert (b"shell.exec" in sent, sent.endswith(chunk({"content": "on"})), gate.bad_frames) == (False, True, 1)
+
+
 def test_what_comes_after_a_turn_has_ended_cannot_grow_a_judged_call():
     late = [chunk(fragment(0, '"rm -rf /"}', name="web.search")), chunk({}, finish="tool_calls")]
     stream = [*turn("kb.read", "web.search"), *late, DONE]
