@@ -30,6 +30,7 @@ from orcarouter.gateway.engine.calls import AS_IT_CAME, EmittedCall, Ruling, Usa
 from orcarouter.gateway.engine.clear import is_clear
 from orcarouter.gateway.engine.exchange import Exchange, Refusal, fingerprint, message_digests
 from orcarouter.gateway.money import Claim
+from orcarouter.gateway.recorder import Recording
 from orcarouter.gateway.refusals import BUDGET_UNKNOWN, KEY_FROZEN, blind_refusal, run_state, said_of, unaffordable
 from orcarouter.gateway.relay_holds import RelayHolds, ruling_of, waits
 from orcarouter.gateway.request import Request
@@ -129,7 +130,7 @@ class Relay:
         self.observes = call.grant.observe_mode
         self.judges = self.policy is not None or self.observes
         self.notices = self.policy.block_notice if self.policy else True
-        self.recording: asyncio.Future | None = None
+        self.recording: Recording | None = None
         self.blocked = 0
         self.is_settled = False
         self.noted: Usage | None = None
@@ -374,9 +375,7 @@ class Relay:
     async def settle(self, outcome: str, status: int, used: Usage, source: UsageSource, *, error_code: str | None = None, events: Sequence[dict] = ()) -> None:
         await self.state.stands(self._submit(outcome, status, used, source, error_code=error_code, events=events))
 
-    def _submit(
-        self, outcome: str, status: int, used: Usage, source: UsageSource, *, error_code: str | None = None, events: Sequence[dict] = ()
-    ) -> asyncio.Future:
+    def _submit(self, outcome: str, status: int, used: Usage, source: UsageSource, *, error_code: str | None = None, events: Sequence[dict] = ()) -> Recording:
         self.is_settled = True
         latency_ms = round((time.monotonic() - self.call.started) * 1000)
         cost = record.cost_of(self.call, used)
@@ -404,7 +403,7 @@ class Relay:
         self.noted = used
         return record.streamed(self.call, used)
 
-    def _submit_rest(self, outcome: str, status: int, error_code: str | None = None) -> asyncio.Future:
+    def _submit_rest(self, outcome: str, status: int, error_code: str | None = None) -> Recording:
         """Begin to record a call that ended before its time, with what it used as far as that is known."""
         used, source = self._used_so_far()
         return self._submit(outcome, status, used, source, error_code=error_code)

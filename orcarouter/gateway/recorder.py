@@ -90,6 +90,13 @@ class NotRecorded(Exception):
     """The rows do not stand: PostgreSQL is away, or it refused them. What depends on them must not be answered."""
 
 
+class Recording(asyncio.Future[None]):
+    """Done when its rows stand. Whoever waits for it may be cancelled, and is once it is done; the rows are on their way."""
+
+    def cancel(self, msg: object = None) -> bool:
+        return False
+
+
 @dataclass(slots=True, eq=False)
 class Entry:
     """The rows of one caller, already encoded: they stand or fall together."""
@@ -98,7 +105,7 @@ class Entry:
     usage: bytes
     ledger: bytes
     rows: int
-    done: asyncio.Future
+    done: Recording
     since: float = field(default_factory=time.monotonic)
 
     @property
@@ -120,6 +127,7 @@ class Recorder:
         #: Something is to leave now.
         self._due = asyncio.Event()
         self._lingering: asyncio.TimerHandle | None = None
+        self._asked: list[Entry] = []
         self._answered: asyncio.Future | None = None
         self._task: asyncio.Task | None = None
         self._looker: asyncio.TimerHandle | None = None
@@ -136,9 +144,11 @@ class Recorder:
             async with asyncio.timeout(STATEMENT_SECONDS):
                 while self._buffer or self._in_flight:  # noqa: ASYNC110 - at the end of the process, once
                     await asyncio.sleep(0.01)
+        left = [*self._in_flight, *self._buffer]
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self._finish(left, NotRecorded("the process ends"))
         self._close()
 
     @property
@@ -149,13 +159,13 @@ class Recorder:
         return self._pg is not None or not self._buffer or time.monotonic() - self._buffer[0].since < 1.0
 
     # --- Use ---
-    def submit(self, events: list[dict], usage: list[dict], ledger: Sequence[dict] = (), *, lingers: bool = False) -> asyncio.Future:
-        """Queue rows; the future is done when they stand, or raises ``NotRecorded`` after ``WAIT_SECONDS``.
+    def submit(self, events: list[dict], usage: list[dict], ledger: Sequence[dict] = (), *, lingers: bool = False) -> Recording:
+        """Queue rows; what is given back is done when they stand, or raises ``NotRecorded`` after ``WAIT_SECONDS``.
 
-        Whoever gives up waiting changes nothing for the rows: they are tried on, and may still come to stand later.
+        That changes nothing for the rows: they are tried on, and may still come to stand later.
         Rows that may linger leave with the next that may not, or after ``LINGER_SECONDS``.
         """
-        done = self._loop.create_future()
+        done = Recording(loop=self._loop)
         # Encoded at once: a bad value fails its own caller here and never a batch.
         rows = len(events) + len(usage) + len(ledger)
         entry = Entry(orjson.dumps(events)[1:-1], orjson.dumps(usage)[1:-1], orjson.dumps(list(ledger))[1:-1], rows, done)
@@ -244,8 +254,6 @@ class Recorder:
             else:
                 logger.error("recorder_row_refused", extra={"error": str(error).strip()[:200]})
                 self._finish(batch, NotRecorded("PostgreSQL refused the row"))
-        else:
-            self._finish(batch, None)
 
     async def _try_each(self, batch: list[Entry]) -> None:
         """One caller's value is refused: let each stand or fall alone."""
@@ -320,7 +328,7 @@ class Recorder:
         pg = self._pg
         assert pg is not None
         tables = ([entry.events for entry in batch], [entry.usage for entry in batch], [entry.ledger for entry in batch])
-        self._answered = self._loop.create_future()
+        self._asked, self._answered = batch, self._loop.create_future()
         pg.send_query_prepared(prepared, [b"[" + b",".join(filter(None, rows)) + b"]" for rows in tables])
         try:
             async with asyncio.timeout(STATEMENT_SECONDS + 1):
@@ -351,6 +359,9 @@ class Recorder:
             outcome = (pq.ExecStatus.FATAL_ERROR, b"08006", str(error).encode())
             # Between two batches nobody else would notice; the next one connects anew.
             self._close()
+        if outcome[0] == pq.ExecStatus.COMMAND_OK:
+            # Here and not where the writer hears of it: callers go on a turn of the loop sooner.
+            self._finish(self._asked, None)
         if answered is not None and not answered.done():
             answered.set_result(outcome)
 

@@ -25,7 +25,7 @@ from orcarouter.gateway.accounts import Accounts, Settlement
 from orcarouter.gateway.lease import Lease
 from orcarouter.gateway.link import Away, Link
 from orcarouter.gateway.money import Claim
-from orcarouter.gateway.recorder import NotRecorded, Recorder
+from orcarouter.gateway.recorder import NotRecorded, Recorder, Recording
 from orcarouter.gateway.sequences import Sequences
 from workspaces import valkey
 from workspaces.errors import PolicyUnavailable, StoreUnavailable
@@ -319,7 +319,7 @@ class State:
         settlement: Settlement | None = None,
         *,
         lingers: bool = False,
-    ) -> asyncio.Future:
+    ) -> Recording:
         """Begin to record rows; they come to stand whether or not anybody waits for it. See ``stands``.
 
         ``settlement`` is booked in Valkey as well, once the rows stand. Rows that nobody will wait for at once may linger.
@@ -328,11 +328,10 @@ class State:
         recording.add_done_callback(partial(self._tell, grant, bool(events), settlement))
         return recording
 
-    async def stands(self, recording: asyncio.Future) -> None:
+    async def stands(self, recording: Recording) -> None:
         """Return when the rows stand. PostgreSQL away: ``StoreUnavailable``, and what they decided is not answered."""
         try:
-            # A caller that goes away takes its waiting along, not the record.
-            await (recording if recording.done() else asyncio.shield(recording))
+            await recording
         except NotRecorded as error:
             metrics.NOT_RECORDED.inc()
             raise StoreUnavailable("The call cannot be recorded just now, so it is not answered.") from error

@@ -108,6 +108,27 @@ async def test_rows_that_nobody_waits_for_leave_with_the_next_that_somebody_does
     assert len(await stored(workspace)) == 4
 
 
+async def test_whoever_waits_may_be_cancelled_and_the_rows_stand_all_the_same(workspace, url):
+    async def wait(recording: recorder.Recording) -> None:
+        await recording
+
+    async with running(url) as made:
+        waiting = asyncio.create_task(wait(made.submit([], [usage(workspace.pk)])))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert len(await stored(workspace)) == 1
+
+
+async def test_the_end_of_the_process_tells_whoever_still_waits(workspace, monkeypatch):
+    monkeypatch.setattr(recorder, "STATEMENT_SECONDS", 0.1)
+    async with running("postgres://nobody@/nowhere?host=/nowhere") as made:
+        waiting = made.submit([], [usage(workspace.pk)])
+    with pytest.raises(NotRecorded):
+        await waiting
+
+
 async def test_rows_that_nobody_waits_for_leave_alone_soon(workspace, url):
     async with running(url) as made:
         await made.submit([], [usage(workspace.pk)], lingers=True)
