@@ -17,30 +17,31 @@ from keys.engine.ceilings import Account, Ceiling, Cycle, Scope, period
 #: Seconds that Valkey remembers an account after its last call.
 ACCOUNT_TTL_SECONDS = 48 * 3600
 
-#: Part of ``runs.ADMIT``: ``reserve(space, key, run, is_new, first)`` reads its arguments from ``ARGV[first]`` on: amount ('' to look
-#: only), request id, the line for the index of claims, gen, ttl, number of tracked accounts, then of each its name ('run' for the
-#: run's) and limit ('' for none), then the names to drop. Answers {outcome, position, spent and held of the run, whether the run's
-#: cap refused}: 'held', 'looked', 'over' (nothing is held; position says which refused), or 'cold' (nothing has changed; what
-#: follows are the names to rebuild).
+#: Part of ``runs.ADMIT``: ``reserve(space, key, run, is_new, renews, first)`` reads its arguments from ``ARGV[first]`` on: amount ('' to
+#: look only), request id, the line for the index of claims, gen, ttl (begun anew where it ``renews``), number of tracked accounts, then
+#: of each its name ('run' for the run's) and limit ('' for none), then the names to drop. Answers {outcome, position, spent and held of
+#: the run, whether the run's cap refused}: 'held', 'looked', 'over' (nothing is held; position says which refused), or 'cold' (nothing
+#: has changed; what follows are the names to rebuild).
 RESERVE = """
-local function reserve(space, key, run, is_new, first)
+local function reserve(space, key, run, is_new, renews, first)
   local amount, id, line, gen, ttl = ARGV[first], ARGV[first + 1], ARGV[first + 2], ARGV[first + 3], ARGV[first + 4]
   local count, at = tonumber(ARGV[first + 5]), first + 6
-  local names, limits, spent, held, cold = {}, {}, {}, {}, {}
+  local names, limits, spent, held, claimed, cold = {}, {}, {}, {}, {}, {}
   for i = 1, count do
     local name, limit = ARGV[at], ARGV[at + 1]
     at = at + 2
     local is_run = name == 'run'
     if is_run then name = 'run:' .. key .. '.' .. run .. ':' end
     local account = space .. 'account:' .. name
-    local found = redis.call('HMGET', account, 'gen', 'spent', 'held')
+    local found = redis.call('HMGET', account, 'gen', 'spent', 'held', 'c:' .. id)
     if found[1] ~= gen then
       if is_run and is_new then
         redis.call('DEL', account)
         redis.call('HSET', account, 'gen', gen, 'spent', 0, 'held', 0)
+        found = {}
       else cold[#cold + 1] = name end
     end
-    names[i], limits[i], spent[i], held[i] = account, limit, tonumber(found[2] or 0), tonumber(found[3] or 0)
+    names[i], limits[i], spent[i], held[i], claimed[i] = account, limit, tonumber(found[2] or 0), tonumber(found[3] or 0), found[4]
     if is_run then names.run = i end
   end
   if #cold > 0 then
@@ -58,8 +59,8 @@ local function reserve(space, key, run, is_new, first)
     end
   end
   for i = 1, count do
-    if redis.call('HSETNX', names[i], 'c:' .. id, amount) == 1 then redis.call('HINCRBY', names[i], 'held', amount) end
-    redis.call('EXPIRE', names[i], ttl)
+    if not claimed[i] then redis.call('HSET', names[i], 'c:' .. id, amount, 'held', held[i] + tonumber(amount)) end
+    if renews then redis.call('EXPIRE', names[i], ttl) end
   end
   if count > 0 then
     redis.call('HSET', space .. 'claims', id, line .. '|run:' .. key .. '.' .. run .. ':')

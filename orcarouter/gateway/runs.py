@@ -39,14 +39,17 @@ end
 local key, now, gap, ttl = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local given, candidate, fingerprint, count = ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[12])
 local function run_key(run) return space .. 'run:' .. key .. ':' .. run end
+local counters
+local function read(run) counters = redis.call('HMGET', run_key(run), 'last', 'calls', 'chains') end
 local function alive(run)
   if not run then return false end
-  local last = redis.call('HGET', run_key(run), 'last')
-  return last and now - tonumber(last) < gap
+  read(run)
+  return counters[1] and now - tonumber(counters[1]) < gap
 end
 local run, state = given, 'known'
 if given ~= '' then
-  if redis.call('HEXISTS', run_key(given), 'last') == 0 then state = 'cold' end
+  read(given)
+  if not counters[1] then state = 'cold' end
 else
   for i = 1, count do
     local found = redis.call('GET', space .. 'context:' .. key .. ':' .. ARGV[12 + i])
@@ -58,12 +61,14 @@ else
   end
   if run == '' then
     run = candidate
+    read(run)
     state = redis.call('EXISTS', space .. 'warm:' .. key) == 1 and 'new' or 'cold'
   end
 end
-local counters = redis.call('HMGET', run_key(run), 'calls', 'chains')
+-- What a run is kept in lives on from the first call of each minute.
+local renews = state == 'new' or math.floor(now / 60000) ~= math.floor(tonumber(counters[1] or 0) / 60000)
 local begins, begun, limit = space .. 'begun:' .. key, 0, tonumber(ARGV[10])
-local calls = tonumber(counters[1] or 0)
+local calls = tonumber(counters[2] or 0)
 local may_begin = limit and calls == 0
 -- What was begun while no limit, or another one, was in force is in the ledger.
 if may_begin and redis.call('GET', begins .. ':version') ~= ARGV[1] then state, begun = 'cold', -1 end
@@ -75,19 +80,18 @@ if may_begin then
     if begun > limit and ARGV[11] == '1' then return {version[1], version[2], run, 'over', 0, '', begun, {}} end
   end
 end
-local money = ARGV[13 + count] and reserve(space, key, run, state == 'new', 13 + count) or {}
+local money = ARGV[13 + count] and reserve(space, key, run, state == 'new', renews, 13 + count) or {}
 if money[1] == 'cold' then return {version[1], version[2], run, 'cold', 0, '', 0, money} end
 if money[1] == 'over' and money[5] == 0 then return {version[1], version[2], run, 'refused', 0, '', 0, money} end
-if count == 0 then return {version[1], version[2], run, state, calls, counters[2] or '', begun, money} end
+if count == 0 then return {version[1], version[2], run, state, calls, counters[3] or '', begun, money} end
 if begun > 0 and begun <= limit then redis.call('ZADD', begins, now, run) redis.call('EXPIRE', begins, 3600) end
-redis.call('HINCRBY', run_key(run), 'calls', 1)
-redis.call('HSET', run_key(run), 'last', now)
-redis.call('EXPIRE', run_key(run), ttl)
+redis.call('HSET', run_key(run), 'calls', calls + 1, 'last', now)
+if renews then redis.call('EXPIRE', run_key(run), ttl) end
 if given == '' then
   redis.call('SET', space .. 'context:' .. key .. ':' .. ARGV[13], run, 'PX', gap)
   redis.call('SET', space .. 'fingerprint:' .. key .. ':' .. fingerprint, run, 'PX', gap)
 end
-return {version[1], version[2], run, state, calls, counters[2] or '', begun, money}
+return {version[1], version[2], run, state, calls, counters[3] or '', begun, money}
 """
 )
 
