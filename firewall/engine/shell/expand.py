@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from firewall.engine.shell.types import TooDeepError
+
 BRACE_MARKS = {"{": "\ue000", ",": "\ue001", "}": "\ue002"}
 """Unquoted braces and commas, kept apart from quoted ones until the word is whole."""
 
-MAX_ALTERNATIVES = 64
+MAX_BRACES = 64
+MAX_BRACED_CHARS = 32_768
 
 _UNMARK = str.maketrans({mark: char for char, mark in BRACE_MARKS.items()})
 _INNERMOST = re.compile("\ue000([^\ue000\ue002]*)\ue002")
@@ -21,14 +24,16 @@ _COMMON = {"HOME": "~", "IFS": " ", "SHELL": "sh", "BASH": "bash", "PWD": ".", "
 
 
 def expand_braces(word: str, *, expand: bool) -> list[str]:
-    """``a{b,c}`` as ``ab``, ``ac``. What is no alternative keeps its braces; beyond the bound the rest is left alone."""
+    """``a{b,c}`` as ``ab``, ``ac``. What is no alternative keeps its braces. Raises ``TooDeepError`` for more than is worth following."""
     if not expand:
         return [word.translate(_UNMARK)]
     words = [word]
-    for _ in range(MAX_ALTERNATIVES):
+    for _ in range(MAX_BRACES):
         longer = [each for word in words for each in _innermost_expanded(word)]
-        if longer == words or len(longer) > MAX_ALTERNATIVES:
+        if longer == words:
             break
+        if len(longer) > len(words) and sum(map(len, longer)) > MAX_BRACED_CHARS:
+            raise TooDeepError
         words = longer
     return [word.translate(_UNMARK) for word in words]
 

@@ -10,12 +10,15 @@ from firewall.engine.shell import accounts, code, credentials, databases, edits,
 from firewall.engine.shell.call import Call, Row
 from firewall.engine.shell.evaluate import says
 from firewall.engine.shell.parse import KEYWORDS, UNKNOWN, parse
-from firewall.engine.shell.scope import MAX_DEPTH, Scope, TooDeepError
-from firewall.engine.shell.types import Category, Command, Finding, Judgement, Script, word_set
+from firewall.engine.shell.scope import MAX_DEPTH, Scope
+from firewall.engine.shell.types import Category, Command, Finding, Judgement, Script, TooDeepError, word_set
 from firewall.engine.shell.written import Written
 
 MAX_CHARS = 65_536
 """Longer is called destructive: a command nobody can read, and a way around a judge that reads only the beginning."""
+
+MAX_PIPED = 64
+"""Commands of one pipeline: rules look back over those that feed a command."""
 
 MAX_JUDGED = 4_000
 """Commands judged in one text, those inside others included."""
@@ -134,6 +137,8 @@ class _Judge:
             raise TooDeepError
         self.known = scope.variables
         for pipeline in script:
+            if len(pipeline) > MAX_PIPED:
+                raise TooDeepError
             if found := _fork_bomb(pipeline, scope) or _shell_on_a_line(pipeline):
                 return found
             fed: str | None = None

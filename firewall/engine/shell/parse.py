@@ -14,8 +14,8 @@ from collections.abc import Mapping
 
 from firewall.engine.shell.evaluate import output_of
 from firewall.engine.shell.expand import BRACE_MARKS, ansi_c, expand_braces, parameter
-from firewall.engine.shell.scope import ASSIGNMENT, MAX_DEPTH, MAX_EXPANDED_CHARS, MAX_VALUE_CHARS, Loop, Scope, TooDeepError
-from firewall.engine.shell.types import Command, Redirect, Script
+from firewall.engine.shell.scope import ASSIGNMENT, MAX_DEPTH, MAX_EXPANDED_CHARS, MAX_VALUE_CHARS, Loop, Scope
+from firewall.engine.shell.types import Command, Redirect, Script, TooDeepError
 
 MAX_SECOND_READINGS = 4
 UNKNOWN = "$(...)"

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from firewall.engine.shell.evaluate import printed
-from firewall.engine.shell.types import Command, Script
+from firewall.engine.shell.types import Command, Script, TooDeepError
 
 MAX_DEPTH = 12
 MAX_WORDS = 20_000
@@ -18,10 +18,6 @@ _DECLARING = frozenset({"export", "local", "declare", "typeset", "readonly"})
 _ENDLESS = {"while": (["true"], [":"], ["1"], ["[", "1", "]"], ["test", "1"]), "until": (["false"], ["[", "]"])}
 #: With one of these a loop has a pace, or an end.
 _PACES = frozenset({"sleep", "wait", "read", "break", "exit", "return", "inotifywait", "usleep", "select", "pause", "timeout"})
-
-
-class TooDeepError(Exception):
-    """Nested or expanded beyond what is worth following."""
 
 
 @dataclass(slots=True)

@@ -17,6 +17,10 @@ def word_set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+class TooDeepError(Exception):
+    """Nested or expanded beyond what is worth following."""
+
+
 class Category(StrEnum):
     DELETION = "deletion"
     DISK = "disk"

@@ -94,9 +94,16 @@ def test_in_a_text_for_windows_a_backslash_parts_folders():
     assert judge(r"echo C:\x; r\m -rf /srv").destructive
 
 
+def test_a_brace_of_many_hides_nothing():
+    assert judge("{rm,-rf,/srv," + ",".join(f"a{number}" for number in range(200)) + "}").word == "/srv"
+
+
 def test_a_text_too_long_or_too_deep_to_read_is_destructive():
     assert judge("#" * (MAX_CHARS + 1)).category is Category.UNREADABLE
     assert judge("$(" * 200).category is Category.UNREADABLE
+    assert judge("$(" * 10_000 + ")" * 10_000).category is Category.UNREADABLE
+    assert judge("{a,b}" * 1_000).category is Category.UNREADABLE
+    assert judge("cat | " * 1_000).category is Category.UNREADABLE
     assert not judge("ls " + "a" * (MAX_CHARS - 10)).destructive
 
 

@@ -220,6 +220,9 @@ def test_what_is_printed_or_searched_for_is_not_run(arguments):
         "while true; do a & ",
         "f() { f & ",
         "*a",
+        "psql -c 'drop' | ",
+        "echo a >> f; cat f | sh; ",
+        "while(1){Start-Process x ",
     ],
 )
 def test_time_is_linear_in_length(unit):
