@@ -80,16 +80,10 @@ _METADATA_SECRET = re.compile(
 def credentials_sent(call: Call) -> Finding | None:
     if word := next(filter(_METADATA_SECRET.match, call.operands), None):
         return Finding(Category.CREDENTIALS, word, "asks the cloud for the credentials of the machine")
+    used = {call.value(option) for option in ("-i", "--cacert", "-E", "--cert", "--key", "-o")}
     for word in call.args:
         path = word.rpartition("@")[2] if "@" in word and not word.partition("@")[2].count(":") else word
-        if paths.environment(path.removeprefix("file://")) and word not in (
-            call.value("-i"),
-            call.value("--cacert"),
-            call.value("-E"),
-            call.value("--cert"),
-            call.value("--key"),
-            call.value("-o"),
-        ):
+        if word not in used and paths.environment(path.removeprefix("file://")):
             return Finding(Category.CREDENTIALS, word, "sends a file that often holds credentials away")
     for command in call.before:
         if command.words[:1] and command.words[0] in ("env", "printenv", "set") and len(command.words) == 1:

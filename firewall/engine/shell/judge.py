@@ -18,7 +18,7 @@ MAX_CHARS = 65_536
 """Longer is called destructive: a command nobody can read, and a way around a judge that reads only the beginning."""
 
 MAX_PIPED = 64
-"""Commands of one pipeline: rules look back over those that feed a command."""
+"""Commands of one pipeline, and redirections of one command: rules look at each beside all the others."""
 
 MAX_JUDGED = 4_000
 """Commands judged in one text, those inside others included."""
@@ -154,6 +154,8 @@ class _Judge:
         for inner in command.inner:
             if found := self.script(inner, scope, depth + 1):
                 return found
+        if len(command.redirects) > MAX_PIPED:
+            raise TooDeepError
         for redirect in command.redirects:
             if found := files.redirected(redirect, command):
                 return found
