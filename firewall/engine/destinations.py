@@ -51,6 +51,10 @@ _SCHEMES = r"(?:(?i:(?!(?:https?|wss?|ftp|file):))[A-Za-z][A-Za-z0-9+.-]*:)*[A-Z
 _AUTHORITY = re.compile(rf"(?:{_SCHEMES})?//(?P<authority>[^/?#]*)|(?P<bare>[^/?#]*)")
 _USER = re.compile(r"(?P<name>[A-Za-z0-9._~!$&'()*+,;=%-]*)(?P<rest>:[A-Za-z0-9._~!$&'()*+,;=:%-]*)?@")
 _HOST_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]{0,5}))?")
+#: What git and scp read: ``user@host:path``. With a number for a path others read a port, of the same host.
+_COPIED = re.compile(r"(?P<user>[\w.-]+)@(?P<host>[A-Za-z0-9._-]+):(?=\D)[\w~./-]*")
+#: Blanks behind the authority change nobody's mind about the host, as long as no other could begin there.
+_SPACED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#]+[/?#](?:(?!//)[^@])*")
 #: A second ``@``, beyond what the standard calls the authority: some take what follows it for the host.
 _SECOND_HOST = re.compile(r"[#?][^/]*@(?P<host>\[[^\]]*\]|[^/?#@:]+)")
 _WHOLE_URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]{1,20}:)+//\S*")
@@ -61,17 +65,37 @@ _MAYBE = frozenset(
     (
         *("address", "addresses", "addr", "addrs", "fqdn", "dst", "dest", "ip", "ips", "domain", "domains", "target", "targets"),
         *("server", "servers", "site", "website", "link", "links"),
-        *("origin", "destination", "destinations", "remote", "proxy", "src", "location", "callback", "redirect", "gateway", "node", "peer", "upstream"),
+        *(
+            "origin",
+            "destination",
+            "destinations",
+            "remote",
+            "proxy",
+            "src",
+            "location",
+            "callback",
+            "redirect",
+            "gateway",
+            "node",
+            "nodes",
+            "peer",
+            "peers",
+            "upstream",
+        ),
+        *("broker", "brokers", "mx", "nameserver", "nameservers", "resolver"),
     )
 )
-_RUN = frozenset(("command", "commands", "cmd", "cmds", "script", "code", "argv", "args", "arguments", "shell", "bash"))
+#: Below it a decimal number is an address in 0.0.0.0/8, and nobody's.
+_SMALL = 2**24
+_RUN = frozenset(("command", "commands", "cmd", "cmds", "script", "code", "argv", "args", "arguments", "shell", "bash", "dsn"))
 _WORD = re.compile(r"[A-Z]+s?(?![a-z])|[A-Z]?[a-z0-9]+")
 
 _NUMBER = r"(?:0[xX][0-9a-fA-F]+|[0-9]+)"
 _MENTION = re.compile(
     r"(?P<url>\b[A-Za-z][A-Za-z0-9+.-]{1,20}:[/\\]{2,4}[^\s\"'`<>|;,(){}]+)"
     # Words that are an address or a known name. Plain fractions and small numbers are not: 'sleep 0.5' goes nowhere.
-    r"|(?<![\w.:/@-])(?:[\w.-]+@)?(?P<host>\[[0-9a-fA-F:.%]{2,60}\]|" + _NUMBER + r"(?:\." + _NUMBER + r"){1,3}|0[xX][0-9a-fA-F]{7,8}|[0-9]{10}"
+    # Nor is the version of a package: 'x==10.0.0.1'.
+    r"|(?<![\w.:/@-])(?<![=~<>!]=)(?:[\w.-]+@)?(?P<host>\[[0-9a-fA-F:.%]{2,60}\]|" + _NUMBER + r"(?:\." + _NUMBER + r"){1,3}|0[xX][0-9a-fA-F]{7,8}|[0-9]{10}"
     r"|(?:metadata|instance-data)\.[a-z0-9.-]+)\.?(?::[0-9]{1,5})?(?![\w.-])"
 )
 #: More mentions in one command than anybody would write: all the rest counts as one that cannot be read.
@@ -122,7 +146,9 @@ def destination(text: str) -> Destination:
     """Read a host, ``host:port`` or URL, in any spelling of its address. What two parsers might read differently is unreadable."""
     shown = text[:MAX_HOST_CHARS]
     unreadable = Destination(shown, is_unreadable=True)
-    if not text.isprintable() or " " in text or "\\" in text:
+    if copied := _COPIED.fullmatch(text):
+        text = f"//{copied['user']}@{copied['host']}"
+    if not text.isprintable() or "\\" in text or (" " in text and not _SPACED.fullmatch(text)):
         return unreadable
     if (plain := _plain_v6(text)) is not None:
         return Destination(str(plain), None, (plain,))
@@ -236,7 +262,7 @@ def destinations(root: Mapping | None) -> tuple[Destination, ...]:
         each = destination(text)
         if kind == "sure" or is_url:
             found[each] = None
-        elif _looks_like_one(each):
+        elif _looks_like_one(each, text):
             found[replace(each, is_guess=True)] = None
     return (*found, *mentions)
 
@@ -247,8 +273,9 @@ def of_call(told: str | None, arguments: str) -> tuple[Destination, ...]:
     return tuple(dict.fromkeys((*said, *destinations(decoded(arguments)))))
 
 
-def _looks_like_one(found: Destination) -> bool:
-    return not found.is_unreadable and ("." in found.host or ":" in found.host or found.addresses is not None)
+def _looks_like_one(found: Destination, text: str) -> bool:
+    is_number = text.isdecimal() and int(text) < _SMALL
+    return not found.is_unreadable and not is_number and ("." in found.host or ":" in found.host or found.addresses is not None)
 
 
 def _candidates(root: Mapping) -> Iterator[tuple[str, str]]:
@@ -267,8 +294,9 @@ def _candidates(root: Mapping) -> Iterator[tuple[str, str]]:
                 if kind or "://" in value:
                     yield value, kind
             case int() if not isinstance(value, bool) and kind in ("sure", "maybe") and 0 <= value < 2**32:
-                # As decimal numbers are addresses too.
-                yield str(value), "maybe"
+                # As decimal numbers are addresses too; where the field does not say so, a small one is a number.
+                if kind == "sure" or value >= _SMALL:
+                    yield str(value), "maybe"
 
 
 @lru_cache(maxsize=4096)
@@ -277,9 +305,12 @@ def _kind_of_word(word: str) -> str:
 
 
 def _kind(name: str) -> str:
-    words = _WORD.findall(name[-64:])
+    # host1 and url_2 are a host and a URL.
+    words = _WORD.findall(name[-64:].rstrip("0123456789"))
     if len(words) > 1 and words[-1] in ("name", "Name", "NAME"):
         words.pop()
+    if len(words) > 1 and words[-1].lower() == "string" and words[-2].lower() in ("connection", "conn"):
+        return "run"
     return _kind_of_word(words[-1].lower()) if words else ""
 
 

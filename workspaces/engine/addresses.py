@@ -52,7 +52,7 @@ _URL = re.compile(r"(?P<scheme>https?)://(?P<host>\[[^\]]*\]|[^/?#:\[\]@]*)(?::(
 #: Names that resolve only inside some network, or to this very machine.
 _INNER_SUFFIXES = (
     *("localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "private", "home.arpa"),
-    *("onion", "alt", "test", "invalid", "svc", "consul", "docker"),
+    *("onion", "alt", "test", "invalid", "svc", "consul", "docker", "fritz.box"),
 )
 _INNER_ENDS = tuple(f".{suffix}" for suffix in _INNER_SUFFIXES)
 
@@ -161,7 +161,7 @@ def parse_url(text: str) -> Endpoint:
 
 def is_inner_name(host: str) -> bool:
     """A name that means nothing on the public internet: a single label, or under a suffix kept for inside use."""
-    return "." not in host or host.endswith(_INNER_ENDS)
+    return "." not in host or f".{host}".endswith(_INNER_ENDS)
 
 
 def parse_host(text: str) -> Address | str:

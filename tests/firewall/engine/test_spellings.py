@@ -70,6 +70,8 @@ INNER = [
         "http://127\u20240\u20240\u20241",
         "http://0\u24e77f000001",
     ),
+    *("http://[5f00::1]/", "http://[4000::1]/", "http://[1::1]/", "http://[9000:ffff::]/", "http://fritz.box", "git@10.0.0.1:x.git", "root@localhost:/etc"),
+    *("https://example.com/a http://10.0.0.1", "https://example.com/a b@10.0.0.1", "10.0.0.1@example.com:a.git", "git@example.com:a.git http://10.0.0.1"),
 ]
 
 PUBLIC = [
@@ -80,6 +82,7 @@ PUBLIC = [
     *("https://b\xfccher.example", "https://localhost.example.com", "https://notlocalhost.com", "https://metadata.example.com"),
     *("https://a-b-c.example.com", "https://1password.com", "https://3.basecamp.com", "https://0x.org", "https://127.example.com"),
     *("https://ec2-54-12-3-4.compute-1.amazonaws.com", "https://api.v1.2.3.example.com", "wss://stream.example.com/x", "https://\u4f8b\u3048.jp"),
+    *("git@github.com:a/b.git", "https://example.com/search?q=foo bar", "https://example.com/a b"),
     *("https://xn--r8jz45g.jp", "https://deadbeef.example.com", "https://a.b.c.d.e.example.org/..//x", "https://example.com/http://127.0.0.1/"),
     *(
         "https://example.com/?u=http://169.254.169.254/",
@@ -113,6 +116,13 @@ def test_the_public_web_is_not(text):
         {"host": ["10.0.0.1"]},
         {"urls": [["http://10.0.0.1"]]},
         {"host": 167772161},
+        {"host": 0},
+        {"host1": "10.0.0.1"},
+        {"url_2": "10.0.0.1"},
+        {"brokers": ["10.0.0.1:9092"]},
+        {"dsn": "host=10.0.0.1 dbname=x"},
+        {"connectionString": "Server=10.0.0.1;Database=x"},
+        {"repo_url": "git@10.0.0.1:x.git"},
         {"ip": 167772161},
         {"endpoint": {"ip": 167772161}},
         {"x": "http://10.0.0.1/"},
@@ -196,6 +206,12 @@ def test_a_destination_is_found_wherever_the_arguments_say_it(arguments):
         {"fileName": "10.0.0.1", "name": "10.0.0.1"},
         {"x": "jdbc:postgresql://db.example.com/x"},
         {"url": "git+ssh://example.com/x"},
+        {"target": 15},
+        {"node": "15"},
+        {"src": 0, "dst": 3},
+        {"command": "pip install x==10.0.0.1"},
+        {"repo_url": "git@github.com:a/b.git"},
+        {"url": "https://example.com/search?q=foo bar"},
     ],
 )
 def test_what_is_no_destination_stops_nothing(arguments):
