@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firewall.engine.afterwards import advance, completed
+from firewall.engine.afterwards import Past, advance, completed, in_order, replayed
 from firewall.engine.conditions import Clause, Operator
 from firewall.engine.decide import decide, decide_request
 from firewall.engine.egress import EgressLists
@@ -117,6 +117,15 @@ def test_arguments_that_cannot_be_read_are_stopped_and_never_let_through(text):
     assert say(policy(rule(1, Verdict.PENDING_APPROVAL, args_match=matcher)), text).verdict is Verdict.PENDING_APPROVAL
 
 
+@pytest.mark.parametrize(("verdict", "matches"), [("deny", True), ("sanitize", True), ("pending_approval", True), ("cap_cost", True), ("allow", False)])
+def test_all_that_restrain_a_call_read_its_addresses_and_its_name_widely(verdict, matches):
+    wide = rule(1, Verdict(verdict), "a.b", args_match=clause("$.ip", "cidr_match", "10.0.0.0/8"), sanitize=EMAIL, cap_micro_usd=0)
+    (step,) = explain(policy(wide), ToolCall(Surface.MCP, "a.b", '{"ip": "0xA000001"}'), RunState(estimate_micro_usd=1))
+    assert step.matched is matches
+    (step,) = explain(policy(replace(wide, args_match=(), tool_name_glob="a_.b")), ToolCall(Surface.MCP, "a___b", "{}"), RunState(estimate_micro_usd=1))
+    assert step.matched is matches
+
+
 # --- Sanitizers -------------------------------------------------------------------------------------------------------
 def test_a_sanitized_call_goes_on_cleaned_and_an_offered_tool_is_denied():
     governed = policy(rule(1, Verdict.SANITIZE, sanitize=EMAIL))
@@ -213,6 +222,11 @@ def test_the_request_itself_meets_the_caps_on_every_tool_and_nothing_else():
     assert decide_request(None, RunState(estimate_micro_usd=None)) is None
 
 
+def test_a_cap_on_some_calls_is_none_on_the_request():
+    for condition in ({"args_match": clause("$.a", "eq", 1)}, {"skill_name_glob": "mail.*"}, {"egress": EgressLists(deny=("10.0.0.0/8",))}):
+        assert decide_request(policy(replace(CAP, cap_micro_usd=0, **condition)), RunState(estimate_micro_usd=1)) is None
+
+
 def test_a_stopped_run_is_denied_whatever_applies():
     stopped = RunState(is_stopped=True)
     for each in (None, policy(), policy(shadow=True)):
@@ -241,11 +255,11 @@ def test_a_hold_without_a_stage_waits_for_the_call():
 LEAK = Chain(60, (Step("db.*", 2), Step("*", egress=True)), is_inline=True)
 
 
-def play(governed: Policy, *calls: tuple[int, str, str]) -> list[Verdict]:
+def play(governed: Policy, *calls: tuple[int, str, str], surface: Surface = Surface.RESPONSE) -> list[Verdict]:
     run, verdicts = RunState(), []
     for at, name, arguments in calls:
         run = replace(run, at_ms=at * 1000)
-        call = ToolCall(Surface.RESPONSE, name, arguments)
+        call = ToolCall(surface, name, arguments)
         decision = decide(governed, call, run)
         verdicts.append(decision.verdict)
         if not decision.blocks:
@@ -263,6 +277,45 @@ def test_the_call_that_would_complete_a_chain_gets_the_rule_s_verdict():
     assert play(governed, (0, "db.a", "{}"), (1, "db.b", "{}"), (3, "kb.x", "{}")) == [allow] * 3
 
 
+@pytest.mark.parametrize("surface", [Surface.RESPONSE, Surface.MCP, Surface.EGRESS])
+def test_a_chain_is_followed_wherever_calls_are_made(surface):
+    out = '{"url": "https://example.org"}'
+    chain = Chain(60, (Step("db.*"), Step("*", egress=True)), is_inline=True)
+    governed = policy(rule(1, Verdict.DENY, sequence=chain))
+    allow, deny = Verdict.ALLOW, Verdict.DENY
+    assert play(governed, (0, "db.a", out), (60, "x", out), surface=surface) == [allow, deny]
+    assert play(governed, (0, "db.a", out), (61, "x", out), surface=surface) == [allow, allow]
+    # What is denied was not made; what is audited was, and a chain may begin with it.
+    assert play(governed, (0, "db.a", out), (50, "db.b", out), (70, "x", out), surface=surface) == [allow, deny, allow]
+    quiet = policy(rule(1, Verdict.AUDIT, sequence=chain))
+    assert play(quiet, (0, "db.a", out), (50, "db.b", out), (70, "x", out), surface=surface) == [allow, Verdict.AUDIT, Verdict.AUDIT]
+
+
+def test_the_latest_beginning_of_a_chain_counts():
+    governed = policy(rule(1, Verdict.DENY, sequence=Chain(60, (Step("db.*"), Step("mail.*")), is_inline=True)))
+    assert play(governed, (0, "db.a", "{}"), (50, "db.b", "{}"), (70, "mail.x", "{}"))[-1] is Verdict.DENY
+
+
+def test_one_call_is_one_step():
+    governed = policy(rule(1, Verdict.DENY, sequence=Chain(0, (Step("*"), Step("*"), Step("*", 2)), is_inline=True)))
+    assert play(governed, *((at, "x", "{}") for at in range(5))) == [Verdict.ALLOW] * 3 + [Verdict.DENY] * 2
+
+
+def test_an_offered_tool_is_no_step_and_completes_nothing():
+    governed = policy(rule(1, Verdict.DENY, sequence=Chain(0, (Step("*"),), is_inline=True)))
+    offered = ToolCall(Surface.INBOUND, "x")
+    assert decide(governed, offered, FRESH).verdict is Verdict.ALLOW
+    assert advance(governed, offered, FRESH) is FRESH
+    assert play(governed, (0, "x", "{}")) == [Verdict.DENY]
+
+
+def test_a_call_that_says_nowhere_on_egress_went_somewhere_in_shadow():
+    chain = Chain(0, (Step("*", egress=True),))
+    governed = policy(rule(1, Verdict.DENY, sequence=chain), shadow=True)
+    assert len(completed(governed, ToolCall(Surface.EGRESS, "x", "{}"), FRESH)) == 1
+    assert completed(governed, ToolCall(Surface.MCP, "x", "{}"), FRESH) == ()
+
+
 def test_a_sequence_is_reported_afterwards_unless_it_is_inline():
     late = policy(rule(1, Verdict.DENY, sequence=replace(LEAK, steps=(Step("db.*"), Step("kb.*")), is_inline=False)), rule(2, Verdict.ALLOW))
     run, call = RunState(), ToolCall(Surface.RESPONSE, "kb.x", "{}")
@@ -271,6 +324,29 @@ def test_a_sequence_is_reported_afterwards_unless_it_is_inline():
     (finding,) = completed(late, call, run)
     assert (finding.verdict, finding.reason_code, finding.rule_id) == (Verdict.AUDIT, ReasonCode.SEQUENCE, 1)
     assert completed(late, call, RunState()) == ()
+    # On its own surface alone, and not beside what it has said inline.
+    (of_answers,) = (replace(each, stage=Surface.MCP) for each in late.rules if each.sequence)
+    assert completed(policy(of_answers), call, run) == ()
+    assert completed(policy(replace(of_answers, stage=Surface.RESPONSE)), call, run) == (replace(finding, policy_id=7),)
+    inline = replace(of_answers, stage=None, verdict=Verdict.AUDIT, sequence=replace(of_answers.sequence, is_inline=True))
+    assert decide(policy(inline), call, run).reason_code is None
+    assert completed(policy(inline), call, run) == ()
+
+
+def test_what_waits_for_a_person_is_no_step_yet():
+    held, chain = rule(1, Verdict.PENDING_APPROVAL, "vault.*"), Chain(0, (Step("vault.*"), Step("x")), is_inline=True)
+    governed = policy(held, rule(2, Verdict.DENY, sequence=chain))
+    calls = [ToolCall(Surface.MCP, name, "{}") for name in ("vault.read", "x")]
+    judged, run = in_order(governed, calls, FRESH, lambda call, run: decide(governed, call, run))
+    assert [each.decision.verdict for each in judged] == [Verdict.PENDING_APPROVAL, Verdict.ALLOW]
+    assert replayed(governed, [Past("vault.read", False, 0)]) != run.chains
+
+
+def test_chains_that_differ_are_followed_apart_and_without_a_window_for_ever():
+    assert LEAK.key == replace(LEAK, is_inline=False).key
+    assert len({LEAK.key, replace(LEAK, window_seconds=0).key, replace(LEAK, steps=LEAK.steps[::-1]).key, replace(LEAK, steps=LEAK.steps[:1]).key}) == 4
+    governed = policy(rule(1, Verdict.DENY, sequence=Chain(0, (Step("db.*"), Step("x")), is_inline=True)))
+    assert play(governed, (0, "db.a", "{}"), (10**6, "x", "{}")) == [Verdict.ALLOW, Verdict.DENY]
 
 
 # --- The walk ---------------------------------------------------------------------------------------------------------
