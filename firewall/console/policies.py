@@ -155,7 +155,7 @@ def policy_set(request: ConsoleRequest, pk: str) -> HttpResponse:
     if asked := _ask_about(request, shown, changes):
         return asked
     try:
-        services.change_policy(shown, changes=changes, expected_version=based_on(request, shown), actor=request.user, at=timezone.now())
+        services.change_policy(shown, changes=changes, expected_version=known_version(request), actor=request.user, at=timezone.now())
     except VersionConflict as error:
         return not_done(request, pk, error, "What you asked for")
     words = SAID.get(next((name, value is True) for name, value in changes.items()), "{name} is saved, and in force now.").format(name=shown.name)
@@ -173,7 +173,7 @@ def policy_delete(request: ConsoleRequest, pk: str) -> HttpResponse:
     ):
         return asked
     try:
-        services.delete_policy(shown, expected_version=based_on(request, shown), actor=request.user, at=timezone.now())
+        services.delete_policy(shown, expected_version=known_version(request), actor=request.user, at=timezone.now())
     except VersionConflict as error:
         return not_done(request, pk, error, f"Deleting {shown.name}")
     except PolicyAttached as error:

@@ -113,7 +113,10 @@ def test_nobody_goes_live_with_or_deletes_what_somebody_else_changed_meanwhile(m
     with tenancy.scope(policy.workspace_id):
         policy.refresh_from_db()
     assert policy.shadow_mode
-    mine.post(f"/policies/{policy.pk}/{path}", sent | {"version": "3"})
+    # Nor with what they changed themselves, in another window.
+    mine.post(f"/policies/{policy.pk}/rules/{shell}/", RULE | {"tool_name_glob": "a.*", "version": "3"})
+    page(mine.post(f"/policies/{policy.pk}/{path}", sent | {"version": "3"}), 409)
+    mine.post(f"/policies/{policy.pk}/{path}", sent | {"version": "4"})
     with tenancy.scope(policy.workspace_id):
         assert not policy.workspace.policies.filter(pk=policy.pk, shadow_mode=True).exists()
 
