@@ -39,7 +39,7 @@ def test_chosen_tools_become_rules(desk, agent):
     page.goto("/tools/?status=gap")
     page.get_by_label("Select email.send").check()
     page.get_by_label("Select shell.exec").check()
-    page.get_by_role("button", name="Draft rules").click()
+    page.get_by_role("button", name="Draft rules", exact=True).click()
     page.get_by_label("Verdict for shell.exec").select_option("deny")
     page.get_by_label("Name of a new policy").fill("drafted-by-hand")
     page.get_by_role("button", name="Make 2 rules").click()
