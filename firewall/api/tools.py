@@ -29,7 +29,7 @@ class ToolKeyOut(serializers.Serializer):
 
 class DiscoveredToolOut(serializers.Serializer):
     tool_name = serializers.CharField()
-    status = serializers.ChoiceField(STATUSES, help_text="`gap`: for one of its keys at least, no rule speaks of the tool.")
+    status = serializers.ChoiceField(STATUSES, help_text="`gap`: for one of its keys, on one surface at least where it was called, no rule speaks of the tool.")
     rule_id = serializers.IntegerField(allow_null=True)
     policy_id = serializers.IntegerField(allow_null=True)
     surfaces = serializers.ListField(child=serializers.ChoiceField([surface.value for surface in Surface]))

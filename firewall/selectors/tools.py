@@ -30,8 +30,8 @@ STATUSES = ("covered", "gap")
 MOST_LINES = 20_000
 #: Events that are not in the sums yet: a minute of them, or all since the worker stopped.
 MOST_UNSUMMED = 20_000
-#: A rule is looked for where the call would do something, and last where it is only offered.
-_SURFACES = (Surface.RESPONSE, Surface.MCP, Surface.EGRESS, Surface.INBOUND)
+#: A rule is looked for where the call would do something, and where it is only offered if it was met nowhere else.
+_ACTING = (Surface.RESPONSE, Surface.MCP, Surface.EGRESS)
 
 _SEEN = """
     WITH unsummed AS (
@@ -62,7 +62,8 @@ class ToolKey:
 
 @dataclass(frozen=True, slots=True)
 class DiscoveredTool:
-    """A tool of the last 30 days. ``gap``: for one of its keys at least no rule speaks of it, and the default decides, or nothing.
+    """A tool of the last 30 days. ``gap``: for one of its keys, on one surface at least where it was called, no rule speaks of it: the default
+    decides, or nothing.
 
     ``policy_id`` and ``rule_id`` are those of the first key of ``keys``, which has the gap if there is one. ``calls`` are those that were
     judged where they act, ``offers`` those in which a request only offered the tool.
@@ -149,22 +150,23 @@ class _Coverage:
 
     def of(self, tool: str, key_id: int, surfaces: set[str]) -> ToolKey:
         policy = self._in_force.get(key_id, self._default)
+        met = [surface for surface in _ACTING if surface in surfaces] or [Surface.INBOUND]
         # What decides about any call of the tool, before what decides about some.
-        rule = policy and min(_speaking(policy, tool, surfaces), key=_is_conditional, default=None)
+        found = [min(_speaking(policy, tool, surface), key=_is_conditional, default=None) for surface in met] if policy else []
+        speaking = [rule for rule in found if rule]
+        rule = min(speaking, key=_is_conditional) if len(speaking) == len(met) else None
         return ToolKey(key_id or None, self._names.get(key_id), policy.id if policy else None, rule.id if rule else None)
 
 
-def _speaking(policy: engine.Policy, tool: str, surfaces: set[str]) -> Iterator[engine.Rule]:
+def _speaking(policy: engine.Policy, tool: str, surface: Surface) -> Iterator[engine.Rule]:
     """Rules that decide about calls of this name.
 
     A cap decides about money only, a sequence about a run, and what is said of all tools under a condition is about arguments, places or skills.
     """
-    for surface in _SURFACES:
-        if surface in surfaces:
-            for line in policy.rules_for(tool, surface):
-                is_about_all = _is_conditional(line.rule) and line.glob.form is Form.EVERY
-                if line.rule.verdict is not Verdict.CAP_COST and line.rule.sequence is None and not is_about_all:
-                    yield line.rule
+    for line in policy.rules_for(tool, surface):
+        is_about_all = _is_conditional(line.rule) and line.glob.form is Form.EVERY
+        if line.rule.verdict is not Verdict.CAP_COST and line.rule.sequence is None and not is_about_all:
+            yield line.rule
 
 
 def _is_conditional(rule: engine.Rule) -> bool:

@@ -93,6 +93,19 @@ def test_a_rule_about_every_call_of_a_tool_is_told_before_one_about_some(acme):
     }
 
 
+def test_a_rule_for_one_surface_covers_no_other(acme):
+    owner = acme.person(Role.OWNER)
+    offered, on_mcp = {"verdict": "allow", "tool_name_glob": "web.search", "stage": "inbound"}, {"verdict": "allow", "tool_name_glob": "web.*", "stage": "mcp"}
+    policy = make_policy(acme.workspace, owner, offered, on_mcp, is_default=True)
+    for surface in ("inbound", "mcp"):
+        met(acme, "web.search", surface=surface)
+    met(acme, "web.fetch", surface="inbound")
+    assert {name: row["status"] for name, row in by_name(acme).items()} == {"web.search": "covered", "web.fetch": "gap"}
+
+    met(acme, "web.search", surface="response")
+    assert (by_name(acme)["web.search"]["status"], by_name(acme)["web.search"]["policy_id"]) == ("gap", policy.pk)
+
+
 def test_a_disabled_policy_covers_nothing(acme):
     make_policy(acme.workspace, acme.person(Role.OWNER), {"verdict": "deny"}, is_default=True, enabled=False)
     met(acme)
