@@ -106,7 +106,10 @@ def test_a_rule_with_clauses_matches_where_all_of_them_hold():
     assert say(governed, None, Surface.INBOUND).verdict is Verdict.ALLOW
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1, "a": 2}', '{"a": NaN}', '{"a": 1e999}', "{}{}", "\ufeff{}", '{"a":' * 65 + "1" + "}" * 65])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{", '{"a": 1, "a": 2}', '{"a": NaN}', '{"a": 1e999}', "{}{}", "\ufeff{}", "{}\x0b", "\u00a0{}", "{}\u2028", '{"a":' * 65 + "1" + "}" * 65],
+)
 def test_arguments_that_cannot_be_read_are_stopped_and_never_let_through(text):
     matcher = clause("$.command", "eq", "ls")
     stopped = say(policy(rule(1, Verdict.DENY, args_match=matcher)), text)

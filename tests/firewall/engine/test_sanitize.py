@@ -20,7 +20,7 @@ SECRETS = {
     "anthropic_key": ["sk-ant-" + "a1B2" * 10],
     "openai_key": ["sk-" + "a1B2" * 8, "sk-proj-" + "x" * 40],
     "email": ["bob@example.org", "b.o+b@mail.example.co.uk", "josé@exämple.de"],
-    "ssn_us": ["123-45-6789"],
+    "ssn_us": ["123-45-6789", "123 45 6789"],
     "credit_card": ["4111111111111111", "4111 1111 1111 1111", "3782-822463-10005", "6011000990139424"],
 }
 
@@ -61,6 +61,27 @@ def test_what_only_looks_like_one_stays(text):
     assert EVERY.text(text).text == text
 
 
+@pytest.mark.parametrize(("before", "least"), [("sk-", 32), ("sk-ant-", 40), ("Bearer ", 16), ("AKIA", 16), ("ASIA", 16)], ids=lambda each: str(each).strip())
+def test_a_token_has_its_least_length(before, least):
+    assert EVERY.text(before + "A" * least).counts
+    assert not Sanitizer(Sanitizers(tuple(name for name in PRESETS if name != "openai_key" or before == "sk-"))).text(before + "A" * (least - 1)).counts
+
+
+def with_check_digit(digits: str) -> str:
+    total = sum(sum(map(int, str(int(digit) * (2 - place % 2)))) for place, digit in enumerate(digits[::-1]))
+    return digits + str(-total % 10)
+
+
+@pytest.mark.parametrize("length", range(12, 21))
+def test_a_card_has_13_to_19_digits_however_they_are_grouped(length):
+    card = with_check_digit("4539578763621487123"[: length - 1])
+    grouped = " ".join(card[at : at + 4] for at in range(0, length, 4))
+    for text in (card, grouped, grouped.replace(" ", "-")):
+        assert (EVERY.text(f"n={text}.").text == "n=[redacted:credit_card].") is (13 <= length <= 19)
+        wrong = text[:-1] + str((int(text[-1]) + 1) % 10)
+        assert EVERY.text(wrong).text == wrong
+
+
 def test_two_cards_side_by_side_are_two():
     assert EVERY.text("4111111111111111 5500000000000004").counts == (("credit_card", 2),)
 
@@ -69,7 +90,11 @@ def test_of_overlapping_finds_the_longest_stays():
     sanitizer = Sanitizer(Sanitizers(("email", "openai_key"), ("b@example", "to: .*")))
     assert sanitizer.text("bob@example.org").text == "[redacted:email]"
     assert sanitizer.text("to: bob@example.org").text == "[redacted:custom]"
-    assert EVERY.text("sk-ant-" + "x" * 50).counts == (("anthropic_key", 1),)
+    assert Sanitizer(Sanitizers((), ("abc", "bcdef"))).text("xabcdefx").text == "xa[redacted:custom]x"
+    assert Sanitizer(Sanitizers((), ("abcdefghij", "bc", "fg"))).text("xabcdefghijx").counts == (("custom", 1),)
+    assert Sanitizer(Sanitizers((), ("abc", "cde", "efg"))).text("abcdefg").text == "[redacted:custom]d[redacted:custom]"
+    for presets in (tuple(PRESETS), ("openai_key", "anthropic_key")):
+        assert Sanitizer(Sanitizers(presets)).text("sk-ant-" + "x" * 50).counts == (("anthropic_key", 1),)
 
 
 def test_json_stays_as_it_was_written_but_for_what_is_taken_out():
@@ -77,6 +102,8 @@ def test_json_stays_as_it_was_written_but_for_what_is_taken_out():
     redacted = EVERY.arguments(text)
     assert redacted.text == '{ "bob@example.org" : ["x [redacted:email]", 1.0, 1e5, {"a":"[redacted:email]"}], "n":12345678901234567890 }'
     assert redacted.counts == (("email", 2),)
+    untouched = '{"a": "caf\\u00e9 \\/ \\ud83d\\ude00 \\t", "b": "é", "c": [[], {}, true, null, -0.0, 1E5]}'
+    assert EVERY.arguments(untouched).text == untouched
     assert EVERY.arguments('{"a": 1, "a": 2}') is None
 
 
