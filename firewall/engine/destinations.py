@@ -293,10 +293,9 @@ def _candidates(root: Mapping) -> Iterator[tuple[str, str]]:
             case str() if value:
                 if kind or "://" in value:
                     yield value, kind
-            case int() if not isinstance(value, bool) and kind in ("sure", "maybe") and 0 <= value < 2**32:
-                # As decimal numbers are addresses too; where the field does not say so, a small one is a number.
-                if kind == "sure" or value >= _SMALL:
-                    yield str(value), "maybe"
+            case int() if kind in ("sure", "maybe") and _SMALL <= value < 2**32:
+                # As decimal numbers are addresses too; a small one is a number, and so is a truth value.
+                yield str(value), "maybe"
 
 
 @lru_cache(maxsize=4096)

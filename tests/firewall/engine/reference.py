@@ -221,7 +221,7 @@ def _goals(name: str, value: object) -> Iterator[str | None]:
         goal = HOSTS.get(value)
         if goal is not None and "." in goal:
             yield goal
-    elif isinstance(value, Fraction) and not isinstance(value, Written) and name in ("url", "host", "inside") and 0 <= value < 2**32:
+    elif isinstance(value, Fraction) and not isinstance(value, Written) and name in ("url", "host", "inside") and 2**24 <= value < 2**32:
         yield str(ip_address(int(value)))
 
 

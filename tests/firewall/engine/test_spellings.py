@@ -70,7 +70,7 @@ INNER = [
         "http://127\u20240\u20240\u20241",
         "http://0\u24e77f000001",
     ),
-    *("http://[5f00::1]/", "http://[4000::1]/", "http://[1::1]/", "http://[9000:ffff::]/", "http://fritz.box", "git@10.0.0.1:x.git", "root@localhost:/etc"),
+    *("http://[5f00::1]/", "http://[4000::1]/", "http://[200::1]/", "http://[9000:ffff::]/", "http://fritz.box", "git@10.0.0.1:x.git", "root@localhost:/etc"),
     *("https://example.com/a http://10.0.0.1", "https://example.com/a b@10.0.0.1", "10.0.0.1@example.com:a.git", "git@example.com:a.git http://10.0.0.1"),
 ]
 
@@ -116,7 +116,7 @@ def test_the_public_web_is_not(text):
         {"host": ["10.0.0.1"]},
         {"urls": [["http://10.0.0.1"]]},
         {"host": 167772161},
-        {"host": 0},
+        {"host": "0"},
         {"host1": "10.0.0.1"},
         {"url_2": "10.0.0.1"},
         {"brokers": ["10.0.0.1:9092"]},
@@ -207,6 +207,7 @@ def test_a_destination_is_found_wherever_the_arguments_say_it(arguments):
         {"x": "jdbc:postgresql://db.example.com/x"},
         {"url": "git+ssh://example.com/x"},
         {"target": 15},
+        {"hosts": 3},
         {"node": "15"},
         {"src": 0, "dst": 3},
         {"command": "pip install x==10.0.0.1"},
