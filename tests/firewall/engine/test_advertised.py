@@ -104,3 +104,13 @@ def test_what_is_remembered_of_an_offer_is_what_would_be_said_of_it_now(policy, 
     for run in runs:
         each = [decide(policy, ToolCall(Surface.INBOUND, name), run) for name in tools]
         assert list(decide_advertised(policy, tuple(tools), run).decisions) == each
+
+
+def test_an_offer_that_was_within_its_cap_is_refused_once_the_run_is_over_it():
+    governed = replace(GOVERNED, default_verdict=Verdict.ALLOW, rules=(Rule(1, 1, "", None, "web.*", Verdict.CAP_COST, cap_micro_usd=5),))
+    offered = [decide_advertised(governed, ("web.search", "kb.read"), RunState(estimate_micro_usd=cost)) for cost in (5, 6, 5)]
+    assert [[decision.verdict for decision in each.decisions] for each in offered] == [
+        [Verdict.ALLOW, Verdict.ALLOW],
+        [Verdict.DENY, Verdict.ALLOW],
+        [Verdict.ALLOW, Verdict.ALLOW],
+    ]

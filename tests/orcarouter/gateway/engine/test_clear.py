@@ -43,6 +43,8 @@ def test_an_ordinary_answer_is_clear(body):
         answer({"tool_calls": CALLS})[:-1] + b', "choices": []}',
         answer({"tool_calls": CALLS})[:-1] + b', "Choices": []}',
         answer({"Tool_Calls": CALLS}),
+        b'{"choices": [{"message": {}, "tool\\u005fcalls": [{"function": {"name": "a", "arguments": "{}"}}]}]}',
+        b'{"choices": [{"message": {"content": [{"type": "\\u0074ool\\u005fuse", "name": "a"}]}}]}',
         answer({"tool_call\u017f": CALLS}),
         answer({"content": [{"type": "tool_use", "name": "shell.exec", "input": {}}]}),
         answer({}, tool_calls=CALLS),
