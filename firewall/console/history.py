@@ -40,14 +40,12 @@ def _told(before: history.Version, after: history.Version) -> list[Told]:
     rules = {rule["id"]: history.rule_name(rule) for version in (before, after) for rule in cast(list, version["rules"])}
     found = []
     for change in history.changes(before, after):
-        words = [_value(change, each) for each in (change.before, change.after)]
+        words = history.both(change.field, change.before, change.after) if change.field else [_value(change, each) for each in (change.before, change.after)]
         found.append(Told(change.kind, rules.get(change.rule_id, ""), history.called(change.field) if change.field else "", *words))
     return found
 
 
 def _value(change: history.Change, value: object) -> str:
-    if change.field:
-        return history.shown(change.field, value)
     if value is None:
         return ""
     return f"place {value}" if change.kind == "moved" else history.sentence(cast(dict, value))

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
+from os.path import commonprefix
 
 from firewall.engine import sequence
 
@@ -16,6 +17,7 @@ Version = Mapping[str, object]
 
 MAX_WORDS_CHARS = 1000
 MAX_VALUE_CHARS = 160
+_BEFORE_CHARS = 40
 _NAMES = {
     "args_match": "arguments",
     "egress": "destinations",
@@ -59,7 +61,7 @@ class Change:
 def changes(before: Version, after: Version) -> list[Change]:
     """What differs: the policy's own fields, then its rules: gone, new, moved, and field by field."""
     fields = [*_fields_of(before, after)]
-    own = [Change("policy", f"{_called(name)}: {_shown(name, old)}, now {_shown(name, new)}.", None, name, old, new) for name, old, new in fields]
+    own = [Change("policy", f"{_called(name)}: {_now(name, old, new)}", None, name, old, new) for name, old, new in fields]
     return [*own, *_rule_changes(_rules(before), _rules(after))]
 
 
@@ -152,7 +154,7 @@ def _rule_changes(before: dict[int, Mapping[str, object]], after: dict[int, Mapp
             # A move is a change of priority, and was told.
             if not (moved and name == "priority"):
                 called = _capital(rule_name(before[rule_id]))
-                yield Change("changed", f"{called}: {_called(name)} {_shown(name, was)}, now {_shown(name, now)}.", rule_id, name, was, now)
+                yield Change("changed", f"{called}: {_called(name)} {_now(name, was, now)}", rule_id, name, was, now)
 
 
 def _longest_rising(numbers: Sequence[int]) -> set[int]:
@@ -176,8 +178,12 @@ def sentence(rule: Mapping[str, object]) -> str:
     """A whole rule, in short: but for its notes, all that it says."""
     on = f" on {rule['stage']}" if rule.get("stage") else ""
     off = "" if rule.get("enabled", True) else ", disabled"
-    more = "".join(f", {_called(name)} {_shown(name, rule[name])}" for name in _PARTICULARS if rule.get(name) not in (None, ""))
+    more = "".join(f", {_called(name)} {shown(name, rule[name])}" for name in _PARTICULARS if rule.get(name) not in (None, ""))
     return f"{rule.get('verdict')} {rule.get('tool_name_glob') or 'every tool'}{on}{more}, priority {rule.get('priority')}{off}"
+
+
+def _now(name: str, old: object, new: object) -> str:
+    return ", now ".join(both(name, old, new)).removesuffix(".") + "."
 
 
 def _called(name: str) -> str:
@@ -194,17 +200,31 @@ def called(name: str) -> str:
 
 
 def shown(name: str, value: object) -> str:
-    """A field's value in words."""
-    return _shown(name, value)
+    """A field's value in words, cut where it is long."""
+    return _cut(_in_words(name, value))
 
 
-def _shown(name: str, value: object) -> str:
+def both(name: str, old: object, new: object) -> tuple[str, str]:
+    """Two values of a field in words; of long ones the part from shortly before they differ."""
+    texts = [_in_words(name, value) for value in (old, new)]
+    same = len(commonprefix(texts))
+    start = same - _BEFORE_CHARS if same > MAX_VALUE_CHARS // 2 and max(map(len, texts)) > MAX_VALUE_CHARS else 0
+    before, after = ((f"…{text[start:]}" if start else text) for text in texts)
+    return _cut(before), _cut(after)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_VALUE_CHARS else text[:MAX_VALUE_CHARS] + "…"
+
+
+def _in_words(name: str, value: object) -> str:
     if value is None or value == "":
         return _EMPTY.get(name, "nothing")
     if isinstance(value, bool):
         return "on" if value else "off"
-    text = _spec(name, value) if isinstance(value, Mapping) else f"${value / 100:,.2f}" if name == "cap_cost_cents" and isinstance(value, int) else str(value)
-    return text if len(text) <= MAX_VALUE_CHARS else text[:MAX_VALUE_CHARS] + "…"
+    if isinstance(value, Mapping):
+        return _spec(name, value)
+    return f"${value / 100:,.2f}" if name == "cap_cost_cents" and isinstance(value, int) else str(value)
 
 
 def _spec(name: str, value: Mapping) -> str:

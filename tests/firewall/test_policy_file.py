@@ -93,6 +93,17 @@ def test_what_differs_is_told_and_what_does_not_is_not(one, other, chance):
     assert 0 < len(in_words(changes(one, other))) <= 1000
 
 
+def test_long_values_are_told_from_where_they_differ():
+    rule = BLANK_RULE | {"id": 1, "label": "Shells", "notes": "Why it stands here. " * 30}
+
+    (told,) = changes({"rules": [rule]}, {"rules": [rule | {"notes": rule["notes"] + "And since May for zsh too."}]})
+    (shorter,) = changes({"rules": [rule]}, {"rules": [rule | {"notes": "Short."}]})
+
+    assert told.text.endswith("now …Why it stands here. Why it stands here. And since May for zsh too."), told.text
+    assert shorter.text.startswith("“Shells”: notes Why it stands here. Why"), shorter.text
+    assert shorter.text.endswith("…, now Short."), shorter.text
+
+
 @dear
 @given(versions(), versions())
 def test_rules_that_are_paired_stay_in_their_order(present, wanted):
