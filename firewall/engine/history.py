@@ -8,7 +8,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from os.path import commonprefix
 
 from firewall.engine import sequence
 
@@ -207,7 +206,7 @@ def shown(name: str, value: object) -> str:
 def both(name: str, old: object, new: object) -> tuple[str, str]:
     """Two values of a field in words; of long ones the part from shortly before they differ."""
     texts = [_in_words(name, value) for value in (old, new)]
-    same = len(commonprefix(texts))
+    same = next((place for place, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), min(map(len, texts)))
     start = same - _BEFORE_CHARS if same > MAX_VALUE_CHARS // 2 and max(map(len, texts)) > MAX_VALUE_CHARS else 0
     before, after = ((f"…{text[start:]}" if start else text) for text in texts)
     return _cut(before), _cut(after)
