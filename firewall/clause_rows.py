@@ -6,6 +6,7 @@ A typed value is a text, save where only a number or a truth value reads as JSON
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import ClassVar
 
 from django.http import QueryDict
@@ -49,7 +50,7 @@ class ClauseRow:
 
 def sent_rows(data: QueryDict) -> list[ClauseRow]:
     columns = (data.getlist(name) for name in _FIELDS)
-    return [ClauseRow(path, op, value.replace("\r\n", "\n")) for path, op, value in zip(*columns, strict=False)]
+    return [ClauseRow(path, op, value.replace("\r\n", "\n")) for path, op, value in zip_longest(*columns, fillvalue="")]
 
 
 def rows_of(args_match: Mapping | None) -> list[ClauseRow]:

@@ -44,7 +44,8 @@ _PRESETS = {
     "ssn_us": "US social security numbers",
     "credit_card": "Credit card numbers",
 }
-_DOLLARS = re.compile(r"\$?([0-9]{1,9})(?:\.([0-9]{1,2}))?")
+#: A comma parts thousands: to some readers it parts cents, so anywhere else it is refused.
+_DOLLARS = re.compile(r"\$?([0-9]{1,9}|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.([0-9]{1,2}))?")
 _CODE = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
 _PLAIN = ("label", "tool_name_glob", "skill_name_glob", "stage", "verdict", "priority", "notes", "enabled")
 MAX_JSON_CHARS = 256 * 1024
@@ -156,10 +157,10 @@ class RuleForm(Based):
     def clean_cap(self) -> int | None:
         if self.cleaned_data.get("verdict") != RuleVerdict.CAP_COST:
             return None
-        dollars = _DOLLARS.fullmatch(self.cleaned_data["cap"].replace(",", ""))
+        dollars = _DOLLARS.fullmatch(self.cleaned_data["cap"])
         if dollars is None:
             raise forms.ValidationError("Dollars and cents, such as 10 or 2.50.")
-        return int(dollars[1]) * 100 + int((dollars[2] or "").ljust(2, "0"))
+        return int(dollars[1].replace(",", "")) * 100 + int((dollars[2] or "").ljust(2, "0"))
 
     def clean_window(self) -> int:
         seconds = step_rows.read_window(self.cleaned_data["window"])

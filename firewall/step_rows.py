@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import ClassVar
 
 from django.http import QueryDict
@@ -37,7 +38,7 @@ class StepRow:
 
 def sent_rows(data: QueryDict) -> list[StepRow]:
     columns = (data.getlist(name) for name in _FIELDS)
-    return [StepRow(match, count, where) for match, count, where in zip(*columns, strict=False)]
+    return [StepRow(match, count, where) for match, count, where in zip_longest(*columns, fillvalue="")]
 
 
 def rows_of(sequence: Mapping | None) -> list[StepRow]:

@@ -150,10 +150,10 @@ def _earlier(words: list[str]) -> tuple[engine.ToolCall, int]:
 def _micro_usd(text: str) -> int:
     if not text:
         return 0
-    dollars = re.fullmatch(r"\$?([0-9]{1,9}(?:\.[0-9]{1,6})?)", text.replace(",", ""))
+    dollars = re.fullmatch(r"\$?((?:[0-9]{1,9}|[0-9]{1,3}(?:,[0-9]{3}){1,2})(?:\.[0-9]{1,6})?)", text)
     if dollars is None:
         raise ValidationFailed("What a run or a call costs is dollars, such as 2.50.", param="spent")
-    return int(Decimal(dollars[1]) * 1_000_000)
+    return int(Decimal(dollars[1].replace(",", "")) * 1_000_000)
 
 
 def _as_typed(request: ConsoleRequest, policy_id: int) -> tuple[engine.Policy, bool]:

@@ -36,7 +36,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 def objection(pattern: object) -> str | None:
     """Why a pattern cannot be saved; None if it can."""
     if not isinstance(pattern, str) or not pattern:
-        return "A pattern is a text."
+        return "A pattern is a text, and not an empty one."
     if len(pattern) > MAX_PATTERN_CHARS:
         return f"A pattern has at most {MAX_PATTERN_CHARS} characters; this one has {len(pattern)}."
     if "\x00" in pattern or _LONE_SURROGATE.search(pattern):

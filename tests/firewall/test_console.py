@@ -102,6 +102,26 @@ def test_a_typed_rule_keeps_what_its_form_does_not_show(policy):
 
 
 @pytest.mark.parametrize(
+    ("typed", "cents"), [("10", 1000), ("$2.5", 250), ("1,500.25", 150_025), ("1,000,001", None), ("1,5", None), ("1,50", None), ("1.500,25", None)]
+)
+def test_a_comma_that_may_part_cents_is_refused(browser, policy, typed, cents):
+    sent = RULE | {"verdict": "cap_cost", "cap": typed}
+    answer = browser.post(f"/policies/{policy.pk}/rules/", sent, headers=HTMX)
+    if cents is None:
+        page(answer, 422)
+        assert fresh(policy).version == 1
+    else:
+        page(answer)
+        assert [rule.cap_cost_cents for rule in fresh(policy).in_order if rule.verdict == "cap_cost"] == [cents]
+
+
+def test_a_clause_that_was_sent_in_part_is_refused_and_not_left_out(browser, policy):
+    sent = RULE | {"clause_path": ["$.a", "$.b"], "clause_op": ["eq"], "clause_value": ["1"]}
+    assert 'id="clause-2-error">One of eq, contains' in page(browser.post(f"/policies/{policy.pk}/rules/", sent, headers=HTMX), 422)
+    assert fresh(policy).version == 1
+
+
+@pytest.mark.parametrize(
     ("rows", "said"),
     [
         ({"clause_path": ["$.a", " "], "clause_op": ["eq", "shell_destructive"], "clause_value": ["1", ""]}, 'id="clause-2-error">Fill it in, or remove it.'),
