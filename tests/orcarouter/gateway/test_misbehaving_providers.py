@@ -1,5 +1,6 @@
 """Providers that break the rules: whatever they send, it is judged or refused, told without secrets, and recorded once."""
 
+import contextlib
 import gzip
 import json
 import re
@@ -40,6 +41,8 @@ JSON, SSE = "application/json", "text/event-stream"
 PLAIN = completion({"role": "assistant", "content": "hello"}, usage={"prompt_tokens": 3, "completion_tokens": 2})
 CALLING = completion({"role": "assistant", "content": None, "tool_calls": [CALL]})
 STREAM = event({"content": "hello"}) + event({}, "stop") + b"data: [DONE]\n\n"
+#: More than all sockets on its way hold.
+LONG_STREAM = event({"content": "x" * 200_000}) * 200 + STREAM
 CALLING_STREAM = event({"tool_calls": [{"index": 0, **CALL}]}) + event({}, "tool_calls") + b"data: [DONE]\n\n"
 TOLD = json.dumps({"error": {"message": f"Incorrect API key provided: {SECRET}"}}).encode()
 
@@ -49,6 +52,7 @@ ANSWERS = {
     "calling": head(JSON) + CALLING,
     "calling-twice": head(JSON) + CALLING.replace(b'"tool_calls": ', b'"tool_calls": null, "tool_calls": '),
     "stream": head(SSE) + STREAM,
+    "long-stream": head(SSE) + LONG_STREAM,
     "calling-stream": head(SSE) + CALLING_STREAM,
     "stream-as-text": head("text/plain") + CALLING_STREAM,
     "json-as-stream": head(SSE) + CALLING,
@@ -91,11 +95,14 @@ class Misbehaving(socketserver.BaseRequestHandler):
             seen += self.request.recv(65536)
         model = json.loads(seen[end + 4 :])["model"]
         self.server.asked.append(model)
-        first, cut, rest = ANSWERS[model].partition(LATER)
-        self.request.sendall(first)
-        if cut:
-            time.sleep(0.2)
-        self.request.sendall(rest)
+        first, cut, rest = ANSWERS[model].rpartition(LATER)
+        with contextlib.suppress(ConnectionError):
+            if cut:
+                self.request.sendall(first)
+                time.sleep(0.2)
+            for at in range(0, len(rest), 1 << 18):
+                self.request.sendall(rest[at : at + (1 << 18)])
+                self.server.sent += 1 << 18
 
 
 class Provider(socketserver.ThreadingTCPServer):
@@ -103,6 +110,7 @@ class Provider(socketserver.ThreadingTCPServer):
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.sent = 0
         super().__init__(("127.0.0.1", 0), Misbehaving)
 
 
@@ -196,6 +204,37 @@ def test_a_stream_that_fails_ends_with_an_error_and_is_recorded_once(agent, mode
     assert '"code":"upstream_error"' in answer.text
     assert SECRET not in answer.text
     assert recorded(agent) == [("failed", 200, "upstream_error")]
+
+
+@contextlib.contextmanager
+def begun(agent: Agent, model: str) -> Iterator[tuple[Iterator[bytes], bytes]]:
+    """A stream of which the client has read the first piece."""
+    body = {"model": model, "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    with httpx.stream("POST", f"{agent.stack.url}/v1/chat/completions", headers={"Authorization": f"Bearer {agent.token}"}, json=body, timeout=30) as answer:
+        pieces = answer.iter_raw()
+        yield pieces, next(pieces)
+
+
+def test_a_client_that_reads_slowly_holds_the_provider_back_and_loses_nothing(agent, provider):
+    began, before = provider.sent, -1
+    with begun(agent, "long-stream") as (pieces, first):
+        while before != provider.sent:
+            before = provider.sent
+            time.sleep(0.4)
+        assert provider.sent - began < len(LONG_STREAM)
+        assert first + b"".join(pieces) == LONG_STREAM
+    assert recorded(agent) == [("completed", 200, None)]
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_stream_ends_the_providers_call(agent, provider):
+    began = provider.sent
+    with begun(agent, "long-stream"):
+        pass
+    deadline = time.monotonic() + 20
+    while not recorded(agent) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert recorded(agent) == [("hung_up", 499, None)]
+    assert provider.sent - began < len(LONG_STREAM)
 
 
 def test_no_part_of_a_denied_call_leaves_in_any_dress(agent):
