@@ -19,6 +19,7 @@ from django.conf import settings
 from django.core.management import call_command, get_commands
 from django.urls import Resolver404, resolve
 
+from firewall import policy_file
 from firewall.engine import rule_json
 from firewall.engine.afterwards import in_order
 from firewall.engine.decide import decide
@@ -27,6 +28,7 @@ from firewall.engine.destinations import of_call
 from firewall.engine.templates import TEMPLATES
 from firewall.engine.types import Policy, RunState, Surface, ToolCall, Verdict
 from firewall.engine.validate import policy_problems
+from firewall.services import whole_rule
 from orcarouter import embedded
 from orcarouter.demo.installation import Installation
 from orcarouter.gateway import app as gateway_app
@@ -181,6 +183,13 @@ def test_policies_decide_as_written():
             else:
                 (why,) = quoted(row["why"])
                 assert why == decision.reason_code or decision.reason.startswith(why), row
+
+
+def test_the_policys_file_is_as_an_export_writes_it():
+    (file,) = [block.text for block in blocks(FIREWALL) if block.language == "yaml policy file"]
+    fields, rules = policy_file.read(file.encode())
+    assert policy_problems({**fields, "rules": rules}) == []
+    assert policy_file.write({**fields, "rules": [whole_rule(rule) for rule in rules]}) == file
 
 
 def test_the_policy_in_force_is_the_one_written():
