@@ -55,6 +55,7 @@ _SQL_CLIENTS = word_set(
     """
 )
 _MADE = re2.compile(r"(?i)(?:['\"]\s*|\^)(?:drop|truncate|delete\s+from)\b")
+_DUMPED_TO_DROP = {"pg_dump": ("-c", "--clean"), "pg_dumpall": ("-c", "--clean"), "mysqldump": ("--add-drop-database",)}
 _VALUES = ("-c", "-e", "-q", "-Q", "--command", "--execute", "--query", "--eval", "-cmd", "--sql", "-s", "-exec", "-E", "-Query")
 
 
@@ -85,6 +86,8 @@ def client(call: Call) -> Finding | None:
     """What a SQL client is given on its command line, by a heredoc or by a pipe."""
     for command in call.before if call.fed is None else ():
         name, *words = [word.rsplit("/", 1)[-1].lower() if not place else word for place, word in enumerate(command.words)] or [""]
+        if drops := next((word for word in words if word in _DUMPED_TO_DROP.get(name, ())), ""):
+            return Finding(Category.DATABASE, drops, "drops what it is about to restore")
         makes = name in _SQL_CLIENTS or (name == "grep" and not Call(name, words).flags & {"-v", "--invert-match"})
         if makes and (found := next(filter(None, map(_MADE.search, words)), None)):
             return Finding(Category.DATABASE, found.group(0).strip("'\"^ "), "is made a statement for every row and run")

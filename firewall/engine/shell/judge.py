@@ -27,7 +27,7 @@ MAX_JUDGED = 4_000
 _UNSET = re.compile(r"\$(?:\w+|[@*#?!-])")
 _PLAIN = re.compile(r"[\w./:=@%+, -]*")
 _UNINSTALLER = re.compile(
-    r"(?:.*[-_.])?(?:uninstall(?:er|-all)?|(?<=.)killall|nuke|wipe|wiper|selfdestruct|self-destruct)(?:\.(?:sh|bash|py|pl|run|ps1|exe|bat))?"
+    r"(?:.*[-_.])?(?:uninstall(?:er|-all)?|(?<=.)killall|nuke|wipe|wiper|teardown|tear-down|destroy|selfdestruct|self-destruct)(?:\.(?:sh|bash|py|pl|run|ps1|exe|bat))?"
 )
 _EXTENSION = re.compile(r"\.(?:exe|cmd|bat|com)$")
 
@@ -285,7 +285,8 @@ def _program_run(call: Call) -> list[str]:
 def _uninstaller(call: Call) -> Finding | None:
     """Programs named for what they take away: ``k3s-uninstall.sh``, run by themselves or by a shell."""
     names = [call.name, *(_program(word) for word in call.operands[:1] if call.name in unwrap.SHELLS)]
-    found = next((name for name in names if _UNINSTALLER.fullmatch(name)), None)
+    checks = call.name in unwrap.SHELLS and "-n" in call.flags
+    found = next((name for name in names if _UNINSTALLER.fullmatch(name)), None) if not checks and not managers.is_dry_run(call) else None
     return Finding(Category.PACKAGES, found, "takes away what is installed, and its data") if found else None
 
 

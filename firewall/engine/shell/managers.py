@@ -24,6 +24,7 @@ _REMOVES = word_set(
     """
     remove rm del unset revoke clear reset prune uninstall disable deregister unregister empty detach yank flush flushall flushdb forget expunge rb rd rmi
     deletefile rmdir rmdirs cleanup undeploy removal deprovision decommission evict drain unlink dissociate disassociate cancel-export abandon rotate-root
+    unsubscribe
     """
 )
 #: The first of these ends the search: what follows is what it looks at or makes.
@@ -44,7 +45,7 @@ _REMOVING_OPTIONS = word_set(
 )
 _DRY = word_set(
     """
-    --dry-run --dryrun --dry_run --what-if -WhatIf --whatif --simulate --just-print --help --noop --no-op --check-only -help
+    --dry --dry-run --dryrun --dry_run --what-if -WhatIf --whatif --simulate --just-print --help --noop --no-op --check-only -help
     """
 )
 
@@ -170,6 +171,23 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     aws s3 mv + --recursive ! --dryrun | moves all objects away
     aws ec2 release-address | gives an address away
     splunk clean | deletes what was indexed
+    splunk offline | takes a node out of the cluster
+    splunk edit index + -frozenTimePeriodInSecs | changes how long it is kept
+    jenkins-cli,jenkins-cli.jar safe-restart | stops or restarts a service that others need
+    jenkins-cli,jenkins-cli.jar safe-shutdown | stops or restarts a service that others need
+    jenkins-cli,jenkins-cli.jar restart | stops or restarts a service that others need
+    jenkins-cli,jenkins-cli.jar shutdown | stops or restarts a service that others need
+    jenkins-cli,jenkins-cli.jar quiet-down | stops or restarts a service that others need
+    ldcli flags archive | takes a flag away from what asks for it
+    unleash-cli features archive | takes a flag away from what asks for it
+    stripe subscriptions cancel | ends what customers pay for
+    stripe invoices void | ends what customers pay for
+    circleci orb unlist | takes back what others depend on
+    deck sync ! --dry-run | deletes what is not in the file
+    deck gateway sync ! --dry-run | deletes what is not in the file
+    gsutil lifecycle set | changes how long objects are kept
+    kafka-reassign-partitions,kafka-reassign-partitions.sh + --execute | moves what is stored
+    yarn npm unpublish | takes back what others depend on
     hdfs,hadoop + -rm -rmr -expunge -format -deleteSnapshot | deletes files
     gpg,gpg2 + --delete-secret-keys --delete-secret-key --delete-keys --delete-key --delete-secret-and-public-key | deletes keys
     security delete-keychain | deletes keys
@@ -193,6 +211,7 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     kubectl,oc apply + --prune ! --dry-run | deletes what is not in the file
     helm uninstall ! --dry-run | deletes a release
     helm upgrade + --force --reset-values ! --dry-run | deletes and makes again
+    wrangler rollback | puts an earlier version in the place of what runs
     helm rollback ! --dry-run | puts an earlier version in the place of what runs
     kubectl,oc rollout undo ! --dry-run | puts an earlier version in the place of what runs
     kubectl,oc cordon ! --dry-run | takes a node out of service
@@ -322,10 +341,10 @@ _STORES = word_set("db database data schema prod production infra cluster stack 
 def named_script(call: Call) -> Finding | None:
     """``npm run db:reset``, ``make destroy``: the name of a task that takes away what is stored."""
     operands = call.operands[1:] if call.operands[:1] in (["run"], ["run-script"]) else call.operands
-    if is_dry_run(call) or call.flags & {"-n", "--just-print"}:
+    if is_dry_run(call) or call.flags & {"-n", "--just-print", "--check", "--syntax-check", "--list-tasks"}:
         return None
     for word in operands[:1] if call.name not in ("make", "gmake") else operands:
-        parts = set(re.split(r"[-_:.]", word.lower()))
+        parts = set(re.split(r"[-_:.]", word.lower().rpartition("/")[2]))
         resets = "reset" in parts or "clear" in parts or "delete" in parts
         if (parts & _SCRIPT_DESTROYS or (resets and parts & _STORES)) and not parts & (_REGENERATED | {"test", "tests", "lint", "plan"}):
             return Finding(Category.DATABASE, word, "is a task named for what it takes away")
@@ -333,7 +352,7 @@ def named_script(call: Call) -> Finding | None:
 
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(("npm", "yarn", "pnpm", "bun", "make", "gmake", "just", "task", "composer", "mise", "invoke", "nox"), named_script),
+    **dict.fromkeys(("npm", "yarn", "pnpm", "bun", "make", "gmake", "just", "task", "composer", "mise", "invoke", "nox", "ansible-playbook"), named_script),
     **dict.fromkeys(("kubectl", "oc", "aws", "gcloud", "doctl", "eksctl", "az", "docker", "heroku"), scaled),
     "ansible": ansible,
     "salt": salt,

@@ -26,7 +26,7 @@ _DOWNLOADS = re.compile(r"net\.webclient|download(?:string|file|data)\b|start-bi
 _METHOD_OPTIONS = ("-X", "--request", "--method", "-Method", "--http-method")
 _DELETING_URL = re2.compile(
     r"(?i)(?:/|[?&]action=)_?(?:close|do[-_]?delete|delete(?:[-_]?(?:all|by[-_]query|batch|objects?|documents?))?|destroy|purge(?:_cache|_queue)?|terminate|wipe|truncate|drop|clear|flush(?:all|db)?|kill|shutdown"
-    r"|hard[-_]?delete|bulk[-_]?delete|factory[-_]?reset|removeall|disconnectall|quickdown|exit|safeexit|quitquitquit|(?:delete|destroy|purge|drop|wipe)[-_]\w+)/?(?:[?#].*)?$|/scriptText"
+    r"|hard[-_]?delete|bulk[-_]?delete|factory[-_]?reset|removeall|disconnectall|quickdown|quietdown|disable|clean_tombstones|exit|safeexit|quitquitquit|(?:delete|destroy|purge|drop|wipe)[-_]\w+)/?(?:[?#].*)?$|/scriptText"
 )
 _STORE = re2.compile(
     r"(?i)^\s*(?:disable|shutdown|del|clear)\s+(?:server|frontend|backend|sessions?|map|acl|table|ssl|counters)\b|\bflush(?:all|db|_all)\b|\bshutdown(?:\s+(?:nosave|save))?\b|\*\d\r?\\r\\n\$\d+\\r\\nFLUSH"

@@ -143,8 +143,9 @@ def apk(call: Call) -> Finding | None:
 
 def container_all(call: Call) -> Finding | None:
     """``docker rm -f $(docker ps -aq)`` and the like: everything there is."""
-    if call.operands[:1] and call.operands[0] in ("rm", "rmi", "stop", "kill") and any(word.startswith(("$(", FED)) for word in call.operands[1:]):
-        return Finding(Category.CONTAINERS, call.operands[0], "stops or deletes every container there is")
+    operands = call.operands[1:] if call.operands[:1] in (["container"], ["image"], ["volume"]) else call.operands
+    if operands[:1] and operands[0] in ("rm", "rmi", "stop", "kill") and any(word.startswith(("$(", FED)) for word in operands[1:]):
+        return Finding(Category.CONTAINERS, operands[0], "stops or deletes every one there is")
     if call.operands[:1] == ["compose"]:
         composed = Call("docker-compose", call.args[call.args.index("compose") + 1 :])
         return next(filter(None, (row.finding(composed) for row in COMPOSE["docker-compose"])), None)
@@ -189,6 +190,7 @@ CONTAINERS: dict[str, tuple[Row, ...]] = table(
     docker context rm | deletes a context
     docker swarm leave + -f --force | leaves the cluster
     docker node rm | takes a node out of the cluster
+    docker plugin rm | deletes a plugin
     docker pod rm + -f -a --force --all | deletes containers
     docker machine rm | deletes a machine
     docker machine reset | deletes a machine

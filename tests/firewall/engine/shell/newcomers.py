@@ -109,6 +109,21 @@ ipmitool -H h chassis power off
 vim-cmd vmsvc/destroy 1
 govc vm.destroy vm1
 hbase shell <<< "disable 't'; drop 't'"
+wrangler rollback
+jenkins-cli safe-restart
+curl -X POST http://j/quietDown
+curl -XPOST http://j/job/x/disable
+aws sns unsubscribe --subscription-arn a
+docker image rm $(docker image ls -q)
+docker plugin rm p
+pg_dump --clean app | psql prod
+stripe subscriptions cancel sub_1
+deck gateway sync kong.yml
+gsutil lifecycle set l.json gs://b
+kafka-reassign-partitions.sh --execute --reassignment-json-file r.json
+ansible-playbook teardown.yml
+./destroy.sh
+bash scripts/teardown.sh
 """
 
 SAFE = r"""
@@ -176,4 +191,18 @@ inotifywait -m -e delete /srv
 firebase deploy --only functions:deleteUser
 if (Test-Path .\dist) { Remove-Item .\dist -Recurse }
 echo 'DELETE FROM users' | pygmentize -l sql
+wrangler deployments list
+curl -XPOST localhost:9200/idx/_refresh
+docker image rm old:1
+pg_dump app | psql test
+mysqldump -c app | mysql test
+stripe subscriptions list
+deck gateway diff kong.yml
+kafka-reassign-partitions.sh --verify --reassignment-json-file r.json
+ansible-playbook destroy.yml --check
+bash -n teardown.sh
+cat destroy.sh
+./teardown.sh --help
+task --dry destroy
+ssh-keygen -F host
 """
