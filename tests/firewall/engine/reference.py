@@ -251,6 +251,7 @@ HOSTS = {
     "http://a.example/x": "a.example",
     "A.Example.": "a.example",
     "ls": "ls",
+    "rm": "rm",
     "aXb": "axb",
     "b.example:8080": "b.example",
     "http://10.0.0.1": "10.0.0.1",
