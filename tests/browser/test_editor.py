@@ -247,3 +247,59 @@ def test_a_warning_is_mended_by_a_proposal_that_is_saved_by_hand(desk, agent):
     expect(page.get_by_text("version 3", exact=True)).to_be_visible()
     assert rules(page) == ["shell.*", "kb.read", "kb.*"]
     assert desk.watch.troubles == []
+
+
+# --- States -------------------------------------------------------------------------------------------------------------
+LONG = {
+    "priority": 1_000_000,
+    "label": "Nobody" * 20,
+    "notes": "because " * 200 + "x" * 300,
+    "tool_name_glob": "t" * 126 + ".*",
+    "skill_name_glob": "s" * 128,
+    "verdict": "deny",
+    "args_match": {"clauses": [{"path": f"$.{'deep.' * 10}p{number}", "op": "regex", "value": "v" * 500} for number in range(20)]},
+    "egress": {"deny": [f"{'h' * 60}{number}.example" for number in range(40)], "allow": ["2001:db8:1111:2222:3333:4444:5555:6666"]},
+}
+
+
+def sound(page) -> list[str]:
+    found = grave_findings(page) + sideways(page)
+    page.emulate_media(color_scheme="dark")
+    found += grave_findings(page, "color-contrast")
+    page.emulate_media(color_scheme="light")
+    return found
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_a_policy_is_sound_empty_with_the_longest_rule_and_for_who_only_reads(desk, agent, width):
+    empty = agent.policy("empty", bind=False, default_verdict="deny")
+    long = agent.policy("p" * 64, bind=False, default_verdict="audit", rules=[LONG, LONG | {"enabled": False, "verdict": "allow", "egress": None}])
+    with tenancy.scope(long.workspace_id):
+        rule = long.rules.first().pk
+    page = desk.open(agent.tenant, Role.DEVELOPER, width=width)
+    page.goto(f"/policies/{empty.pk}/")
+    assert sound(page) == []
+    page.goto(f"/policies/{long.pk}/")
+    expect(page.get_by_text("Disabled").first).to_be_visible()
+    assert sound(page) == []
+    page.goto(f"/policies/{long.pk}/?edit={rule}")
+    expect(page.locator("#rule-words")).to_contain_text("In words")
+    page.locator("#try-tool").fill("t" * 126 + ".x")
+    expect(page.locator("#trial .walk")).to_be_visible()
+    assert sound(page) == []
+    page.get_by_role("button", name="Clause", exact=True).click()
+    page.get_by_label("Path of clause 21").fill("$.one_more")
+    page.get_by_label("Path of clause 21").press("Enter")
+    expect(page.locator(".error-summary")).to_contain_text("A rule has at most 20 clauses; these are 21.")
+    assert sound(page) == []
+
+    reader = desk.open(agent.tenant, Role.MEMBER, width=width)
+    reader.goto(f"/policies/{long.pk}/?edit={rule}")
+    expect(reader.locator("#rule-form")).to_have_count(0)
+    for name in ("Add rule", "Take a recent call", "Edit", "Change"):
+        expect(reader.get_by_role("link", name=name, exact=True)).to_have_count(0)
+    for name in ("Save the policy", "Delete", "Test the call", "More for " + LONG["label"]):
+        expect(reader.get_by_role("button", name=name, exact=True)).to_have_count(0)
+    expect(reader.get_by_role("table", name="Rules")).to_contain_text("Otherwise")
+    assert sound(reader) == []
+    assert {trouble[:3] for trouble in desk.watch.troubles} <= {"422", "con"}
