@@ -4,6 +4,7 @@ The parser collects header lines without end, and a connection that never finish
 """
 
 import asyncio
+import weakref
 from functools import partial
 from typing import Any
 
@@ -51,12 +52,13 @@ class _Together:
         self._transport.abort()
 
 
-def write_now(cycle: RequestResponseCycle, piece: bytes) -> bool:
+def write_now(request: weakref.ref[RequestResponseCycle], piece: bytes) -> bool:
     """What ASGI's ``send`` does for one more piece of a body that has begun, for who cannot wait.
 
     False where nothing was written: the client has still to read what was.
     """
-    if cycle.flow.write_paused or not cycle.chunked_encoding:
+    cycle = request()
+    if cycle is None or cycle.flow.write_paused or not cycle.chunked_encoding:
         return False
     if not cycle.disconnected:
         cycle.transport.write_now(b"%x\r\n%b\r\n" % (len(piece), piece))  # type: ignore[attr-defined]  # a _Together
@@ -89,7 +91,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_in_head = False
         self._end_of_wait()
         super().on_headers_complete()
-        self.scope["extensions"] = {WRITE_NOW: {"write": partial(write_now, self.cycle)}}
+        # A weak one: what holds its own scope would be freed by the collector alone.
+        self.scope["extensions"] = {WRITE_NOW: {"write": partial(write_now, weakref.ref(self.cycle))}}
 
     def data_received(self, data: bytes) -> None:
         if self._is_in_head:

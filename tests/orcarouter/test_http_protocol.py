@@ -1,11 +1,13 @@
 """What comes before any application: heads without end, heads that dribble, and what is no HTTP."""
 
 import asyncio
+import gc
 import json
 from contextlib import asynccontextmanager
 
 import pytest
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from orcarouter.http_protocol import WRITE_NOW, BoundedProtocol
 
@@ -135,3 +137,17 @@ async def test_what_is_written_at_once_keeps_its_place_and_waits_for_a_slow_clie
             body += await reader.readexactly(size)
             assert await reader.readexactly(2) == b"\r\n"
     assert body == b"abcd" + PIECE * (written.pop() + 1) + b"ef"
+
+
+async def test_an_answered_request_is_freed_without_the_collector():
+    async with connected() as (reader, writer):
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(5):
+                writer.write(REQUEST)
+                assert await answer(reader) == (200, b"hi")
+            alive = sum(isinstance(each, RequestResponseCycle) for each in gc.get_objects())
+        finally:
+            gc.enable()
+    assert alive == 1, "the connection keeps its last"
