@@ -147,7 +147,7 @@ async def test_an_answered_request_is_freed_without_the_collector():
             for _ in range(5):
                 writer.write(REQUEST)
                 assert await answer(reader) == (200, b"hi")
-            alive = sum(isinstance(each, RequestResponseCycle) for each in gc.get_objects())
+            alive = sum(type(each) is RequestResponseCycle for each in gc.get_objects())
         finally:
             gc.enable()
     assert alive == 1, "the connection keeps its last"
