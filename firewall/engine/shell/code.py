@@ -107,7 +107,10 @@ def program(text: str, call: Call) -> Finding | None:
     return _run_by(text, strings, call)
 
 
-#: Calls of the libraries of clouds and clusters.
+#: The libraries of clouds, clusters and stores, and calls of theirs.
+_LIBRARY = re2.compile(
+    r"\b(?:boto3?|botocore|aioboto\w*|google|azure|kubernetes|docker|openstack|pymongo|redis|elasticsearch|opensearchpy|qdrant_client|pinecone|digitalocean)\b"
+)
 _SDK = re2.compile(
     r"\.(?:delete_(?:bucket|table|stack|db_instance|db_cluster|cluster|function|user|objects|namespace\w*|namespaced_\w+|collection\w*|index|topic|queue|volume|snapshot|database"
     r"|repository|secret|key_pair|group|role|all)|terminate_instances|schedule_key_deletion|purge_queue|drop_collection|drop_database|flushall|flushdb"
@@ -121,7 +124,7 @@ def _unmistakable(text: str, call: Call) -> Finding | None:
         return Finding(Category.FORK_BOMB, "fork", "starts itself again without end")
     if _REMOTE.search(text):
         return Finding(Category.REMOTE_CONTROL, call.name, "gives a shell to whoever is at the other end")
-    if found := _SDK.search(text):
+    if _LIBRARY.search(text) and (found := _SDK.search(text)):
         return Finding(Category.CLOUD, found.group(0).lstrip("."), "deletes what it manages")
     if call.name == "osascript" and (found := _MACHINE.search(text)):
         return Finding(Category.SERVICES, found.group(0), "stops the machine or deletes")

@@ -334,7 +334,8 @@ def unguarded(call: Call) -> Finding | None:
 
 
 #: Scripts of a project say what they do by their names alone.
-_SCRIPT_DESTROYS = word_set("destroy nuke wipe drop teardown purge")
+_SCRIPT_DESTROYS = word_set("destroy nuke wipe teardown")
+_SCRIPT_EMPTIES = word_set("drop purge reset clear delete")
 _STORES = word_set("db database data schema prod production infra cluster stack volumes postgres mysql mongo redis")
 
 
@@ -345,8 +346,7 @@ def named_script(call: Call) -> Finding | None:
         return None
     for word in operands[:1] if call.name not in ("make", "gmake") else operands:
         parts = set(re.split(r"[-_:.]", word.lower().rpartition("/")[2]))
-        resets = "reset" in parts or "clear" in parts or "delete" in parts
-        if (parts & _SCRIPT_DESTROYS or (resets and parts & _STORES)) and not parts & (_REGENERATED | {"test", "tests", "lint", "plan"}):
+        if (parts & _SCRIPT_DESTROYS or (parts & _SCRIPT_EMPTIES and parts & _STORES)) and not parts & (_REGENERATED | {"test", "tests", "lint", "plan"}):
             return Finding(Category.DATABASE, word, "is a task named for what it takes away")
     return None
 

@@ -110,7 +110,7 @@ policies_and_calls = seeded(_policy_and_call)
 
 # --- The whole language: each part from a list of all there are -----------------------------------------------------
 _texts = ["", "rm -rf /", *reference.HOSTS, "not a host", "user@@x"]
-_numbers = [0, 1, 1.0, -1, 2.5, 2**53, 2**53 + 1, float(2**53)]
+_numbers = [0, 1, 1.0, -1, 2.5, 2**53, 2**53 + 1, float(2**53), 0x0A000001]
 _scalars = [*_texts, *_numbers, True, False]
 _leaves = [*_scalars, None]
 _words_of_a_command = [["rm", "-rf", "/"], ["rm -rf", "/"], ["rm", 1]]

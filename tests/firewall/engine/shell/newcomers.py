@@ -205,4 +205,7 @@ cat destroy.sh
 ./teardown.sh --help
 task --dry destroy
 ssh-keygen -F host
+npm run drop-console
+make purge
+python3 - <<'E'<nl>class A:<nl>    def delete_user(self, x): pass<nl>A().delete_user(1)<nl>E
 """
