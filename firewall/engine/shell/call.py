@@ -100,7 +100,7 @@ class Row:
         present = call.flags | frozenset(call.args) if self.needs else call.flags
         if (self.needs and not self.needs & present) or self.unless & call.flags:
             return None
-        needed = next((word for word in call.args if word in self.needs or word.partition("=")[0] in self.needs), None)
+        needed = next((word for word in call.args if word[:1] != "$" and (word in self.needs or word.partition("=")[0] in self.needs)), None)
         return Finding(self.category, needed or (self.path[-1] if self.path else call.name), self.reason)
 
 

@@ -156,7 +156,7 @@ def sends_sql(call: Call) -> Finding | None:
 
 def hbase(call: Call) -> Finding | None:
     found = _HBASE.search(call.fed or "")
-    return Finding(Category.DATABASE, found.group(0).strip(), "drops or empties a table") if found else None
+    return Finding(Category.DATABASE, found.group(0).strip(" ;'\""), "drops or empties a table") if found else None
 
 
 _HBASE = re2.compile(r"(?m)(?:^|;)\s*(?:drop|drop_all|disable_all|truncate|truncate_preserve|deleteall|drop_namespace|delete_snapshot)\s+['\"]")

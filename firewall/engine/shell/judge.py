@@ -85,7 +85,7 @@ def judge(command: str) -> Judgement:
         return Judgement(False)
     at = command.find(finding.word) if finding.word else -1
     span = (at, at + len(finding.word)) if at >= 0 else None
-    return Judgement(True, f"{finding.word} {finding.reason}.", finding.word, finding.category, span)
+    return Judgement(True, f"{finding.word}: {finding.reason}.", finding.word, finding.category, span)
 
 
 class _Judge:

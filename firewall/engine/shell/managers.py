@@ -94,7 +94,7 @@ def verb(call: Call) -> Finding | None:
         if told and parts[-1] in _EMPTIES and not _REGENERATED.isdisjoint([*parts, noun]) and call.name not in ("gh", "aws", "gcloud", "az", "kubectl"):
             return None
         if told and not _is_value(call, word):
-            return Finding(_category(call.name), word, "deletes or takes away what it manages")
+            return Finding(_category(call.name), call.operands[place], "deletes or takes away what it manages")
     if option := next((word for word in call.args if word.partition("=")[0] in _REMOVING_OPTIONS), None):
         return Finding(_category(call.name), option, "deletes or takes away what it manages")
     if known and (action := next((word for word in call.args if _ACTION.search(word)), None)):

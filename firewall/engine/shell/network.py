@@ -121,7 +121,7 @@ def piped_to_interpreter(before: list[Command], name: str) -> Finding | None:
 def netcat(call: Call) -> Finding | None:
     """A shell tied to a connection, or a command for a store that listens there."""
     if call.fed and (found := _STORE.search(call.fed)):
-        return Finding(Category.DATABASE, found.group(0), "empties or stops a store")
+        return Finding(Category.DATABASE, found.group(0), "empties or stops what others use")
     if call.flags & {"-e", "-c", "--exec", "--sh-exec"} or any(word.lower().startswith(("exec:", "system:")) for word in call.args):
         return Finding(Category.REMOTE_CONTROL, call.name, "gives a shell to whoever is at the other end")
     return None

@@ -53,7 +53,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Why a command is destructive: a clause that follows the name of the command, and the word it is about."""
+    """Why a command is destructive: what the word does, as a clause that follows it after a colon."""
 
     category: Category
     word: str
