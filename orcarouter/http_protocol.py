@@ -5,7 +5,7 @@ The parser collects header lines without end, and a connection that never finish
 
 import asyncio
 import weakref
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -14,8 +14,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from workspaces.errors import BadRequestBody, OrcaError
 from workspaces.ids import uuid7
 
-#: An extension of the scope: its ``write`` is `write_now` of the request.
-WRITE_NOW = "orcarouter.write_now"
+#: An extension of the scope: its ``line`` is the request's `Line`.
+DIRECT = "orcarouter.direct"
 
 
 class _Together:
@@ -52,17 +52,35 @@ class _Together:
         self._transport.abort()
 
 
-def write_now(request: weakref.ref[RequestResponseCycle], piece: bytes) -> bool:
-    """What ASGI's ``send`` does for one more piece of a body that has begun, for who cannot wait.
+class Line:
+    """The connection of one request, for who cannot wait as ASGI would have it."""
 
-    False where nothing was written: the client has still to read what was.
-    """
-    cycle = request()
-    if cycle is None or cycle.flow.write_paused or not cycle.chunked_encoding:
-        return False
-    if not cycle.disconnected:
-        cycle.transport.write_now(b"%x\r\n%b\r\n" % (len(piece), piece))  # type: ignore[attr-defined]  # a _Together
-    return True
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        # A weak one: what holds its own scope would be freed by the collector alone.
+        self._cycle = weakref.ref(cycle)
+        self.is_lost = False
+        #: Called when the client goes away; None: nobody wants to know any more.
+        self.on_lost: Callable[[], None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        cycle = self._cycle()
+        return cycle is not None and not cycle.response_complete
+
+    def write(self, piece: bytes) -> bool:
+        """What ``send`` does for one more piece of a body that has begun. False where nothing was written: the client has still to read what was."""
+        cycle = self._cycle()
+        if cycle is None or cycle.flow.write_paused or not cycle.chunked_encoding:
+            return False
+        if not cycle.disconnected:
+            cycle.transport.write_now(b"%x\r\n%b\r\n" % (len(piece), piece))  # type: ignore[attr-defined]  # a _Together
+        return True
+
+    def lose(self) -> None:
+        if self.is_open:
+            self.is_lost = True
+            if self.on_lost is not None:
+                self.on_lost()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -74,6 +92,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _is_in_head = False
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
+    #: Of the requests that are being answered: one, or several where a client sends the next before it has read.
+    _lines: tuple[Line, ...] = ()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(_Together(transport, self.loop))  # type: ignore[arg-type]
@@ -82,6 +102,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_of_wait()
         super().connection_lost(exc)
+        for line in self._lines:
+            line.lose()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -91,8 +113,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_in_head = False
         self._end_of_wait()
         super().on_headers_complete()
-        # A weak one: what holds its own scope would be freed by the collector alone.
-        self.scope["extensions"] = {WRITE_NOW: {"write": partial(write_now, weakref.ref(self.cycle))}}
+        line = Line(self.cycle)
+        self._lines = (*(each for each in self._lines if each.is_open), line)
+        self.scope["extensions"] = {DIRECT: {"line": line}}
 
     def data_received(self, data: bytes) -> None:
         if self._is_in_head:

@@ -1,14 +1,13 @@
 """One HTTP request of an agent: its headers and body within bounds in, an answer or a stream out."""
 
 import asyncio
-import contextlib
 import re
-from collections.abc import Callable
+from functools import partial
 
 import orjson
 from django.conf import settings
 
-from orcarouter.http_protocol import WRITE_NOW
+from orcarouter.http_protocol import DIRECT, Line
 from workspaces import errors
 from workspaces.ids import uuid7
 
@@ -19,8 +18,6 @@ MAX_HEADER_BYTES = 64 * 1024
 BODY_SECONDS = 60.0
 #: Seconds a call may take, its answer read by the client included.
 CALL_SECONDS = settings.UPSTREAM_FIRST_BYTE_SECONDS + settings.UPSTREAM_TOTAL_SECONDS + 60.0
-#: A call that is answered sooner than this many seconds is not watched: nobody would gain by its end.
-WATCH_AFTER_SECONDS = 0.05
 _LATE = "the body is late"
 
 
@@ -38,8 +35,8 @@ class Request:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self._raw_headers = scope["headers"]
         self._receive, self._send = receive, send
-        self._write_now: Callable[[bytes], bool] | None = scope.get("extensions", {}).get(WRITE_NOW, {}).get("write")
-        self._watch: asyncio.TimerHandle | asyncio.Task | None = None
+        self._line: Line | None = scope.get("extensions", {}).get(DIRECT, {}).get("line")
+        self._deadline: asyncio.TimerHandle | None = None
         self.is_answering = False
         self.is_ended = False
         self.hung_up = False
@@ -106,25 +103,24 @@ class Request:
 
     def watch(self, call: asyncio.Task) -> None:
         """From here on a client that goes away takes this task along; what it sent has been read."""
-        self._watch = asyncio.get_running_loop().call_later(WATCH_AFTER_SECONDS, self._watch_for_hang_up, call)
+        loop, hang_up = asyncio.get_running_loop(), partial(self._hang_up, call)
+        # A client that stays and reads nothing holds its call and the provider's: it is gone as well, in the end.
+        self._deadline = loop.call_later(CALL_SECONDS, hang_up)
+        if self._line is not None:
+            self._line.on_lost = hang_up
+            if self._line.is_lost:
+                loop.call_soon(hang_up)
 
-    def _watch_for_hang_up(self, call: asyncio.Task) -> None:
-        # uvicorn does not cancel the application when a client goes away: it says so to whoever asks.
-        async def watch() -> None:
-            # A client that stays and reads nothing holds its call and the provider's: it is gone as well, in the end.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CALL_SECONDS):
-                    while (await self._receive())["type"] != "http.disconnect":
-                        pass
-            if not self.is_ended:
-                self.hung_up = True
-                call.cancel("the client hung up")
-
-        self._watch = asyncio.create_task(watch())
+    def _hang_up(self, call: asyncio.Task) -> None:
+        if not self.is_ended:
+            self.hung_up = True
+            call.cancel("the client hung up")
 
     def close(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._line is not None:
+            self._line.on_lost = None
 
     # --- Out ---
     async def answer(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]] = [], content_type: bytes = b"application/json") -> None:  # noqa: B006
@@ -148,9 +144,9 @@ class Request:
 
     def write_now(self, piece: bytes) -> bool:
         """Write a piece of a stream without waiting. False where nothing was written: the stream has not begun, or its reader is slow."""
-        if not self.is_answering or self._write_now is None:
+        if not self.is_answering or self._line is None:
             return False
-        return not piece or self._write_now(piece)
+        return not piece or self._line.write(piece)
 
     async def end(self) -> None:
         if not self.is_answering:

@@ -4,21 +4,28 @@ import asyncio
 import gc
 import json
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from orcarouter.http_protocol import WRITE_NOW, BoundedProtocol
+from orcarouter.http_protocol import DIRECT, BoundedProtocol, Line
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
 
 
 async def application(scope, receive, send):
     message = await receive()
+    line = scope["extensions"][DIRECT]["line"]
     if scope["path"] == "/stream":
         await stream(scope, send)
         return
+    line.on_lost = partial(lost.append, scope["path"])
+    if scope["path"] == "/wait":
+        waiting.append(line)
+        while not line.is_lost:  # noqa: ASYNC110 - what is tested is who is told
+            await asyncio.sleep(0.01)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": message["body"]})
 
@@ -26,11 +33,14 @@ async def application(scope, receive, send):
 PIECE = b"x" * 50_000
 #: Pieces written at once before the client was slow.
 written: list[int] = []
+#: Requests under way, and the paths of those that were told that their client is gone.
+waiting: list[Line] = []
+lost: list[str] = []
 
 
 async def stream(scope, send):
     """As much as the client has room for and a piece more, and what is sent and what is written at once by turns."""
-    write = scope["extensions"][WRITE_NOW]["write"]
+    write = scope["extensions"][DIRECT]["line"].write
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"a", "more_body": True})
     assert write(b"b")
@@ -137,6 +147,24 @@ async def test_what_is_written_at_once_keeps_its_place_and_waits_for_a_slow_clie
             body += await reader.readexactly(size)
             assert await reader.readexactly(2) == b"\r\n"
     assert body == b"abcd" + PIECE * (written.pop() + 1) + b"ef"
+
+
+@pytest.mark.parametrize("before", [b"", REQUEST])
+@pytest.mark.parametrize("after", [b"", REQUEST])
+async def test_who_answers_a_client_that_goes_away_is_told_and_who_has_answered_is_not(before, after):
+    async with connected() as (reader, writer):
+        if before:
+            writer.write(before)
+            assert await answer(reader) == (200, b"hi")
+        writer.write(REQUEST.replace(b"/ ", b"/wait ", 1) + after)
+        while not waiting:  # noqa: ASYNC110 - the server says nothing yet
+            await asyncio.sleep(0.01)
+        writer.close()
+        while not waiting[0].is_lost:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    waiting.clear()
+    told, lost[:] = lost[:], []
+    assert told == ["/wait"]
 
 
 async def test_an_answered_request_is_freed_without_the_collector():
