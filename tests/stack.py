@@ -65,7 +65,7 @@ class Stack:
         while time.monotonic() < deadline:
             for name, process in self._processes.items():
                 if process.poll() is not None:
-                    raise RuntimeError(f"{name} ended: {self.log(name).read_text()[-4000:]}")
+                    raise RuntimeError(f"{name} ended with {process.returncode}: {self.log(name).read_text()[-4000:]}")
             try:
                 with urllib.request.urlopen(self.url + path, timeout=5):
                     return
