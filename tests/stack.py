@@ -57,15 +57,16 @@ class Stack:
     def kill(self, name: str) -> None:
         """SIGKILL, to the whole process group: nothing is said, nothing is flushed."""
         process = self._processes.pop(name)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def wait_until_ready(self, path: str = "/readyz") -> None:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             for name, process in self._processes.items():
                 if process.poll() is not None:
-                    raise RuntimeError(f"{name} ended with {process.returncode}: {self.log(name).read_text()[-4000:]}")
+                    raise RuntimeError(f"{name} ended with {process.returncode}: {self.log(name).read_text()[-20_000:]}")
             try:
                 with urllib.request.urlopen(self.url + path, timeout=5):
                     return

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from keys import money_selectors, money_services
 from keys.engine.ceilings import Account, Cycle, Scope, period
+from keys.models import LedgerEntry
 from orcarouter.gateway.money import parsed, run_account
 from tests.environment import DATA_DIR
 from tests.orcarouter.gateway.conftest import Agent
@@ -223,9 +224,18 @@ def set_fires(stack_at_hand: Stack, stacks: list[Stack], valkey_server, clients:
                 valkey_server.process.wait(10)
                 valkey_server.start()
                 valkey_server.wait_ready()
+    # A worker that lost Valkey while it started may have given up, and here is no supervisor that starts it again.
+    stack_at_hand.kill("worker")
+    stack_at_hand.run("worker")
 
 
 def nothing_is_open(agents: list[Agent]) -> bool:
+    """Whether each reservation is settled, those too that hold nothing, as no limit asks for it."""
+    for agent in agents:
+        with tenancy.scope(agent.workspace.pk):
+            kinds = Counter(agent.workspace.ledger.values_list("kind", flat=True))
+        if kinds[LedgerEntry.Kind.RESERVE] != kinds[LedgerEntry.Kind.SETTLE]:
+            return False
     return all(balance(agent, Account(Scope.KEY, str(agent.key_id))).held_micro_usd == 0 for agent in agents)
 
 
