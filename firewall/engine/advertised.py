@@ -32,6 +32,7 @@ class Offered:
 
     @cached_property
     def is_refused(self) -> bool:
+        """Whether one of the tools may not be offered: then the whole request is refused."""
         return any(decision.blocks for decision in self.decisions)
 
     @cached_property

@@ -122,7 +122,7 @@ class Destination:
 
     @property
     def needs_resolving(self) -> bool:
-        # Names in a command are not looked up: whoever writes it could tell a name server what they like.
+        """Whether its name is to be looked up. Names in a command are not: whoever writes it could tell a name server what they like."""
         return not self.is_unreadable and self.addresses is None and not self.is_mention
 
     @property

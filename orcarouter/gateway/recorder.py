@@ -116,8 +116,17 @@ class Entry:
 class Recorder:
     """``await submit(events, usage, ledger)`` returns when the rows are committed. One instance a process."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        wait_seconds: float = WAIT_SECONDS,
+        statement_seconds: float = STATEMENT_SECONDS,
+        linger_seconds: float = LINGER_SECONDS,
+        buffer_bytes: int = MAX_BUFFER_BYTES,
+    ) -> None:
         self._url = url
+        self.wait_seconds, self._statement_seconds, self._linger_seconds, self._max_bytes = wait_seconds, statement_seconds, linger_seconds, buffer_bytes
         self._buffer: deque[Entry] = deque()
         self._buffered_bytes = 0
         self._in_flight: list[Entry] = []
@@ -141,7 +150,7 @@ class Recorder:
         """Write what is waiting, within the statement's time, then close."""
         self._due.set()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STATEMENT_SECONDS):
+            async with asyncio.timeout(self._statement_seconds):
                 while self._buffer or self._in_flight:  # noqa: ASYNC110 - at the end of the process, once
                     await asyncio.sleep(0.01)
         left = [*self._in_flight, *self._buffer]
@@ -154,22 +163,22 @@ class Recorder:
     @property
     def accepts(self) -> bool:
         """Whether a new call may be admitted: PostgreSQL answers, or the buffer is short and young."""
-        if self._buffered_bytes > MAX_BUFFER_BYTES:
+        if self._buffered_bytes > self._max_bytes:
             return False
         return self._pg is not None or not self._buffer or time.monotonic() - self._buffer[0].since < 1.0
 
     # --- Use ---
     def submit(self, events: list[dict], usage: list[dict], ledger: Sequence[dict] = (), *, lingers: bool = False) -> Recording:
-        """Queue rows; what is given back is done when they stand, or raises ``NotRecorded`` after ``WAIT_SECONDS``.
+        """Queue rows; what is given back is done when they stand, or raises ``NotRecorded`` after its ``wait_seconds``.
 
         That changes nothing for the rows: they are tried on, and may still come to stand later.
-        Rows that may linger leave with the next that may not, or after ``LINGER_SECONDS``.
+        Rows that may linger leave with the next that may not, or soon alone.
         """
         done = Recording(loop=self._loop)
         # Encoded at once: a bad value fails its own caller here and never a batch.
         rows = len(events) + len(usage) + len(ledger)
         entry = Entry(orjson.dumps(events)[1:-1], orjson.dumps(usage)[1:-1], orjson.dumps(list(ledger))[1:-1], rows, done)
-        if self._buffered_bytes + entry.size > MAX_BUFFER_BYTES:
+        if self._buffered_bytes + entry.size > self._max_bytes:
             done.set_exception(NotRecorded("the buffer is full"))
             return done
         self._buffer.append(entry)
@@ -177,7 +186,7 @@ class Recorder:
         if not lingers:
             self._due.set()
         elif self._lingering is None:
-            self._lingering = self._loop.call_later(LINGER_SECONDS, self._linger_no_more)
+            self._lingering = self._loop.call_later(self._linger_seconds, self._linger_no_more)
         if self._looker is None:
             self._looker = self._loop.call_later(LOOK_SECONDS, self._look)
         return done
@@ -190,7 +199,7 @@ class Recorder:
         """Tell callers that have waited long enough."""
         now = time.monotonic()
         for entry in chain(self._in_flight, self._buffer):
-            if now - entry.since < WAIT_SECONDS:
+            if now - entry.since < self.wait_seconds:
                 break
             self._finish([entry], NotRecorded("PostgreSQL does not answer"))
         is_needed = self._in_flight or self._buffer
@@ -304,7 +313,7 @@ class Recorder:
         return True
 
     def _open(self) -> psycopg.Connection:
-        milliseconds = int(STATEMENT_SECONDS * 1000)
+        milliseconds = int(self._statement_seconds * 1000)
         options = f"-c statement_timeout={milliseconds} -c timezone=UTC"
         connection = psycopg.connect(self._url, autocommit=True, connect_timeout=3, options=options, application_name="orca-recorder", **LIVENESS)
         for name, statement in ((b"record", STATEMENT), (b"record_again", STATEMENT_AGAIN)):
@@ -331,7 +340,7 @@ class Recorder:
         self._asked, self._answered = batch, self._loop.create_future()
         pg.send_query_prepared(prepared, [b"[" + b",".join(filter(None, rows)) + b"]" for rows in tables])
         try:
-            async with asyncio.timeout(STATEMENT_SECONDS + 1):
+            async with asyncio.timeout(self._statement_seconds + 1):
                 while pg.flush():  # noqa: ASYNC110 - libpq has no event for it
                     # The socket's buffer is full: rows of this size are rare, and PostgreSQL drains it in a moment.
                     await asyncio.sleep(0.001)

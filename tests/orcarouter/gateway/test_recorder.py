@@ -42,8 +42,8 @@ def usage(workspace_id: int, **fields) -> dict:
 
 
 @asynccontextmanager
-async def running(url: str):
-    made = Recorder(url)
+async def running(url: str, **limits):
+    made = Recorder(url, **limits)
     await made.start()
     try:
         yield made
@@ -92,9 +92,8 @@ async def transactions(workspace) -> list[str]:
     return await asyncio.to_thread(read)
 
 
-async def test_rows_that_nobody_waits_for_leave_with_the_next_that_somebody_does(workspace, url, monkeypatch):
-    monkeypatch.setattr(recorder, "LINGER_SECONDS", 600)
-    async with running(url) as made:
+async def test_rows_that_nobody_waits_for_leave_with_the_next_that_somebody_does(workspace, url):
+    async with running(url, linger_seconds=600) as made:
         await made.submit([], [usage(workspace.pk)])
         lingering = made.submit([], [usage(workspace.pk)], lingers=True)
         await asyncio.sleep(0.05)
@@ -121,9 +120,8 @@ async def test_whoever_waits_may_be_cancelled_and_the_rows_stand_all_the_same(wo
         assert len(await stored(workspace)) == 1
 
 
-async def test_the_end_of_the_process_tells_whoever_still_waits(workspace, monkeypatch):
-    monkeypatch.setattr(recorder, "STATEMENT_SECONDS", 0.1)
-    async with running("postgres://nobody@/nowhere?host=/nowhere") as made:
+async def test_the_end_of_the_process_tells_whoever_still_waits(workspace):
+    async with running("postgres://nobody@/nowhere?host=/nowhere", statement_seconds=0.1) as made:
         waiting = made.submit([], [usage(workspace.pk)])
     with pytest.raises(NotRecorded):
         await waiting
@@ -205,11 +203,9 @@ async def test_backends_killed_under_load_lose_and_double_nothing(workspace, url
     assert await stored(workspace) == sorted(row["id"] for row in rows)
 
 
-async def test_a_stalled_postgresql_is_told_in_time_and_its_rows_stand_afterwards(workspace, url, monkeypatch):
-    monkeypatch.setattr(recorder, "WAIT_SECONDS", 0.5)
-    monkeypatch.setattr(recorder, "STATEMENT_SECONDS", 1.0)
+async def test_a_stalled_postgresql_is_told_in_time_and_its_rows_stand_afterwards(workspace, url):
     late = usage(workspace.pk)
-    async with running(url) as made:
+    async with running(url, wait_seconds=0.5, statement_seconds=1.0) as made:
         await made.submit([], [usage(workspace.pk)])
         backend = made._pg.backend_pid
         os.kill(backend, signal.SIGSTOP)
@@ -218,7 +214,7 @@ async def test_a_stalled_postgresql_is_told_in_time_and_its_rows_stand_afterward
                 await made.submit([], [late])
         finally:
             os.kill(backend, signal.SIGCONT)
-        monkeypatch.setattr(recorder, "WAIT_SECONDS", 20)
+        made.wait_seconds = 20
         await made.submit([], [usage(workspace.pk)])
         assert made._buffered_bytes == 0
     assert late["id"] in await stored(workspace)
@@ -233,12 +229,9 @@ async def test_a_postgresql_that_only_reads_is_left_for_a_connection_that_writes
     assert row["id"] in await stored(workspace)
 
 
-async def test_a_full_buffer_admits_no_call_and_refuses_rows(workspace, monkeypatch):
-    monkeypatch.setattr(recorder, "MAX_BUFFER_BYTES", 10_000)
-    monkeypatch.setattr(recorder, "WAIT_SECONDS", 0.3)
-    monkeypatch.setattr(recorder, "STATEMENT_SECONDS", 0.1)
+async def test_a_full_buffer_admits_no_call_and_refuses_rows(workspace):
     nowhere = f"postgresql:///none?host={DATA_DIR}/nowhere"
-    async with running(nowhere) as made:
+    async with running(nowhere, wait_seconds=0.3, statement_seconds=0.1, buffer_bytes=10_000) as made:
         assert made.accepts
         waiting = [made.submit([], [usage(workspace.pk)]) for _ in range(40)]
         assert all(isinstance(told, NotRecorded) for told in await asyncio.gather(*waiting, return_exceptions=True))
@@ -247,10 +240,8 @@ async def test_a_full_buffer_admits_no_call_and_refuses_rows(workspace, monkeypa
         assert not made.accepts
 
 
-async def test_an_address_that_cannot_be_read_is_not_quoted_in_the_log(workspace, monkeypatch, caplog):
-    monkeypatch.setattr(recorder, "WAIT_SECONDS", 0.3)
-    monkeypatch.setattr(recorder, "STATEMENT_SECONDS", 0.1)
-    async with running("postgres//orca:hunter2@db/orca") as made:
+async def test_an_address_that_cannot_be_read_is_not_quoted_in_the_log(workspace, caplog):
+    async with running("postgres//orca:hunter2@db/orca", wait_seconds=0.3, statement_seconds=0.1) as made:
         with pytest.raises(NotRecorded):
             await made.submit([], [usage(workspace.pk)])
     assert "recorder_cannot_connect" in caplog.text
