@@ -12,8 +12,6 @@ from firewall.models import Policy, Rule
 from firewall.services import RULE_FIELDS
 from workspaces.models import Workspace
 
-_LOOSE = ("loose_suffix", "loose_infix")
-
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
@@ -35,7 +33,7 @@ def warnings_of(policy: Policy) -> list[tuple[Rule, Warning]]:
 def told(workspace: Workspace, policy: engine.Policy) -> list[Warning]:
     """The engine's warnings; of a glob that is loose, with the one tool that it was seen to let through."""
     found = remarks.warnings(policy)
-    if all(each.code not in _LOOSE for each in found):
+    if all(each.code not in remarks.LOOSE for each in found):
         return found
     seen = selectors.tools_seen(workspace)
     return [remarks.narrowed(each, policy, seen) for each in found]

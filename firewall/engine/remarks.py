@@ -16,6 +16,10 @@ CODES = (
 )
 
 
+#: Codes of a glob in an allow rule that lets through more than it seems to.
+LOOSE = ("loose_suffix", "loose_infix")
+
+
 @dataclass(frozen=True, slots=True)
 class Fix:
     """A change after which the warning is gone; it is proposed, and never made unasked.
@@ -90,7 +94,7 @@ def _meant_step(rule: Rule, place: int) -> tuple[Fix, ...]:
 
 def narrowed(warning: Warning, policy: Policy, seen: Iterable[str]) -> Warning:
     """A warning of a loose glob with the one tool ``seen`` that it lets through in its place; of several, which are meant is not known."""
-    if warning.code not in ("loose_suffix", "loose_infix"):
+    if warning.code not in LOOSE:
         return warning
     glob = next(line.glob for line in policy.lines if line.rule.id == warning.rule_id)
     known = [name for name in seen if glob.matches(name, wide=False)]
