@@ -73,10 +73,13 @@ def run(folder: Path, out: Path, plan_name: str) -> None:
 
 
 def table(found: list) -> str:
-    """Aligned columns: figure, target, measured, whether it is met, and what stands behind it."""
+    """Aligned columns: figure, target (none: it is watched), measured, whether it is met, and what stands behind it."""
     signs = {True: "met", False: "not met", None: "-"}
     rows = [("figure", "target", "measured", "", "")]
-    rows += [(each.name, f"<= {_shown(each.limit, each.unit)}", _shown(each.measured, each.unit), signs[each.is_met], each.detail) for each in found]
+    rows += [
+        (each.name, f"<= {_shown(each.limit, each.unit)}" if each.limit is not None else "-", _shown(each.measured, each.unit), signs[each.is_met], each.detail)
+        for each in found
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return "\n".join(
         f"{name:<{widths[0]}}  {target:>{widths[1]}}  {measured:>{widths[2]}}  {met:<{widths[3]}}  {detail}".rstrip()

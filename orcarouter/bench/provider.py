@@ -1,12 +1,13 @@
 """A provider that costs as little as possible: `python -m orcarouter.bench.provider PORT`.
 
 The first part of the path chooses the answer: ``/instant`` at once, ``/wait`` after 50 ms, ``/burst`` a stream of 200
-chunks, each written by itself, as fast as they go, ``/paced`` one chunk every 2 ms.
+chunks, each written by itself, as fast as they go, ``/paced`` one chunk every 2 ms. A stream's first chunk says when it was written.
 """
 
 import asyncio
 import json
 import sys
+import time
 
 import uvloop
 
@@ -45,7 +46,10 @@ ANSWER = json.dumps(
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(ANSWER), ANSWER)
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 LAST = _framed(_event([{"index": 0, "delta": {}, "finish_reason": "stop"}]), _event([], usage=USAGE), b"data: [DONE]\n\n") + b"0\r\n\r\n"
-PIECES = [*(_framed(_delta(f" word{number}")) for number in range(CHUNKS)), LAST]
+#: Where the first chunk carries the clock's nanoseconds (``CLOCK_MONOTONIC`` is one for all processes of a machine): a field that providers send too.
+UNSTAMPED = "0" * 20
+FIRST = _framed(_event([{"index": 0, "delta": {"content": " word0"}, "finish_reason": None}], system_fingerprint=f"fp_{UNSTAMPED}"))
+PIECES = [FIRST, *(_framed(_delta(f" word{number}")) for number in range(1, CHUNKS)), LAST]
 
 
 class Provider(asyncio.Protocol):
@@ -72,11 +76,15 @@ class Provider(asyncio.Protocol):
         elif kind == b"wait":
             self._loop.call_later(WAIT_SECONDS, self._write, WHOLE)
         elif kind == b"burst":
-            self._write(STREAM_HEAD)
-            self._burst(0)
+            self._begin()
+            self._loop.call_soon(self._burst, 1)
         elif kind == b"paced":
-            self._write(STREAM_HEAD)
-            self._pace(0, self._loop.time())
+            self._begin()
+            self._loop.call_later(PACE_SECONDS, self._pace, 1, self._loop.time() + PACE_SECONDS)
+
+    def _begin(self) -> None:
+        self._write(STREAM_HEAD)
+        self._write(PIECES[0].replace(UNSTAMPED.encode(), b"%020d" % time.monotonic_ns()))
 
     def _write(self, answer: bytes) -> None:
         if self._transport is not None:

@@ -9,6 +9,7 @@ import time
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 from django.core.management import call_command
@@ -159,16 +160,16 @@ class Site:
             self.bare = keys.services.create_key(workspace, fields={"name": "bare"}, actor=owner, at=at)[1]
 
     # --- Asking -----------------------------------------------------------------------------------------------------------
-    def ask(self, whom: str, kind: str, *, connections: int, seconds: float, calls: int = 10_000_000) -> Cost:
+    def ask(self, whom: str, kind: str, *, connections: int, seconds: float, **more: Any) -> Cost:
         """Load ``governed``, ``crowd`` or ``bare`` (keys of the gateway), ``nginx`` or the provider ``direct``ly with requests of this kind.
 
-        ``asking`` sends questions of kind ``evaluate``.
+        ``asking`` sends questions of kind ``evaluate``. ``more`` is what else a `Job` may say: its ``calls``, ``rate`` or ``spread_seconds``.
         """
         of_ours = {"governed": [self.governed], "crowd": self.crowd, "bare": [self.bare], "asking": self.asking}
         is_ours = whom in of_ours
         port = self.ports.web if is_ours else self.ports.nginx if whom == "nginx" else self.ports.provider
         path = "/api/v1/firewall/evaluate" if whom == "asking" else "/v1/chat/completions" if is_ours else f"/{kind}/v1/chat/completions"
-        job = Job(port, path, request_body(kind), of_ours.get(whom, [self.bare]), connections, seconds, calls)
+        job = Job(port, path, request_body(kind), of_ours.get(whom, [self.bare]), connections, seconds, **more)
         before = self.cpu_seconds()
         done = subprocess.run([*python("-m", "orcarouter.bench.load")], input=json.dumps(asdict(job)), capture_output=True, text=True, cwd=ROOT, check=False)
         if done.returncode:
