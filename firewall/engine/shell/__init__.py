@@ -1,9 +1,14 @@
 """Whether a shell command is destructive, and why.
 
-``parse`` reads the text (``scope`` keeps what it defines, ``expand`` and ``evaluate``
-tell what its parts become), ``unwrap`` finds the commands inside commands, and the
-rules judge programs by their words: ``files``, ``edits``, ``credentials``, ``git``,
-``managers``, ``accounts``, ``system``, ``databases``, ``network``, ``code``, ``windows``.
+``parse`` reads the text (``words`` its words, ``scope`` keeps what it defines, ``expand`` and
+``evaluate`` tell what its parts become), ``unwrap`` finds the commands inside commands by the
+tables of ``wrappers``, and ``programs`` asks about each program what its subject knows:
+
+files and disks   ``files`` ``edits`` ``permissions`` ``disks`` ``paths`` ``credentials``
+the machine       ``system`` ``accounts`` ``containers`` ``windows``
+what is elsewhere ``managers`` ``databases`` ``network`` ``git``
+programs in text  ``code``, and ``written`` for files a text writes before it runs them
+
 ``judge`` puts them together and is all that others call. Nothing is run, resolved or looked up.
 """
 

@@ -84,6 +84,9 @@ class Call:
         return False
 
 
+Rule = Callable[[Call], Finding | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """Destructive if the operands start with ``path``, any of ``needs`` is there (or none is needed) and none of ``unless``."""

@@ -9,11 +9,11 @@ from re import Match
 import re2
 
 from firewall.engine.shell import edits
-from firewall.engine.shell.call import Call
+from firewall.engine.shell.call import Call, Rule
 from firewall.engine.shell.credentials import credentials_read
 from firewall.engine.shell.databases import deleted_objects, sql
 from firewall.engine.shell.evaluate import unbase64
-from firewall.engine.shell.files import Rule, overwritten
+from firewall.engine.shell.files import overwritten
 from firewall.engine.shell.paths import harmless
 from firewall.engine.shell.types import FED, Category, Command, Finding
 

@@ -6,8 +6,7 @@ import re
 
 import re2
 
-from firewall.engine.shell.call import Call, Row, table
-from firewall.engine.shell.files import Rule
+from firewall.engine.shell.call import Call, Row, Rule, table
 from firewall.engine.shell.types import Category, Finding, word_set
 
 _COMMENT = re2.compile(r"(?s)/\*!\d*|--[^\n]*|/\*.*?\*/")

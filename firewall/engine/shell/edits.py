@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from firewall.engine.shell import paths
-from firewall.engine.shell.call import Call
-from firewall.engine.shell.files import Rule, appended, overwritten
+from firewall.engine.shell.call import Call, Rule
+from firewall.engine.shell.files import appended, overwritten
 from firewall.engine.shell.types import Category, Finding
 
 _SED_VALUED = frozenset({"-e", "-f", "-l", "--expression", "--file", "--line-length"})

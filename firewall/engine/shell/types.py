@@ -8,6 +8,9 @@ from enum import StrEnum
 FOUND = "$found"
 """Stands for each of the files that a search or a loop finds."""
 
+UNKNOWN = "$(...)"
+"""Stands for the output of a command that is not known before it runs."""
+
 FED = "$fed"
 """Stands for each of the words that a command is fed by the one before it."""
 

@@ -9,22 +9,20 @@ from dataclasses import dataclass
 from firewall.engine.shell.call import Call
 from firewall.engine.shell.evaluate import unbase64
 from firewall.engine.shell.managers import MANAGERS
-from firewall.engine.shell.types import FOUND, word_set
-
-SHELLS = word_set(
-    """
-    sh bash zsh dash ksh mksh fish ash csh tcsh rbash pwsh powershell cmd nu xonsh elvish
-    """
+from firewall.engine.shell.types import FOUND
+from firewall.engine.shell.wrappers import (
+    AFTER,
+    ARCHITECTURE,
+    BLOCK_TAKERS,
+    COMMAND_OPTIONS,
+    POWERSHELLS,
+    SETTING,
+    SHELLS,
+    SSH_VALUED,
+    VALUED_AFTER,
+    WRAPPERS,
+    XARGS_VALUED,
 )
-_POWERSHELLS = frozenset({"pwsh", "powershell"})
-
-
-@dataclass(frozen=True, slots=True)
-class Wrapper:
-    """``valued`` are its options that take the next word; ``skipped`` its own operands before the command begins."""
-
-    valued: frozenset[str] = frozenset()
-    skipped: int = 0
 
 
 @dataclass(slots=True)
@@ -38,152 +36,13 @@ class Inside:
     reads_input: bool = False
 
 
-def _wrappers(text: str) -> dict[str, Wrapper]:
-    """Lines of ``program,program operands option option ..``."""
-    found = {}
-    for line in filter(None, map(str.strip, text.splitlines())):
-        programs, skipped, *valued = line.split()
-        found.update(dict.fromkeys(programs.split(","), Wrapper(frozenset(valued), int(skipped))))
-    return found
-
-
-WRAPPERS = _wrappers(
-    """
-    sudo,doas,pkexec 0 -u -g -h -p -C -r -t -T -U -D -R --user --group --host --prompt --chdir --chroot --role --type --other-user
-    run0,systemd-run 0 -u -p -M -E --unit --property --uid --gid --description --setenv --slice --on-calendar --on-active
-    env 0 -u -C --unset --chdir --block-signal
-    nohup,setsid,unbuffer,rlwrap,fakeroot,catchsegv,command,builtin,noglob,nocorrect,tini,dumb-init,torsocks,torify,trickle,eatmydata 0
-    winpty,busybox,toybox,linux32,linux64,setarch,arch 0 -R
-    proxychains,proxychains4,firejail,bwrap,tsocks 0 -f
-    exec 0 -a
-    time,gtime 0 -f -o --format --output
-    nice,ionice 0 -n -c -p --adjustment --class --classdata --pid
-    timeout,gtimeout 1 -k -s --kill-after --signal
-    stdbuf 0 -i -o -e --input --output --error
-    strace,ltrace,dtruss,perf 0 -e -o -p -s -u -a -O -S -P
-    chroot,fakechroot 1 --userspec --groups
-    unshare,nsenter 0 -t -S -G --target --setuid --setgid -R
-    chrt,taskset,numactl,cpulimit,schedtool 1 -p -l --limit
-    xcrun,rosetta 0 --sdk -sdk --toolchain
-    gosu,su-exec,setpriv,chpst,s6-setuidgid,setuidgid 1
-    caffeinate 0 -t -w
-    when-changed,retry,chronic,ifne,sem,errno,ts,cgexec,dbus-run-session,xvfb-run,prlimit,softlimit,nq,nocache 0 -g -s -n -j -t
-    start-stop-daemon 0 --pidfile -p --exec -x --name -n --user -u --chuid -c --signal -s
-    """
-)
-#: These run what follows one of their words: ``kubectl exec pod -- rm``, ``docker run image rm``. The number counts operands to skip after it.
-_AFTER = {
-    ("docker", "exec"): 1,
-    ("docker", "run"): 1,
-    ("podman", "exec"): 1,
-    ("podman", "run"): 1,
-    ("nerdctl", "exec"): 1,
-    ("nerdctl", "run"): 1,
-    ("docker-compose", "exec"): 1,
-    ("docker-compose", "run"): 1,
-    ("kubectl", "exec"): 1,
-    ("oc", "exec"): 1,
-    ("oc", "rsh"): 1,
-    ("lxc", "exec"): 1,
-    ("incus", "exec"): 1,
-    ("crictl", "exec"): 1,
-    ("multipass", "exec"): 1,
-    ("machinectl", "shell"): 1,
-    ("flatpak", "run"): 1,
-    ("heroku", "run"): 0,
-    ("railway", "run"): 0,
-    ("poetry", "run"): 0,
-    ("pipenv", "run"): 0,
-    ("uv", "run"): 0,
-    ("rye", "run"): 0,
-    ("hatch", "run"): 0,
-    ("pdm", "run"): 0,
-    ("bundle", "exec"): 0,
-    ("npm", "exec"): 0,
-    ("pnpm", "exec"): 0,
-    ("pnpm", "dlx"): 0,
-    ("yarn", "exec"): 0,
-    ("yarn", "dlx"): 0,
-    ("conda", "run"): 0,
-    ("mamba", "run"): 0,
-    ("asdf", "exec"): 0,
-    ("mise", "exec"): 0,
-    ("doppler", "run"): 0,
-    ("op", "run"): 0,
-    ("infisical", "run"): 0,
-    ("chamber", "exec"): 1,
-    ("aws-vault", "exec"): 1,
-    ("direnv", "exec"): 1,
-    ("adb", "shell"): 0,
-    ("ip", "netns"): 2,
-}
-_VALUED_AFTER = word_set(
-    """
-    -n --namespace -c --container -u --user -w --workdir -e --env --env-file -v --volume --name --network --net -p --publish --mount --entrypoint -h
-    --hostname -l --label --context --project --config --app -a -r --remote --profile --rm-after --memory -m --cpus --gpus --platform --pid --add-host
-    --cap-add --restart --prefix -N
-    """
-)
-_SSH_VALUED = word_set(
-    """
-    -b -c -D -E -e -F -I -i -J -L -l -m -O -o -p -Q -R -S -W -w
-    """
-)
-_XARGS_VALUED = word_set(
-    """
-    -I -n -P -L -s -d -E -a --max-args --max-procs --delimiter --arg-file --replace --max-lines -j --jobs --joblog -S --sshlogin --colsep --timeout
-    --delay -N
-    """
-)
-_ARCHITECTURE = re.compile(r"x86_64|i[3-6]86|aarch64|arm64e?|armv\w+|ppc\w*|s390x?|riscv64|linux(?:32|64)|uname26")
-#: Variables whose value a program runs.
-RUN_VARIABLES = frozenset(
-    {
-        "PROMPT_COMMAND",
-        "GIT_SSH_COMMAND",
-        "GIT_EDITOR",
-        "GIT_PAGER",
-        "GIT_SEQUENCE_EDITOR",
-        "GIT_EXTERNAL_DIFF",
-        "GIT_ASKPASS",
-        "PAGER",
-        "MANPAGER",
-        "EDITOR",
-        "VISUAL",
-    }
-    | {"LESSOPEN", "LESSCLOSE", "BROWSER", "FCEDIT", "SUDO_EDITOR", "RSYNC_RSH", "PS4"}
-)
-#: Variables that name code which every program, or every shell, loads first.
-LOADED_VARIABLES = frozenset({"LD_PRELOAD", "LD_AUDIT", "DYLD_INSERT_LIBRARIES", "BASH_ENV", "PYTHONSTARTUP", "PERL5DB"})
-_BLOCK_TAKERS = word_set("% foreach-object foreach invoke-command icm start-job where-object ? measure-command")
-_SETTING = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
-_TAR_OPTIONS = ("-I", "-F", "--checkpoint-action", "--to-command", "--use-compress-program", "--info-script", "--new-volume-script", "--rsh-command")
-#: Options of programs whose value is a command for a shell.
-_COMMAND_OPTIONS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("tar", "gtar", "bsdtar"), _TAR_OPTIONS),
-    "rsync": ("-e", "--rsh", "--rsync-path"),
-    "sftp": ("-S", "-D"),
-    "scp": ("-S",),
-    "man": ("-P", "--pager", "-H", "--html"),
-    "less": (),
-    "zip": ("-TT", "--unzip-command"),
-    "split": ("--filter",),
-    "sort": ("--compress-program",),
-    "gdb": ("-ex", "--eval-command", "-iex"),
-    "lldb": ("-o", "--one-line"),
-    "git": ("--exec", "--upload-pack", "--receive-pack", "-O", "--open-files-in-pager"),
-    "ag": ("--pager",),
-    "rg": ("--pre",),
-}
-
-
 def unwrap(call: Call) -> Inside | None:
     """What ``call`` runs; None if it runs nothing but itself."""
     name = call.name
     if name in SHELLS:
         return _shell(call)
     if name in ("xargs", "parallel", "rush"):
-        rest = _after_options(call.args, _XARGS_VALUED, 0)
+        rest = _after_options(call.args, XARGS_VALUED, 0)
         if ":::" in rest:
             at = rest.index(":::")
             rest, inputs = rest[:at], [word for word in rest[at + 1 :] if word != ":::"]
@@ -222,7 +81,7 @@ def _remote_or_later(call: Call) -> Inside | None:
 
 def _each(call: Call) -> Inside | None:
     """What Windows runs for each: ``% { Remove-Item $_ }``, ``forfiles /c "cmd /c del @path"``."""
-    if call.name in _BLOCK_TAKERS and "{" in call.args:
+    if call.name in BLOCK_TAKERS and "{" in call.args:
         block = call.args[call.args.index("{") + 1 :]
         return Inside(words=block[: block.index("}")] if "}" in block else block)
     if call.name == "forfiles" and (command := call.value("/c", "-c")):
@@ -237,9 +96,9 @@ def _wrapped(call: Call) -> Inside | None:
     if call.name == "command" and call.flags & {"-v", "-V"}:
         return Inside()
     rest = _after_options(call.args, wrapper.valued, wrapper.skipped, settings=True)
-    if call.name in ("setarch", "arch") and len(rest) > 1 and _ARCHITECTURE.fullmatch(rest[0]):
+    if call.name in ("setarch", "arch") and len(rest) > 1 and ARCHITECTURE.fullmatch(rest[0]):
         rest = rest[1:]
-    settings = [word.partition("=") for word in call.args[: len(call.args) - len(rest)] if _SETTING.fullmatch(word)]
+    settings = [word.partition("=") for word in call.args[: len(call.args) - len(rest)] if SETTING.fullmatch(word)]
     return Inside(words=rest, settings=tuple((name, value) for name, _, value in settings))
 
 
@@ -254,14 +113,14 @@ def _after_options(words: list[str], valued: frozenset[str], skipped: int, *, se
                 break
         elif word.startswith("-"):
             place += 2 if word in valued or _ends_valued(word, valued) else 1
-        elif settings and _SETTING.fullmatch(word):
+        elif settings and SETTING.fullmatch(word):
             place += 1
         elif skipped:
             skipped -= 1
             place += 1
         else:
             break
-    while settings and place < len(words) and _SETTING.fullmatch(words[place]):
+    while settings and place < len(words) and SETTING.fullmatch(words[place]):
         place += 1
     return words[place:]
 
@@ -273,7 +132,7 @@ def _ends_valued(word: str, valued: frozenset[str]) -> bool:
 
 
 def _shell(call: Call) -> Inside | None:
-    if call.name in _POWERSHELLS and (inside := _powershell(call.args)):
+    if call.name in POWERSHELLS and (inside := _powershell(call.args)):
         return inside
     if call.name == "cmd":
         for place, word in enumerate(call.args):
@@ -319,13 +178,13 @@ def _powershell(args: list[str]) -> Inside | None:
 
 
 def _ssh(call: Call) -> Inside | None:
-    rest = _after_options(call.args, _SSH_VALUED | {"-g"} if call.name != "sshpass" else frozenset({"-p", "-f", "-e"}), 0 if call.name == "sshpass" else 1)
+    rest = _after_options(call.args, SSH_VALUED | {"-g"} if call.name != "sshpass" else frozenset({"-p", "-f", "-e"}), 0 if call.name == "sshpass" else 1)
     if call.name == "sshpass":
         return Inside(words=rest)
     if call.name in ("pdsh", "clush", "pssh", "parallel-ssh", "dsh"):
         rest = _after_options(call.args, frozenset({"-w", "-g", "-l", "-f", "-x", "-h", "-H", "-p", "-t", "-o", "-e", "-m"}), 0)
     while rest and rest[0].startswith("-") and rest[0] != "--":
-        rest = rest[2:] if rest[0] in _SSH_VALUED else rest[1:]
+        rest = rest[2:] if rest[0] in SSH_VALUED else rest[1:]
     proxy = next((word.partition("=")[2] for word in call.args if word.lower().startswith(("proxycommand=", "-oproxycommand=", "localcommand="))), "")
     return Inside(texts=tuple(filter(None, (" ".join(rest), proxy))), reads_input=not rest)
 
@@ -345,13 +204,13 @@ def _after_word(call: Call) -> Inside | None:
     if name == "docker" and "compose" in args[:4]:
         name, args = "docker-compose", args[args.index("compose") + 1 :]
     for place, word in enumerate(args[:6]):
-        skipped = _AFTER.get((name, word))
+        skipped = AFTER.get((name, word))
         if skipped is None:
             continue
         rest = args[place + 1 :]
         if "--" in rest and name not in ("docker", "podman"):
             return Inside(words=rest[rest.index("--") + 1 :])
-        inner = _after_options(rest, _VALUED_AFTER, skipped)
+        inner = _after_options(rest, VALUED_AFTER, skipped)
         entrypoint = call.value("--entrypoint")
         if entrypoint:
             inner = [entrypoint, *inner]
@@ -391,7 +250,7 @@ def _each_tool(call: Call) -> Inside | None:
 
 def _by_option(call: Call) -> Inside | None:
     name, args = call.name, call.args
-    if (options := _COMMAND_OPTIONS.get(name)) is not None:
+    if (options := COMMAND_OPTIONS.get(name)) is not None:
         values = [value for word, value in itertools.pairwise(args) if word in options]
         values += [word.partition("=")[2] for word in args if word.startswith("--") and word.partition("=")[0] in options]
         values += [word.lstrip("+") for word in args if name == "less" and word.startswith("+!")]

@@ -7,8 +7,7 @@ import re
 import re2
 
 from firewall.engine.shell import accounts, network, paths
-from firewall.engine.shell.call import Call
-from firewall.engine.shell.files import Rule
+from firewall.engine.shell.call import Call, Rule
 from firewall.engine.shell.types import FOUND, Category, Command, Finding, word_set
 
 #: Signs of a text for PowerShell or cmd.exe: their paths and their variables before a backslash.

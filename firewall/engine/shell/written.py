@@ -11,7 +11,7 @@ from firewall.engine.shell.code import INTERPRETERS, interpreter_name
 from firewall.engine.shell.databases import CLIENTS
 from firewall.engine.shell.evaluate import printed
 from firewall.engine.shell.types import Command
-from firewall.engine.shell.unwrap import SHELLS
+from firewall.engine.shell.wrappers import SHELLS
 
 #: What is in them runs without being called: when somebody enters, commits, or opens the folder.
 _START_FILE = re.compile(
