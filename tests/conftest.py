@@ -1,6 +1,5 @@
 """What all tests stand on: real servers, two workspaces, and the whole product when a test asks for it."""
 
-import os
 from collections.abc import Iterator
 from io import StringIO
 
@@ -10,18 +9,14 @@ from django.core.management import call_command
 
 from orcarouter import embedded
 from orcarouter.embedded.servers import Embedded
+from tests import figures
 from tests import receiver as receiving
 from tests.environment import DATA_DIR
 from tests.factories.workspaces import Tenant, make_tenant
 from tests.stack import Stack
 from workspaces import ids
 
-for profile, examples in {"default": 2_000, "long": 100_000, "quick": 100}.items():
-    # By default the same cases every time, so that what passes here passes anywhere; the long run draws new ones.
-    hypothesis.settings.register_profile(
-        profile, max_examples=examples, derandomize=profile == "default", deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
-    )
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+hypothesis.settings.load_profile(figures.PROFILE)
 
 
 @pytest.fixture(autouse=True)

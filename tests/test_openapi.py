@@ -1,6 +1,5 @@
 """The OpenAPI document: it describes every route, and the product answers as it says."""
 
-import os
 import re
 
 import httpx2 as httpx
@@ -8,20 +7,19 @@ import pytest
 import schemathesis
 from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
 
 from orcarouter.gateway import app
 from tests.factories.workspaces import make_tenant
+from tests.figures import explored
 from tests.orcarouter.gateway.conftest import make_agent
 from tests.test_routes import ROUTES
 from workspaces.permissions import Role
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-#: Of each kind: such that fit the document, and such that do not.
-EXAMPLES = 250 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 10
 
 
 DOCUMENT = schemathesis.openapi.from_dict(SchemaGenerator().get_schema(public=True))
@@ -41,7 +39,7 @@ def test_the_product_answers_as_documented(operation, mode, stack, credentials):
     is_gateway = operation.path.startswith(("/v1/", "/api/v1/"))
     headers = {"Authorization": f"Bearer {credentials['key' if is_gateway else 'token']}"}
 
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    @explored
     @given(case=operation.as_strategy(generation_mode=mode))
     def explore(case):
         case.call_and_validate(base_url=stack.url, headers=headers, timeout=30, checks=CHECKS)

@@ -1,6 +1,5 @@
 """Whatever the clock does and whoever comes first, a hold ends once; and what is over is ended by one beat, however many it is."""
 
-import os
 import random
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -18,13 +17,12 @@ from approvals.selectors import bound_of
 from tests.approvals.test_outbox import point
 from tests.factories.approvals import held_call, make_hold, make_holding_policy
 from tests.factories.workspaces import Tenant, make_tenant
+from tests.figures import HOLDS
 from workspaces import audit, errors, tenancy
 from workspaces.permissions import Role
 
-PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "")
-HOLDS = {"long": 10_000}.get(PROFILE, 100)
 #: More than one transaction ends.
-OVERDUE = {"long": 10_000}.get(PROFILE, services.EXPIRED_AT_ONCE + 100)
+OVERDUE = max(HOLDS, services.EXPIRED_AT_ONCE + 100)
 A_WORKSPACE = 500
 ENDINGS = {("create", "expire"), ("create", "reject"), ("create", "approve", "consume"), ("create", "approve", "expire")}
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 from hypothesis import strategies as st
 
 from firewall.engine.conditions import Clause, Operator
+from firewall.engine.destinations import destination
 from firewall.engine.egress import EgressLists
 from firewall.engine.sanitize import PRESETS, Sanitizers
 from firewall.engine.sequence import Chain, Step
@@ -138,6 +139,12 @@ _places = [*reference.HOSTS, "not a host", "user@@x"]
 _bad_arguments = ["", "[]", "{", '{"a": 1, "a": 2}', '{"a": NaN}', '{"a": 1e999}', '{"a": {"c": 1, "c": 1}}', '"x"', "{} x"]
 _globs_of_many = ["", "*", "kb", "shell.*", "*.exec", "a"]
 _sanitizers = [Sanitizers(("email",)), Sanitizers(tuple(PRESETS)), Sanitizers(("ssn_us",), ("rm.*", "[0-9]+"))]
+_runs = [
+    RunState(calls, spent, held, told, runs_this_hour=begun)
+    for spent, held, told, (calls, begun) in product([0, 1, 2], [0, 1], [None, 0, 1], [(0, 0), (0, 2), (1, 3)])
+]
+_destinations = [destination(host) for host in ("a.example", "10.0.0.1", "metadata", "user@@x", "8.8.8.8")]
+_ASKED_ON = [surface for surface in Surface if surface is not Surface.INBOUND]
 _CARRIED_OUT = [verdict for verdict in Verdict if verdict is not Verdict.OBSERVE]
 
 
@@ -197,13 +204,28 @@ def _whole_call(chance: Random) -> ToolCall:
     return ToolCall(chance.choice(_SURFACES), name, _arguments(chance), skill=chance.choice([None, "mail.send", "mail__send", "other"]))
 
 
+#: Tools that a request offers, or a call and the money of its run.
+Moment = list[str] | tuple[ToolCall, RunState]
+
+
+def _asked(chance: Random) -> ToolCall:
+    """A call that its maker asks about."""
+    return replace(_whole_call(chance), surface=chance.choice(_ASKED_ON))
+
+
+def _moment(chance: Random) -> Moment:
+    if chance.random() < 0.5:
+        return [_name(chance) for _ in range(chance.randint(1, 4))]
+    to = tuple(chance.choices(_destinations, k=chance.randrange(3))) if chance.random() < 0.5 else None
+    return replace(_asked(chance), destinations=to), chance.choice(_runs)
+
+
 whole_rules = seeded(_whole_rule)
 whole_policies = seeded(lambda chance: replace(_policy(chance, _whole_rules), max_runs_per_key_per_hour=chance.choice([None, None, 1, 2])))
 one_rule_policies = seeded(_one_rule_policy)
 whole_calls = seeded(_whole_call)
-money = st.sampled_from(
-    [
-        RunState(calls, spent, held, told, runs_this_hour=begun)
-        for spent, held, told, (calls, begun) in product([0, 1, 2], [0, 1], [None, 0, 1], [(0, 0), (0, 2), (1, 3)])
-    ]
-)
+asked = seeded(_asked)
+asked_in_turn = seeded(lambda chance: [(_asked(chance), chance.randint(0, 5_000)) for _ in range(chance.randrange(7))])
+moments = seeded(lambda chance: [_moment(chance) for _ in range(chance.randint(1, 6))])
+histories = seeded(lambda chance: [(_whole_call(chance), chance.randint(0, 6_000)) for _ in range(chance.randrange(6))])
+money = st.sampled_from(_runs)

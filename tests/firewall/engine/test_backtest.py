@@ -1,11 +1,11 @@
 """A policy over recorded runs: a policy over its own history changes nothing, and what is said of another is what it would say."""
 
 import json
+import socket
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from firewall import sandbox
 from firewall.engine import backtest, tally
@@ -22,7 +22,7 @@ from firewall.engine.tally import RunTally, Tally
 from firewall.engine.types import Policy, Rule, RunState, Surface, ToolCall, Verdict
 from tests.figures import dear
 from tests.firewall.engine.recordings import Live
-from tests.firewall.engine.strategies import money, names, whole_calls, whole_policies
+from tests.firewall.engine.strategies import Moment, asked, asked_in_turn, moments, whole_policies
 
 ALLOW_ALL = Policy(1, "agents", 1, Verdict.ALLOW, False, ())
 RM = Clause("$.command", Operator.CONTAINS, "rm")
@@ -51,14 +51,7 @@ def called(name: str, arguments: dict | None = None, surface: Surface = Surface.
 
 
 # --- Laws -----------------------------------------------------------------------------------------------------------
-offers = st.lists(names, min_size=1, max_size=4)
-asked = whole_calls.filter(lambda call: call.surface is not Surface.INBOUND)
-hosts = st.sampled_from(["a.example", "10.0.0.1", "metadata", "user@@x", "8.8.8.8"]).map(destination)
-asked_to = st.builds(lambda call, to: replace(call, destinations=to), asked, st.none() | st.lists(hosts, max_size=2).map(tuple))
-steps = st.lists(offers | st.tuples(asked_to, money), min_size=1, max_size=6)
-
-
-def lived(governed: Policy | None, steps, *, observe_mode: bool = False) -> Live:
+def lived(governed: Policy | None, steps: list[Moment], *, observe_mode: bool = False) -> Live:
     live = Live(governed, observe_mode=observe_mode)
     for step in steps:
         if isinstance(step, list):
@@ -70,7 +63,7 @@ def lived(governed: Policy | None, steps, *, observe_mode: bool = False) -> Live
 
 
 @dear
-@given(whole_policies, steps)
+@given(whole_policies, moments)
 def test_a_policy_over_its_own_history_changes_nothing(governed, steps):
     live = lived(governed, steps)
     found = replayed(governed, live)
@@ -80,7 +73,7 @@ def test_a_policy_over_its_own_history_changes_nothing(governed, steps):
 
 
 @dear
-@given(whole_policies, whole_policies, steps)
+@given(whole_policies, whole_policies, moments)
 def test_a_verdict_that_is_told_is_the_one_that_the_policy_gives(governed, other, steps):
     # One that needs to know nothing of the run: what that was is told apart below.
     rules = tuple(replace(each, sequence=None) for each in other.rules if each.verdict is not Verdict.CAP_COST)
@@ -98,9 +91,22 @@ def test_a_verdict_that_is_told_is_the_one_that_the_policy_gives(governed, other
                 assert told.verdict == decide(other, replace(call, destinations=to), RunState()).verdict
 
 
+@pytest.fixture
+def world(monkeypatch):
+    """What names lead to is the world's to say, slowly, and changes: here one leads inside, one outside and the others nowhere."""
+    places = {"a.example": "10.0.0.1", "b.example": "8.8.8.8"}
+
+    def look_up(host, *_, **__):
+        if host not in places:
+            raise socket.gaierror(socket.EAI_NONAME, host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (places[host], 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+
 @dear
 @given(whole_policies, asked)
-def test_live_sandbox_and_backtest_say_the_same(governed, call):
+def test_live_sandbox_and_backtest_say_the_same(world, governed, call):
     live = Live(None, observe_mode=True)
     live.ask(call)
     (event,) = live.events
@@ -130,7 +136,7 @@ class NotingRun(RunTally):
 
 
 @dear
-@given(whole_policies, st.lists(st.tuples(asked, st.integers(0, 5_000)), max_size=6))
+@given(whole_policies, asked_in_turn)
 def test_sequences_are_followed_where_they_were_not_recorded(governed, calls):
     """A run that nobody governed, under a policy that was not there: what it would have said, call by call."""
     rules = tuple(each for each in governed.rules if each.verdict is not Verdict.CAP_COST and each.egress is None)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from firewall.engine.compile import MEMO_NAMES
 from firewall.engine.decide import decide, resolve
 from firewall.engine.types import Decision, Policy, ReasonCode, Rule, RunState, Surface, ToolCall, Verdict
+from tests.figures import promised
 from tests.firewall.engine import reference
 from tests.firewall.engine.strategies import any_text, calls, policies_and_calls, rule_lists, surfaces, verdicts
 
@@ -124,6 +125,7 @@ def test_the_key_s_policy_is_in_force_if_enabled_and_else_the_default():
     assert resolve(None, None) is None
 
 
+@promised
 @given(policies_and_calls)
 def test_decisions_agree_with_the_naive_interpreter_and_say_why(drawn):
     governed, call = drawn

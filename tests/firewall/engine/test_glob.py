@@ -7,6 +7,7 @@ from hypothesis import given
 
 from firewall.engine.glob import escaped, hints, parse
 from firewall.engine.types import Verdict
+from tests.figures import promised
 from tests.firewall.engine import reference
 from tests.firewall.engine.strategies import any_text, globs, names
 
@@ -70,6 +71,7 @@ def test_two_underscores_in_a_sent_name_also_read_as_a_dot(glob, name, narrow, w
     assert parse(glob).matches(name, wide=True) is wide
 
 
+@promised
 @given(globs, names)
 def test_matching_agrees_with_the_naive_reading(glob, name):
     for wide in (True, False):

@@ -14,8 +14,9 @@ from firewall.engine.explain import explain
 from firewall.engine.sanitize import Sanitizers
 from firewall.engine.sequence import Chain, Step
 from firewall.engine.types import Cap, Policy, ReasonCode, Rule, RunState, Surface, ToolCall, Verdict
+from tests.figures import promised
 from tests.firewall.engine import reference
-from tests.firewall.engine.strategies import money, one_rule_policies, whole_calls, whole_policies
+from tests.firewall.engine.strategies import histories, money, one_rule_policies, whole_calls, whole_policies
 
 FRESH = RunState()
 EMAIL = Sanitizers(("email",))
@@ -38,7 +39,8 @@ def clause(path: str, op: str, value: object) -> tuple[Clause, ...]:
 
 
 # --- Against the naive interpreter -----------------------------------------------------------------------------------
-@given(whole_policies, whole_calls, money, st.lists(st.tuples(whole_calls, st.integers(0, 6_000)), max_size=5))
+@promised
+@given(whole_policies, whole_calls, money, histories)
 def test_decisions_agree_with_the_naive_interpreter(governed, call, run, earlier):
     history: list[reference.Past] = []
     for past, later_ms in earlier:
@@ -67,6 +69,7 @@ def test_decisions_agree_with_the_naive_interpreter(governed, call, run, earlier
     assert not (decision.caps and decision.verdict is Verdict.DENY)
 
 
+@promised
 @given(one_rule_policies, whole_calls, money)
 def test_each_condition_agrees_with_the_naive_interpreter(governed, call, run):
     decision = decide(governed, call, run)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.figures import served
 from tests.orcarouter.gateway.conftest import Agent, make_agent
 
 BODIES = Path(__file__).resolve().parents[4] / "shared" / "corpora" / "bodies.jsonl"
@@ -108,7 +109,7 @@ def altered(draw: st.DrawFn, document: dict) -> bytes:
     return json.dumps(changed).encode()
 
 
-@settings(max_examples=100)
+@served
 @given(altered(CHAT), altered(CALL), altered(PLAN))
 def test_nothing_in_the_place_of_something_else_is_a_fault_of_ours(client, chat, call, plan):
     for path, body in zip(PATHS, (chat, call, plan), strict=True):

@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orcarouter.gateway import connector as module
@@ -323,7 +323,6 @@ async def test_a_certificate_is_checked_against_the_name(tmp_path):
 
 
 @given(st.sampled_from([WITH_LENGTH, CHUNKED, HINTED]), st.lists(st.integers(1, 120), max_size=6))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_an_answer_is_the_same_wherever_it_is_cut(answer, cuts):
     places = sorted({min(cut, len(answer)) for cut in cuts} | {len(answer)})
     pieces: list[Callable | bytes] = [answer[a:b] for a, b in zip([0, *places], places, strict=False)]

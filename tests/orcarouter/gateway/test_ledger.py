@@ -22,6 +22,7 @@ from keys.engine.ceilings import Account, Cycle, Scope, period
 from keys.models import LedgerEntry
 from orcarouter.gateway.money import parsed, run_account
 from tests.environment import DATA_DIR
+from tests.figures import CALLS
 from tests.orcarouter.gateway.conftest import Agent
 from tests.orcarouter.gateway.provider import INPUT_PRICE, MODEL, OUTPUT_PRICE, Metered, metered
 from tests.orcarouter.gateway.test_budgets import act, agrees, change, in_valkey
@@ -30,7 +31,6 @@ from tests.receiver import HOST
 from tests.stack import Stack
 from workspaces import tenancy
 
-CALLS = {"quick": 150, "long": 10_000}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 400)
 AFTER_SECONDS = 90
 TOOL_PRICE = 3_000
 

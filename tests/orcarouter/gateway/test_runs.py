@@ -11,7 +11,7 @@ from itertools import count
 import hypothesis.strategies as st
 import pytest
 import redis
-from hypothesis import given, settings
+from hypothesis import given
 
 from keys import money_selectors
 from keys.engine.grant import Grant
@@ -22,6 +22,7 @@ from orcarouter.gateway.money import Claim
 from orcarouter.gateway.recorder import USAGE_COLUMNS
 from orcarouter.gateway.state import State
 from tests.factories.workspaces import make_tenant
+from tests.figures import stored
 from workspaces import valkey
 from workspaces.ids import moment_of, uuid7
 
@@ -123,7 +124,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=150)
+@stored
 @given(history=st.lists(st.tuples(st.integers(0, 1), STEPS), min_size=1, max_size=10), costs=st.lists(st.none() | st.integers(0, 9), min_size=10, max_size=10))
 def test_valkey_and_the_ledger_derive_the_same_run_of_the_same_history(runner, state, workspace_id, history, costs):
     async def live() -> None:

@@ -1,26 +1,24 @@
 """One engine: a call has the same verdict on the relay, at the hook and in the sandbox, whatever the policy."""
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
 import httpx2 as httpx
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from firewall.engine.types import Rule, Verdict
 from firewall.engine.validate import problems
+from tests.figures import lived
 from tests.firewall.engine import strategies
 from tests.orcarouter.gateway.conftest import Agent, make_agent
 from workspaces import tenancy
 from workspaces.permissions import Role
 
 _numbers = count()
-#: Each is a policy saved and up to a dozen requests of the running product.
-EXAMPLES = 150 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 12
 
 #: Some lead nowhere, and some are names that only the hook looks up, where its caller waits.
 PLACES = ["10.1.2.3", "http://8.8.8.8/x", "http://0x0A000001:8080/", "https://[::ffff:10.0.0.1]/", "1.1.1.1"]
@@ -120,7 +118,7 @@ def ways(stack, committed) -> Iterator[Ways]:
     made.client.close()
 
 
-@settings(max_examples=EXAMPLES)
+@lived
 @example(policy={"default_verdict": "allow", "rules": [{"verdict": "deny", "egress": {"allow": [], "deny": ["10.0.0.0/8"]}}]}, called=[("kb", {"url": "ls"})])
 @given(policy=policies, called=st.lists(st.tuples(names, arguments), min_size=1, max_size=3))
 def test_a_call_has_one_verdict_wherever_it_is_judged(ways, policy, called):
