@@ -117,18 +117,8 @@ def _keys(workspace: Workspace, saved: Policy | None, keys: str | None) -> tuple
         raise ValidationFailed(f"{GOVERNED} or {ALL}.", param="keys")
     if keys == GOVERNED and saved is None:
         raise ValidationFailed("A draft of no saved policy governs no key.", param="keys")
-    only, but = (None, []) if keys == ALL else _governed(workspace, saved)
+    only, but = (None, []) if keys == ALL else selectors.governed(workspace, saved)
     return (None, []) if only == [] and keys is None else (only, but)
-
-
-def _governed(workspace: Workspace, saved: Policy | None) -> tuple[list[int] | None, list[int]]:
-    """The keys that a policy governs now (None: all), and those that it does not."""
-    if saved is None or not saved.enabled:
-        return [], []
-    if saved.is_default:
-        others = workspace.policies.filter(enabled=True, api_keys__isnull=False).exclude(pk=saved.pk)
-        return None, sorted(others.values_list("api_keys__id", flat=True))
-    return sorted(saved.api_keys.values_list("id", flat=True)), []
 
 
 @transaction.atomic
@@ -183,7 +173,7 @@ def _replay(backtest: Backtest, part: BacktestPart, clock: Callable[[], datetime
     if policy.has_caps or policy.max_runs_per_key_per_hour is not None:
         with tenancy.scope(backtest.workspace_id):
             saved = backtest.workspace.policies.filter(pk=backtest.policy_id or 0).first()
-            ledgers = selectors.ledgers_of(backtest, part, selectors.in_force(backtest, _governed(backtest.workspace, saved)))
+            ledgers = selectors.ledgers_of(backtest, part, selectors.in_force(backtest, selectors.governed(backtest.workspace, saved)))
     counted = Tally()
     engine.replay(judge, counted, _events(backtest, part, clock), ledgers)
     return counted

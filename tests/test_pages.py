@@ -56,6 +56,8 @@ ROLES = {
     "/policies/<pk>/history/": M,
     "/policies/<pk>/import/": D,
     "/policies/<pk>/restore/": D,
+    "/policies/<pk>/effect/": D,
+    "/policies/<pk>/rule-effect/": D,
     "/policies/<pk>/rule-json/": D,
     "/policies/<pk>/rule-words/": M,
     "/policies/<pk>/rules/": D,

@@ -11,7 +11,7 @@ from firewall import selectors, services
 from firewall.console.policies import found_policy
 from firewall.console.warned import fix_named, told
 from firewall.console.words import rule_in_words
-from firewall.engine import remarks, rule_json
+from firewall.engine import history, remarks, rule_json
 from firewall.engine.glob import MAX_GLOB_CHARS, hints, parse
 from firewall.engine.remarks import Warning
 from firewall.engine.types import Verdict
@@ -54,7 +54,7 @@ def rule_words(request: ConsoleRequest, pk: str) -> HttpResponse:
     policy = found_policy(request, pk)
     form = RuleForm(request.POST)
     form.is_valid()
-    return TemplateResponse(request, "firewall/_rule_words.html", _told(request, policy, form) | {"follows": True})
+    return TemplateResponse(request, "firewall/_rule_words.html", _told(request, policy, form) | {"follows": True}, headers={"HX-Trigger": "rule-told"})
 
 
 @require_POST
@@ -91,7 +91,11 @@ def _told(request: ConsoleRequest, policy: Policy, form: RuleForm) -> dict[str, 
     paths = selectors.paths_seen(request.workspace, seen) if may_read else []
     taken = {row.path.strip() for row in form.clauses}
     own, effects = _remarks(request, policy, form)
+    saved = policy.rules.filter(pk=edited_rule(request)).first()
     return {
+        "is_new": saved is None,
+        "changed": _changed(plain(saved), form) if saved and form.is_valid() else [],
+        "is_wrong": not form.is_valid(),
         "policy": policy,
         "raw": rule_as_json(fields),
         "paths": paths,
@@ -104,6 +108,18 @@ def _told(request: ConsoleRequest, policy: Policy, form: RuleForm) -> dict[str, 
         "seen": seen[:MOST_SEEN_SHOWN],
         "seen_more": max(len(seen) - MOST_SEEN_SHOWN, 0),
     }
+
+
+def edited_rule(request: ConsoleRequest) -> int:
+    """The rule whose form is open; 0 a new one."""
+    number = request.POST.get("edit", "0")
+    return 0 if number == "0" else row_id(number, param="edit")
+
+
+def _changed(saved: Mapping[str, Any], form: RuleForm) -> list[str]:
+    """Fields that are another than saved, as people call them."""
+    typed = rule_json.stored(form.fields_of_rule)
+    return [history.called(name) for name in services.RULE_FIELDS if name in typed and typed[name] != saved[name]]
 
 
 def rows_changed(request: ConsoleRequest, policy: Policy) -> RuleForm:
@@ -124,9 +140,8 @@ def _remarks(request: ConsoleRequest, policy: Policy, form: RuleForm) -> tuple[l
     """What the engine remarks on the rule as typed, and on others because of it."""
     if not form.is_valid():
         return [], []
-    number = request.POST.get("edit", "0")
     rules = list(policy.rules.all())
-    made, after = with_typed(policy, rules, form.fields_of_rule, row_id(number, param="edit") if number != "0" else 0)
+    made, after = with_typed(policy, rules, form.fields_of_rule, edited_rule(request))
     made.label = made.label or UNNAMED
     known = {(each.rule_id, each.code) for each in remarks.warnings(selectors.compiled(policy, rules))}
     found = told(request.workspace, selectors.compiled(policy, after))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from firewall.engine.decide import decide_request
 from firewall.engine.recorded import knows_sequences, run_of
@@ -68,10 +68,29 @@ class Ledger:
         return self._spent[bisect_right(self._settled, at_ms)]
 
 
+class HeardOfRun(Protocol):
+    """Who is told what is said of a run's calls, as ``tally.RunTally`` is."""
+
+    def count(self, name: str | None, verdict: str, is_counterfactual: bool) -> None: ...
+    def unknown(self, name: str, why: str, is_counterfactual: bool) -> None: ...
+    def judged(self, event: Event, place: int, name: str | None, after: str, decision: Decision | None, is_counterfactual: bool) -> None: ...
+    def offered(self, event: Event, offer: Offer, is_counterfactual: bool) -> None: ...
+    def refused(self, request_id: str, at_ms: int, decision: Decision, is_counterfactual: bool) -> None: ...
+    def end(self) -> None: ...
+
+
+class Heard(Protocol):
+    """Who is told of all runs, as ``tally.Tally`` is."""
+
+    estimated: int
+
+    def of_run(self, run: RunName, token_name: str | None) -> HeardOfRun: ...
+
+
 class Replay:
     """One run. Feed its events in order, then ``close``."""
 
-    def __init__(self, judge: Judge, tally: Tally, run: RunName, ledger: Ledger | None = None, token_name: str | None = None) -> None:
+    def __init__(self, judge: Judge, tally: Heard, run: RunName, ledger: Ledger | None = None, token_name: str | None = None) -> None:
         self._judge, self._tally, self._counted = judge, tally, tally.of_run(run, token_name)
         self._ledger = ledger or Ledger()
         policy = judge.policy
@@ -133,18 +152,13 @@ class Replay:
             self._is_blurred = self._is_blurred or judged.blurs
         if decision is None:
             counted.unknown(name, judged.why, self._is_counterfactual)
-        elif after == before:
-            counted.count(name, before, self._is_counterfactual)
-        else:
-            self._has_changed = True
-            counted.changed(event, place, name, after, decision, self._is_counterfactual)
+            return
+        self._has_changed = self._has_changed or after != before
+        counted.judged(event, place, name, after, decision, self._is_counterfactual)
 
     def _count_offer(self, event: Event, offer: Offer, is_exact: bool) -> None:
-        if offer.same:
-            self._counted.offered(offer.same, event.verdict, self._is_counterfactual)
-        for place, name, decision in offer.changed:
-            self._has_changed = True
-            self._counted.changed(event, place, name, decision.verdict, decision, self._is_counterfactual)
+        self._counted.offered(event, offer, self._is_counterfactual)
+        self._has_changed = self._has_changed or bool(offer.changed)
         if not is_exact:
             self._tally.estimated += offer.capped
 
@@ -258,11 +272,8 @@ class Replay:
         after = decision.verdict if decision is not None and (decision.blocks or decision.shadow) else Verdict.ALLOW
         if event.reason_code == ReasonCode.COST_STORE_DOWN and self._is_refused_blind(run, meets_caps=policy is not None and policy.has_caps):
             after = Verdict.DENY
-        if after == event.verdict:
-            counted.count(None, event.verdict, self._is_counterfactual)
-        else:
-            self._has_changed = True
-            counted.changed(event, 0, None, after, decision, self._is_counterfactual)
+        self._has_changed = self._has_changed or after != event.verdict
+        counted.judged(event, 0, None, after, decision, self._is_counterfactual)
 
 
 _NEW = RunState()

@@ -6,7 +6,7 @@ looks at arguments may match or not, and the verdict is known only where it is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -82,11 +82,15 @@ class Judged(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """What one request offered: the tools whose verdict stays, and (place, name, decision) of each other. ``capped``: how many passed under a cap."""
+    """What one request offered: the tools whose verdict stays, and (place, name, decision) of each other. ``capped``: how many passed under a cap.
+
+    ``decisions`` are those of all its tools, in their order.
+    """
 
     same: tuple[str, ...]
     changed: tuple[tuple[int, str, Decision], ...]
     capped: int
+    decisions: tuple[Decision, ...]
 
 
 class _Known(NamedTuple):
@@ -283,11 +287,11 @@ def _bound(memo: _M, size: int) -> _M:
     return memo
 
 
-def _offer(event: Event, decisions: Sequence[Decision]) -> Offer:
+def _offer(event: Event, decisions: tuple[Decision, ...]) -> Offer:
     told = list(zip(range(len(decisions)), event.tools, decisions, strict=True))
     same = tuple(name for _, name, decision in told if decision.verdict == event.verdict)
     changed = tuple(each for each in told if each[2].verdict != event.verdict)
-    return Offer(same, changed, sum(bool(decision.caps) for decision in decisions))
+    return Offer(same, changed, sum(bool(decision.caps) for decision in decisions), decisions)
 
 
 def _advanced(

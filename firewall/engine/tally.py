@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from firewall.engine.replay import Event
+from firewall.engine.replay import Event, Offer
 from firewall.engine.types import Decision, Verdict
 
 RunName = tuple[int | None, str | None]
@@ -142,18 +142,28 @@ class RunTally:
         self._of, self._run, self._key, self._counts = of, run, key, [0] * len(COUNTS)
 
     def count(self, name: str | None, verdict: str, is_counterfactual: bool) -> None:
-        """A call, or a request (``name`` None), that comes to this verdict."""
+        """A call, or a request (``name`` None), that comes to this verdict, whatever the policy."""
         key = self._key
         key.calls += 1
         key.counterfactual += is_counterfactual
         self._of._calls[name or "", verdict] += 1
 
-    def offered(self, names: tuple[str, ...], verdict: str, is_counterfactual: bool) -> None:
-        """Tools of one request that all keep the verdict they had."""
-        key = self._key
-        key.calls += len(names)
-        key.counterfactual += len(names) if is_counterfactual else 0
-        self._of._offers[names, verdict] += 1
+    def judged(self, event: Event, place: int, name: str | None, after: str, decision: Decision | None, is_counterfactual: bool) -> None:
+        """A call, or a request (``name`` None), that comes to this verdict by this decision. ``place`` is the tool's in the event."""
+        if after == event.verdict:
+            self.count(name, after, is_counterfactual)
+        else:
+            self._changed(event, place, name, after, decision, is_counterfactual)
+
+    def offered(self, event: Event, offer: Offer, is_counterfactual: bool) -> None:
+        """The tools of one request, judged at once."""
+        key, same = self._key, offer.same
+        if same:
+            key.calls += len(same)
+            key.counterfactual += len(same) if is_counterfactual else 0
+            self._of._offers[same, event.verdict] += 1
+        for place, name, decision in offer.changed:
+            self._changed(event, place, name, decision.verdict, decision, is_counterfactual)
 
     def unknown(self, name: str, why: str, is_counterfactual: bool) -> None:
         """A call that cannot be judged again, for want of ``why``."""
@@ -161,8 +171,7 @@ class RunTally:
         self._of.not_replayable[why] += 1
         self._note(name, _NOT_REPLAYABLE)
 
-    def changed(self, event: Event, place: int, name: str | None, after: str, decision: Decision | None, is_counterfactual: bool) -> None:
-        """A call, or a request (``name`` None), with another verdict. ``place`` is the tool's in the event."""
+    def _changed(self, event: Event, place: int, name: str | None, after: str, decision: Decision | None, is_counterfactual: bool) -> None:
         change = _Change(name, event.verdict, after, decision, is_counterfactual)
         if self._is_wanted(change):
             of = {"event_id": str(event.id), "place": place if len(event.tools) > 1 else None, "surface": event.surface, "at_ms": event.at_ms}

@@ -1,7 +1,7 @@
 """What a backtest reads: recorded events of whole runs in their order, and the ledger of what the runs had spent."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -70,6 +70,16 @@ def policy_of(backtest: Backtest) -> engine.Policy:
     return compiled(Policy(pk=backtest.policy_id or 0, version=backtest.policy_version or 0, **fields), rules)
 
 
+def governed(workspace: Workspace, saved: Policy | None) -> tuple[list[int] | None, list[int]]:
+    """The keys that a policy governs now (None: all), and those that it does not."""
+    if saved is None or not saved.enabled:
+        return [], []
+    if saved.is_default:
+        others = workspace.policies.filter(enabled=True, api_keys__isnull=False).exclude(pk=saved.pk)
+        return None, sorted(others.values_list("api_keys__id", flat=True))
+    return sorted(saved.api_keys.values_list("id", flat=True)), []
+
+
 # --- The events -----------------------------------------------------------------------------------------------------
 def stretches(backtest: Backtest, *, judges_requests: bool) -> list[tuple[str | None, str | None, int]]:
     """First run, last run and number of events of each part; (None, None, n) for the events that belong to no run.
@@ -134,13 +144,15 @@ def _ms_of(row_id: str) -> int:
     return int(row_id[:8] + row_id[9:13], 16)
 
 
-def newest_events(workspace: Workspace, *, start: datetime, end: datetime, but_key_ids: list[int], at_most: int) -> tuple[list[Event], bool]:
-    """The newest events of a window, by run and then in their order; and whether there are more."""
+def newest_events(
+    workspace: Workspace, *, start: datetime, end: datetime, key_ids: list[int] | None = None, but_key_ids: list[int], at_most: int
+) -> tuple[list[Event], bool]:
+    """The newest events of a window, by run and then in their order; and whether there are more. ``key_ids`` None: of all keys."""
     window: dict[str, Any] = {
         "workspace": workspace.pk,
         "low": lowest_at(start),
         "high": lowest_at(end),
-        "only": None,
+        "only": key_ids,
         "but": but_key_ids,
         "limit": at_most + 1,
     }
@@ -157,12 +169,13 @@ def _window(backtest: Backtest) -> dict[str, Any]:
 
 
 # --- The ledger -----------------------------------------------------------------------------------------------------
+#: ``runs`` says which.
 _REQUESTS = """
     SELECT key_id, agent_run_id, token_name, request_id, (extract(epoch FROM occurred_at) * 1000)::bigint, id::text,
            CASE WHEN cost_micro_usd IS NULL AND usage_source = 'none' THEN 0 ELSE cost_micro_usd END,
            outcome = 'blocked', occurred_at >= %(start)s AND occurred_at < %(end)s
       FROM keys_usage
-     WHERE workspace_id = %(workspace)s AND id >= %(low)s AND id < %(later)s AND agent_run_id >= %(first)s AND agent_run_id <= %(last)s
+     WHERE workspace_id = %(workspace)s AND id >= %(low)s AND id < %(later)s AND {runs}
        AND (%(only)s::bigint[] IS NULL OR key_id = ANY (%(only)s)) AND NOT coalesce(key_id = ANY (%(but)s), false)
      ORDER BY occurred_at, id
 """
@@ -174,15 +187,29 @@ def ledgers_of(backtest: Backtest, part: BacktestPart, in_force: Callable[[int],
     names: dict[RunName, str] = {}
     if part.first_run is not None:
         arguments = _window(backtest) | {"low": lowest_at(backtest.start - LEDGER_REACH), "first": part.first_run, "last": part.last_run}
-        with connection.cursor() as cursor:
-            cursor.execute(_REQUESTS, arguments)
-            while rows := cursor.fetchmany(ROWS_AT_ONCE):
-                for key_id, run_id, token_name, request_id, started_ms, row_id, cost, is_blocked, is_within in rows:
-                    requests[key_id, run_id].append(Request(request_id, started_ms, _ms_of(row_id), cost, is_blocked, is_within))
-                    names[key_id, run_id] = token_name
+        for name, token_name, request in _requests("agent_run_id >= %(first)s AND agent_run_id <= %(last)s", arguments):
+            requests[name].append(request)
+            names[name] = token_name
     begun = {(key_id, run_id): number for key_id, run_id, number in backtest.over_limit}
     # A run over the limit may have left events only.
     return {run: Ledger(requests.get(run, ()), begun.get(run, 0), names.get(run), in_force(run[0])) for run in (*requests, *(begun.keys() - requests.keys()))}
+
+
+def ledgers_of_runs(workspace: Workspace, runs: Collection[str], *, start: datetime, end: datetime) -> dict[RunName, Ledger]:
+    """What a few runs had asked for and spent in a window, and in the day before it."""
+    requests: defaultdict[RunName, list[Request]] = defaultdict(list)
+    arguments: dict[str, Any] = {"workspace": workspace.pk, "low": lowest_at(start - LEDGER_REACH), "later": lowest_at(end), "start": start, "end": end}
+    for name, _, request in _requests("agent_run_id = ANY (%(runs)s)", arguments | {"only": None, "but": [], "runs": list(runs)}):
+        requests[name].append(request)
+    return {name: Ledger(found) for name, found in requests.items()}
+
+
+def _requests(runs: str, arguments: dict[str, Any]) -> Iterator[tuple[RunName, str, Request]]:
+    with connection.cursor() as cursor:
+        cursor.execute(_REQUESTS.format(runs=runs), arguments)
+        while rows := cursor.fetchmany(ROWS_AT_ONCE):
+            for key_id, run_id, token_name, request_id, started_ms, row_id, cost, is_blocked, is_within in rows:
+                yield (key_id, run_id), token_name, Request(request_id, started_ms, _ms_of(row_id), cost, is_blocked, is_within)
 
 
 def in_force(backtest: Backtest, governed: tuple[list[int] | None, list[int]]) -> Callable[[int], tuple[int, int]]:

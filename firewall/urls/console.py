@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from firewall.console import autonomy, backtests, calls, edits, events, history, live, policies, posture, presets, shadow, tools, trying, typed
+from firewall.console import autonomy, backtests, calls, edits, effect, events, history, live, policies, posture, presets, shadow, tools, trying, typed
 
 urlpatterns = [
     path("backtests/", backtests.backtests, name="backtests"),
@@ -27,6 +27,8 @@ urlpatterns = [
     path("policies/import/", history.policy_import, name="policy_import"),
     path("policies/<str:pk>/", policies.policy, name="policy"),
     path("policies/<str:pk>/rule-words/", typed.rule_words, name="rule_words"),
+    path("policies/<str:pk>/rule-effect/", effect.rule_effect, name="rule_effect"),
+    path("policies/<str:pk>/effect/", effect.policy_effect, name="policy_effect"),
     path("policies/<str:pk>/rule-json/", typed.rule_json_typed, name="rule_json"),
     path("policies/<str:pk>/set/", policies.policy_set, name="policy_set"),
     path("policies/<str:pk>/shadow/", shadow.shadow_report, name="shadow_report"),

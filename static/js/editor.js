@@ -82,7 +82,7 @@ function show(form) {
   const count = changed(form).length;
   const bar = document.querySelector(`[data-save-bar="${form.id}"]`);
   if (!bar) return;
-  bar.hidden = count === 0 && !form.querySelector(".is-invalid");
+  bar.hidden = count === 0 && !("always" in bar.dataset) && !form.querySelector(".is-invalid");
   const words = bar.querySelector("[data-save-count]");
   if (words) words.textContent = count === 1 ? "1 field changed" : `${count} fields changed`;
 }

@@ -81,6 +81,7 @@ def test_the_fields_and_the_json_follow_one_another(desk, agent):
     assert grave_findings(page) + sideways(page) == []
 
     # What was typed outlives a change of the page, rows of clauses too.
+    page.locator("#policy").get_by_label("Name").fill("both of them")
     page.get_by_role("button", name="Save the policy").click()
     expect(page.get_by_text("version 2", exact=True)).to_be_visible()
     expect(page.get_by_label("Path of clause 2")).to_have_value("$.rows")
