@@ -1,5 +1,7 @@
 """The configuration version: what the gateway compares, in PostgreSQL and in Valkey's copy of it."""
 
+from collections.abc import Iterator
+
 import pytest
 from django.db import transaction
 
@@ -9,8 +11,12 @@ from workspaces.models import Workspace
 
 
 @pytest.fixture
-def workspace(committed) -> Workspace:
-    return make_tenant().workspace
+def workspace(committed, settings) -> Iterator[Workspace]:
+    """Its copies are in a database of Valkey's that no worker corrects meanwhile."""
+    settings.REDIS_URL += "&db=1" if "?" in settings.REDIS_URL else "?db=1"
+    valkey.client.cache_clear()
+    yield make_tenant().workspace
+    valkey.client.cache_clear()
 
 
 def copy(workspace: Workspace) -> dict:
