@@ -24,12 +24,20 @@ class Refusal(msgspec.Struct, frozen=True):
     param: str | None = None
 
 
+class Hosted(msgspec.Struct, frozen=True):
+    """An offered tool that the provider runs itself; ``max_uses`` None: it names no limit."""
+
+    type: str
+    name: str | None
+    max_uses: int | None
+
+
 class Exchange(msgspec.Struct, frozen=True):
     """One request, parsed once.
 
     ``messages`` and ``members`` (the top level, in order) are kept as the raw bytes they came in. ``tools`` are the
     names of every tool the request advertises, in every shape, as sent, each once; ``past_tools`` of those that only its
-    message history calls. ``max_output_tokens`` is None
+    message history calls; ``hosted`` are those of the array ``tools`` that the provider runs itself. ``max_output_tokens`` is None
     where the client set no limit; ``choices`` is ``n``. ``wants_usage``: the client asked for a stream's usage itself.
     """
 
@@ -39,6 +47,7 @@ class Exchange(msgspec.Struct, frozen=True):
     messages: tuple[msgspec.Raw, ...]
     tools: tuple[str, ...]
     past_tools: tuple[str, ...]
+    hosted: tuple[Hosted, ...]
     max_output_tokens: int | None
     choices: int
     members: dict[str, msgspec.Raw]
@@ -54,6 +63,37 @@ def read_object(body: bytes) -> tuple[dict[str, Any], dict[str, msgspec.Raw]] | 
     Refused: what is not UTF-8 JSON (RFC 8259: no BOM, NaN, lone surrogate or trailing text), anything but an object,
     nesting over ``MAX_DEPTH``, and an object with a repeated name anywhere, because two readers may then see two bodies.
     """
+    value = _read_value(body)
+    return value if isinstance(value, Refusal) else (value, _MEMBERS.decode(body))
+
+
+def read_around(body: bytes, name: str, *, longest: int) -> tuple[dict[str, Any], dict[str, msgspec.Raw], bytes] | None:
+    """The same without looking into the member ``name``, an array: null stands for it among the values; its bytes come beside them.
+
+    Sound if ``{name: array}`` is for itself what ``read_object`` accepts, which the caller makes sure of. None: to be read whole, for
+    this is not a body as nearly all clients write it, its array has more than ``longest`` bytes, or it is to be refused.
+    """
+    told = b'"%b":' % name.encode()
+    at = body.find(told) + len(told)
+    if at < len(told):
+        return None
+    try:
+        members = _MEMBERS.decode(body)
+    except (ValueError, RecursionError):
+        return None
+    at += body.startswith(b" ", at)
+    array = bytes(members.get(name, b""))
+    if not array.startswith(b"[") or len(array) > longest or not body.startswith(array, at):
+        return None
+    # With a value in place of a value, the rest is as valid as the whole, and has the same names.
+    value = _read_value(body[:at] + b"null" + body[at + len(array) :])
+    # What has become null is the member itself, and not something that looks like it further inside.
+    if isinstance(value, Refusal) or value.get(name, array) is not None:
+        return None
+    return value, members, array
+
+
+def _read_value(body: bytes) -> dict[str, Any] | Refusal:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -71,7 +111,7 @@ def read_object(body: bytes) -> tuple[dict[str, Any], dict[str, msgspec.Raw]] | 
             _PAIRS.decode(body.decode())
         except _RepeatedName as repeated:
             return Refusal("bad_request_body", f'The name "{shown(repeated.name)}" is repeated in one object.', shown(repeated.name))
-    return value, _MEMBERS.decode(body)
+    return value
 
 
 def is_deeper_than(value: dict[str, Any] | list[Any], limit: int) -> bool:

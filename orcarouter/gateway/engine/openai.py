@@ -5,13 +5,13 @@ shapes in which a relayed request may carry a tool.
 """
 
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
 import orjson
 
-from orcarouter.gateway.engine.exchange import MAX_MESSAGES, MAX_TOOLS, Exchange, Refusal, read_object, shown
+from orcarouter.gateway.engine.exchange import MAX_MESSAGES, MAX_TOOLS, Exchange, Hosted, Refusal, read_around, read_object, shown
 
 MAX_MODEL_CHARS = 256
 
@@ -89,15 +89,15 @@ def parse(body: bytes) -> Exchange | Refusal:
 
     Everything the gateway judges or counts must have its documented type; the rest is the provider's to accept.
     """
-    found = read_object(body)
+    found = _read(body)
     if isinstance(found, Refusal):
         return found
-    request, members = found
+    request, members, offer = found
     try:
         _refuse_other_spellings(request, KNOWN_FIELDS, "")
         options = request.get("stream_options")
         _require(options is None or isinstance(options, dict), "must be an object", "stream_options")
-        tools = tuple(dict.fromkeys(_tools(request)))
+        tools, hosted = _offered(request, members, offer)
         return Exchange(
             model=_model(request),
             is_stream=_flag(request.get("stream"), "stream"),
@@ -105,6 +105,7 @@ def parse(body: bytes) -> Exchange | Refusal:
             messages=_messages(request, members),
             tools=tools,
             past_tools=_past_tools(request["messages"], frozenset(tools)),
+            hosted=hosted,
             max_output_tokens=_max_output_tokens(request),
             choices=_count(request.get("n"), "n") or 1,
             members=members,
@@ -228,16 +229,87 @@ def _texts(*values: Any) -> Iterator[str]:
 _RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def _tools(request: Mapping[str, Any]) -> Iterator[str]:
-    """The name of every tool on offer. A tool that can be read in two ways gives both names: each is judged."""
-    tools, functions = (_list(request, name) for name in ("tools", "functions"))
-    _require(len(tools) + len(functions) <= MAX_TOOLS, f"offers more than {MAX_TOOLS} tools", "tools")
+class _Offer(msgspec.Struct, frozen=True):
+    """What follows from an array of ``tools`` alone: how many there are, their names, each once, and those that the provider runs."""
+
+    count: int = 0
+    names: tuple[str, ...] = ()
+    hosted: tuple[Hosted, ...] = ()
+
+
+#: Arrays of tools that are remembered, at most 16 MiB of them; a larger one is read with each call.
+REMEMBERED_OFFERS, MAX_OFFER_BYTES = 256, 64 * 1024
+#: What offers tools beside ``tools``.
+_OTHER_OFFERS = TOOL_FIELDS | {"functions", "web_search_options"}
+
+
+def _read(body: bytes) -> tuple[dict[str, Any], dict[str, msgspec.Raw], _Offer | None] | Refusal:
+    """The object in ``body``, see ``read_object``, and what its ``tools`` offer where that is remembered: then the values have null in their place.
+
+    An agent sends the same tools with every call, often more of them than of all else.
+    """
+    around = read_around(body, "tools", longest=MAX_OFFER_BYTES)
+    if around is not None and (offer := remembered_offer(around[2])) is not None:
+        return around[0], around[1], offer
+    found = read_object(body)
+    return found if isinstance(found, Refusal) else (*found, None)
+
+
+@lru_cache(maxsize=REMEMBERED_OFFERS)
+def remembered_offer(array: bytes) -> _Offer | None:
+    """What an array of ``tools`` offers; None where it is to be refused: the whole request then says why."""
+    found = read_object(b'{"tools":%b}' % array)
+    if isinstance(found, Refusal):
+        return None
+    try:
+        return _offer(_list(found[0], "tools"), found[1]["tools"])
+    except _Refused:
+        return None
+
+
+def _offer(tools: list[Any], array: msgspec.Raw) -> _Offer:
+    names: dict[str, None] = {}
     for index, tool in enumerate(tools):
         name = _plain_name(tool)
-        if name:
-            yield name
-        else:
-            yield from _tool_names(tool, f"tools.{index}")
+        names.update(dict.fromkeys((name,) if name else _tool_names(tool, f"tools.{index}")))
+    return _Offer(len(tools), tuple(names), _hosted(array) if any(tool.get("type") not in _RUN_BY_AGENTS for tool in tools) else ())
+
+
+_RUN_BY_AGENTS = ("function", "custom", None)
+
+
+class _Declared(msgspec.Struct):
+    type: Any = None
+    name: Any = None
+    max_uses: Any = None
+
+
+_DECLARED = msgspec.json.Decoder(list[_Declared])
+
+
+def _hosted(array: msgspec.Raw) -> tuple[Hosted, ...]:
+    try:
+        declared = [tool for tool in _DECLARED.decode(array) if tool.type not in _RUN_BY_AGENTS]
+    except msgspec.DecodeError:
+        return ()
+    return tuple(
+        Hosted(str(tool.type), None if tool.name is None else str(tool.name), tool.max_uses if type(tool.max_uses) is int and tool.max_uses > 0 else None)
+        for tool in declared
+    )
+
+
+def _offered(request: Mapping[str, Any], members: Mapping[str, msgspec.Raw], offer: _Offer | None) -> tuple[tuple[str, ...], tuple[Hosted, ...]]:
+    """The name of every tool on offer, each once, and the hosted ones. ``offer``: what of it follows from ``tools``, where that is known."""
+    if offer is not None and _OTHER_OFFERS.isdisjoint(request):
+        return offer.names, offer.hosted
+    tools, functions = (_list(request, name) for name in ("tools", "functions"))
+    _require((len(tools) if offer is None else offer.count) + len(functions) <= MAX_TOOLS, f"offers more than {MAX_TOOLS} tools", "tools")
+    if offer is None:
+        offer = _offer(tools, members["tools"]) if tools else _Offer()
+    return tuple(dict.fromkeys((*offer.names, *_other_names(request, functions)))), offer.hosted
+
+
+def _other_names(request: Mapping[str, Any], functions: list[Any]) -> Iterator[str]:
     for index, function in enumerate(functions):
         yield _called_name(function, f"functions.{index}")
     if request.get("web_search_options") is not None:
@@ -266,6 +338,7 @@ def _plain_name(tool: Any) -> str | None:
 
 
 def _tool_names(tool: Any, path: str) -> Iterator[str]:
+    """The names of a tool: one that can be read in two ways gives both, and each is judged."""
     _require(isinstance(tool, dict), "must be an object", path)
     _refuse_other_spellings(tool, _TOOL_NAMES, f"{path}.")
     kind = tool.get("type")

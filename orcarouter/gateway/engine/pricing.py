@@ -299,30 +299,15 @@ def _sent(exchange: Exchange, image_tokens: int = TOKENS_A_PART) -> tuple[int, i
     return tokens + -(-sent // BYTES_A_TOKEN), heard
 
 
-class _Hosted(msgspec.Struct):
-    type: Any = None
-    name: Any = None
-    max_uses: Any = None
-
-
-_HOSTED = msgspec.json.Decoder(list[_Hosted])
-
-
 def _tool_uses(exchange: Exchange) -> tuple[tuple[tuple[str, int], ...], int]:
     """How often each hosted tool may be used, whatever name its price has, and how often all; functions are run by the agent, and not paid here."""
-    try:
-        declared = _HOSTED.decode(exchange.members["tools"]) if "tools" in exchange.members else []
-    except msgspec.DecodeError:
-        declared = []
     found: Counter[str] = Counter()
     total = 0
-    for tool in declared:
-        if tool.type not in ("function", "custom", None):
-            uses = tool.max_uses if type(tool.max_uses) is int and tool.max_uses > 0 else TOOL_USES
-            kind = _VERSION.sub("", str(tool.type))
-            total += uses
-            # Two of a kind are used as often as both.
-            found.update(dict.fromkeys({str(tool.type), kind, *([str(tool.name)] if tool.name is not None else [])}, uses))
+    for tool in exchange.hosted:
+        uses = tool.max_uses or TOOL_USES
+        total += uses
+        # Two of a kind are used as often as both.
+        found.update(dict.fromkeys({tool.type, _VERSION.sub("", tool.type), tool.name or tool.type}, uses))
     if _is_given(exchange, "web_search_options"):
         total += 0 if found["web_search"] else TOOL_USES
         found["web_search"] = found["web_search"] or TOOL_USES

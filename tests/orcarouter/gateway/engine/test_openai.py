@@ -3,13 +3,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orcarouter.gateway.engine import openai
 from orcarouter.gateway.engine.exchange import Exchange, Refusal, fingerprint, message_digests, read_object, shown
+from tests import figures
 
 CORPORA = Path(__file__).resolve().parents[4].parent / "shared" / "corpora"
 USER = {"role": "user", "content": "hello"}
@@ -227,6 +229,53 @@ def function(name: str) -> dict[str, Any]:
 )
 def test_a_tool_is_a_tool_whatever_its_shape(fields, tools):
     assert parsed(**fields).tools == tools
+
+
+#: Tools that are offered, hosted, of two readings, of odd values or refused, as text; the last of them is broken.
+TOOLS = [
+    *map(json.dumps, [function("kb.read"), function("b"), {"type": "web_search_20250305", "max_uses": 3}, {"type": "code", "name": 1, "max_uses": 2**70}]),
+    *map(json.dumps, [{"googleSearch": {"tools": []}}, {**function("c"), "name": '"tools":[]'}, {"type": 3}, {"type": "function"}, {"Type": "x"}, {}, 7]),
+    '{"type": "function", "function": {"name": "a", "name": "b"}}',
+    '{"name": "deep", "x": ' + "[" * 61 + "]" * 61 + "}",
+    '{"name": "deeper", "x": ' + "[" * 62 + "]" * 62 + "}",
+    '{"name": "x"} {}',
+]
+OFFERS = st.lists(st.sampled_from(TOOLS), max_size=3).map(lambda tools: f"[{', '.join(tools)}]") | st.sampled_from(["null", "{}", '"[]"', "[", ""])
+BESIDE = st.sampled_from(
+    ["functions", "plugins", "web_search_options", "Tools", "metadata", "\\u0074ools", "tools", "stream"],
+)
+
+
+@figures.dear
+@example('[{"type": "function", "function": {"name": "a"}}]', {}, 3, 60)
+@given(OFFERS, st.dictionaries(BESIDE, OFFERS, max_size=2), st.integers(0, 3), st.sampled_from([0, 1, 60]))
+def test_tools_that_are_remembered_are_judged_as_those_that_are_read(tools, beside, place, depth):
+    # The very array may stand further inside, too.
+    content = '{"a": ' * depth + f'{{"tools": {tools}}}' + "}" * depth if depth else '"hello"'
+
+    def body(name: str) -> bytes:
+        members = ['"model": "m"', f'"messages": [{{"content": {content}}}]', *(f'"{other}": {value}' for other, value in beside.items())]
+        members.insert(place, f"{name}{tools}")
+        return f"{{{', '.join(members)}}}".encode()
+
+    # With a space before its colon the array is read with all else.
+    read = openai.parse(body('"tools" : '))
+    for name in ('"tools": ', '"tools": ', '"tools":'):
+        broken, remembered = read_object(body(name)), openai.parse(body(name))
+        if isinstance(broken, Refusal):
+            assert remembered == broken
+        else:
+            assert remembered == (read if isinstance(read, Refusal) else msgspec.structs.replace(read, body=body(name)))
+
+
+def test_an_array_of_tools_is_remembered_up_to_a_size():
+    small, large = ([{**function(name), "cache_control": "x" * size}] for name, size in (("small", 1_000), ("large", openai.MAX_OFFER_BYTES)))
+    openai.parse(request(tools=small))
+    before = openai.remembered_offer.cache_info()
+    assert parsed(tools=small).tools == ("small",)
+    assert parsed(tools=large).tools == ("large",)
+    after = openai.remembered_offer.cache_info()
+    assert (after.hits, after.misses) == (before.hits + 1, before.misses)
 
 
 def called(*messages: dict[str, Any], **fields: Any) -> tuple[str, ...]:
