@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from firewall.engine.shell.types import Category, Command, Finding
+from firewall.engine.shell.types import Category, Command, Finding, Script
 
 
 @dataclass
 class Call:
     """``name`` is the program without folder, case or ``.exe``; ``args`` follow it.
 
-    ``before`` are the commands that feed it in its pipeline and ``fed`` their text, None if unknown. ``again`` judges another shell text
-    and ``words_again`` other words, as run by this call.
+    ``before`` are the commands that feed it in its pipeline and ``fed`` their text, None if unknown; ``inner`` are those whose output
+    stands among its words. ``variables`` are those the text has set. ``again`` judges another shell text and ``words_again`` other words, as run by this call.
     """
 
     name: str
     args: list[str]
     before: list[Command] = field(default_factory=list)
     fed: str | None = None
+    inner: list[Script] = field(default_factory=list)
+    variables: Mapping[str, str] = field(default_factory=dict)
     again: Callable[[str], Finding | None] = lambda text: None
     words_again: Callable[[list[str]], Finding | None] = lambda words: None
 
@@ -96,6 +98,10 @@ class Row:
     unless: frozenset[str]
     category: Category
     reason: str
+
+    def spares(self, call: Call) -> bool:
+        """Whether the row is about ``call`` and finds nothing for an option that says so."""
+        return bool(self.unless & call.flags) and call.starts(self.path)
 
     def finding(self, call: Call) -> Finding | None:
         if not call.starts(self.path) or "--help" in call.flags or "/?" in call.args or call.args[-1:] == ["help"]:

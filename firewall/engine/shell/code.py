@@ -11,7 +11,7 @@ import re2
 from firewall.engine.shell import edits
 from firewall.engine.shell.call import Call, Rule
 from firewall.engine.shell.credentials import credentials_read
-from firewall.engine.shell.databases import deleted_objects, sql
+from firewall.engine.shell.databases import deleted_objects, sql, statement
 from firewall.engine.shell.evaluate import unbase64
 from firewall.engine.shell.files import overwritten
 from firewall.engine.shell.paths import harmless
@@ -107,6 +107,8 @@ def program(text: str, call: Call) -> Finding | None:
     return _run_by(text, strings, call)
 
 
+#: Calls that hand a text to a database.
+_QUERIES = re2.compile(r"\b(?:\$?(?:query|execute)\w*|exec|run|raw|prepare|sql|do|unsafe)\s*[(`]|\bsql`")
 #: The libraries of clouds, clusters and stores, and calls of theirs.
 _LIBRARY = re2.compile(
     r"\b(?:boto3?|botocore|aioboto\w*|google|azure|kubernetes|docker|openstack|pymongo|redis|elasticsearch|opensearchpy|qdrant_client|pinecone|digitalocean)\b"
@@ -180,7 +182,7 @@ def _run_by(text: str, strings: list[str], call: Call) -> Finding | None:
         # A string that ends with a blank is to be followed by something.
         if _RUNS.search(text) and (judged := call.again(string + FED if string.endswith(" ") else string)):
             return judged
-        if "execute" in text and (judged := sql(string)):
+        if ("execute" in text and (judged := sql(string))) or (_QUERIES.search(text) and (judged := statement(string))):
             return judged
         if (decoded := _decoded(string, text)) and (judged := program(decoded, call) or call.again(decoded)):
             return judged

@@ -83,6 +83,8 @@ def statement(text: str) -> Finding | None:
 
 def client(call: Call) -> Finding | None:
     """What a SQL client is given on its command line, by a heredoc or by a pipe."""
+    if ":memory:" in call.operands[:1]:
+        return None
     for command in call.before if call.fed is None else ():
         name, *words = [word.rsplit("/", 1)[-1].lower() if not place else word for place, word in enumerate(command.words)] or [""]
         if drops := next((word for word in words if word in _DUMPED_TO_DROP.get(name, ())), ""):
@@ -117,9 +119,17 @@ def mongo(call: Call) -> Finding | None:
     return None
 
 
+_REDIS_VALUED = word_set("-h -p -a -n -u -r -i -t -s -d -D -X --user --pass --cacert --cacertdir --cert --key --sni --tls-ciphers --eval --intrinsic-latency")
+
+
 def redis(call: Call) -> Finding | None:
-    for text in [" ".join(call.args), call.fed or ""]:
-        if found := _REDIS.search(text):
+    place = 0
+    while place < len(call.args) and call.args[place].startswith("-"):
+        place += 2 if call.args[place] in _REDIS_VALUED else 1
+    for line in [" ".join(call.args[place:]), *(call.fed or "").splitlines()]:
+        # A script may hold the command anywhere, a line only where it begins.
+        look = _REDIS.search if line.lower().startswith(("eval", "function", "multi")) else _REDIS.match
+        if found := look(line.strip()):
             return Finding(Category.DATABASE, found.group(0), "empties or stops a store")
     return None
 

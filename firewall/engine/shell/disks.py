@@ -64,6 +64,8 @@ def make_file_system(call: Call) -> Finding | None:
 def partitions(call: Call) -> Finding | None:
     if call.flags & {"-l", "--list", "-p", "--print", "-x", "-J", "--json", "--dump", "-v", "--verify", "-V", "--version", "--help", "-i", "--info"}:
         return None
+    if call.name == "sfdisk" and "-d" in call.flags:
+        return None
     target = next(filter(paths.disk, call.operands), None)
     return Finding(Category.DISK, target, "changes the partitions of a disk") if target else None
 

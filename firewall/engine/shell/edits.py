@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 
 from firewall.engine.shell import paths
 from firewall.engine.shell.call import Call, Rule
-from firewall.engine.shell.files import appended, overwritten
+from firewall.engine.shell.files import appended, emptied, overwritten
 from firewall.engine.shell.types import Category, Finding
 
 _SED_VALUED = frozenset({"-e", "-f", "-l", "--expression", "--file", "--line-length"})
@@ -29,7 +30,7 @@ def sed(call: Call) -> Finding | None:
             if found := (appended(text) if kind == "w" else call.again(text)):
                 return found
     if any(_SED_IN_PLACE.fullmatch(word) for word in call.args):
-        return edited(files)
+        return edited(files, leaves_nothing=any(_DELETES_ALL.fullmatch(script.strip()) for script in scripts))
     return None
 
 
@@ -89,14 +90,23 @@ def _substituted(old: str, new: str, fed: str | None) -> Iterator[str]:
         yield fed.replace(old, new, 1) if old in fed else fed
 
 
-def edited(files: list[str]) -> Finding | None:
+#: A script of sed, ex or ed that leaves no line: ``d``, ``1,$d``, ``%d``.
+_DELETES_ALL = re.compile(r"(?:(?:%|,|[01]\s*,\s*\$|/\.\*/|/\^/)\s*)?d(?:el(?:ete)?)?;?")
+_SAVES = re.compile(r"\+?:?(?:w|x|wq|wqa|xa)q?!?")
+
+
+def edited(files: list[str], *, leaves_nothing: bool = False) -> Finding | None:
+    if leaves_nothing and (target := next((file for file in files if not paths.harmless(file)), None)):
+        return Finding(Category.DELETION, target, "is left without a line")
     return next(filter(None, map(appended, files)), None)
 
 
 def perl(call: Call) -> Finding | None:
     """``perl -pi -e`` on files of the system."""
     if any(_PERL_IN_PLACE.fullmatch(word) for word in call.args) and not call.flags & {"-x"}:
-        return edited([word for word in call.operands if "/" in word])
+        told = next((after for word, after in itertools.pairwise(call.args) if re.fullmatch(r"-\w*[eE]", word)), "")
+        silent = "-n" in call.flags and not re.search(r"print|say|write|eof", told)
+        return edited([word for word in call.operands if "/" in word or (silent and word != told)], leaves_nothing=silent)
     return None
 
 
@@ -107,7 +117,11 @@ def awk(call: Call) -> Finding | None:
 def editor(call: Call) -> Finding | None:
     """An editor told what to do, with nobody before the screen."""
     told = call.fed is not None or any(word.startswith(("-c", "+", "-s", "-es", "-Es", "--cmd")) for word in call.args)
-    return edited(call.operands) if told else None
+    if not told:
+        return None
+    lines = [line.strip() for text in [*call.args, call.fed or ""] for line in re.split(r"[\n|]", text)]
+    empties = any(_DELETES_ALL.fullmatch(line.lstrip("+:")) for line in lines) and any(map(_SAVES.fullmatch, lines))
+    return edited([word for word in call.operands if not re.search(r"[|%\s]", word)], leaves_nothing=empties)
 
 
 def patch(call: Call) -> Finding | None:
@@ -115,7 +129,7 @@ def patch(call: Call) -> Finding | None:
 
 
 def sponge(call: Call) -> Finding | None:
-    return next(filter(None, map(overwritten, call.operands)), None)
+    return next(filter(None, map(emptied if call.fed == "" else overwritten, call.operands)), None)
 
 
 def output(call: Call) -> Finding | None:
@@ -142,26 +156,10 @@ def archived(call: Call) -> Finding | None:
     return extracted(call)
 
 
-#: A variable of make that may be a command: ``SHELL=...``, ``CC='sh -c ...'``.
-_COMMAND_VARIABLE = re.compile(r"(?:SHELL|[A-Z_.]+(?==.*\s))=(.*)|--eval=(.*)", re.DOTALL)
-
-
-def make(call: Call) -> Finding | None:
-    """Recipes of a makefile that is fed, and commands given as variables."""
-    for word in call.args:
-        if (given := _COMMAND_VARIABLE.fullmatch(word)) and (found := call.again(given[1] or given[2] or "")):
-            return found
-    if call.fed is None or call.value("-f", "--file", "--makefile") not in ("-", "/dev/stdin"):
-        return None
-    recipes = "\n".join(line.lstrip("\t@-+") for line in call.fed.split("\n") if line.startswith("\t"))
-    return call.again(recipes) if recipes else None
-
-
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("sed", "gsed"), sed),
     **dict.fromkeys(("tar", "gtar", "zip", "7z", "7za"), archived),
     **dict.fromkeys(("unzip", "bsdtar", "cpio"), extracted),
-    **dict.fromkeys(("make", "gmake"), make),
     "patch": patch,
     "sponge": sponge,
 }

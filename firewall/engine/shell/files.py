@@ -99,13 +99,13 @@ def overwritten(target: str) -> Finding | None:
     return None
 
 
-def emptied(target: str) -> Finding | None:
-    """Making ``target`` empty."""
+def emptied(target: str, *, made: bool = False) -> Finding | None:
+    """Making ``target`` empty; ``made``: by a program that is as often told to make it."""
     if paths.log(target):
         return Finding(Category.TRACES, target, "wipes a log or a history")
     if target.endswith((FOUND, FED)):
         return Finding(Category.DELETION, target, "empties every file found")
-    if paths.precious(target) or (paths.system(target) and not paths.clean(target).startswith("/dev/")):
+    if paths.precious(target) or (paths.by_hand(target) and not made) or (paths.system(target) and not paths.clean(target).startswith("/dev/")):
         return Finding(Category.SYSTEM_FILES, target, "empties a file that others need")
     return overwritten(target)
 
@@ -144,7 +144,7 @@ def appended(target: str) -> Finding | None:
 
 
 def tee(call: Call) -> Finding | None:
-    judge = appended if call.flags & {"-a", "--append"} else overwritten
+    judge = appended if call.flags & {"-a", "--append"} else emptied if call.fed == "" else overwritten
     return next(filter(None, map(judge, call.operands)), None)
 
 
@@ -163,7 +163,7 @@ def copy(call: Call) -> Finding | None:
         for source in sources:
             if (paths.whole(source) and source.rstrip("/").removesuffix("/*") in ("", "~", "/")) or paths.critical(source) or paths.system_folder(source):
                 return Finding(Category.SYSTEM_FILES, source, "moves a part of the system away")
-    if "/dev/null" in map(paths.clean, sources) and (found := emptied(target)):
+    if "/dev/null" in map(paths.clean, sources) and (found := emptied(target, made=True)):
         return found
     if any(map(paths.private, sources)):
         return Finding(Category.CREDENTIALS, next(filter(paths.private, sources)), "copies a file that holds credentials") if call.name != "ln" else None

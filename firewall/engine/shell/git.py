@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 
 from firewall.engine.shell.call import Call, Row, table
 from firewall.engine.shell.types import Category, Finding
@@ -135,7 +136,7 @@ def _without_global_options(call: Call) -> Call:
         rest = ["submodule", "foreach", body[1:]] if body.startswith("!") else [*body.split(), *rest[1:]]
     elif settings:
         rest = ["config", *(word for setting in settings.items() for word in setting), *rest]
-    return Call(call.name, rest, call.before, call.fed, call.again, call.words_again)
+    return replace(call, args=rest)
 
 
 def _working_tree(call: Call, command: str) -> Finding | None:

@@ -9,9 +9,9 @@ from firewall.engine.shell import code, containers, databases, files, network, p
 from firewall.engine.shell.call import Call
 from firewall.engine.shell.evaluate import says
 from firewall.engine.shell.parse import KEYWORDS, parse
-from firewall.engine.shell.programs import program_name
+from firewall.engine.shell.programs import DATA, program_name
 from firewall.engine.shell.scope import MAX_DEPTH, Scope
-from firewall.engine.shell.types import UNKNOWN, Category, Command, Finding, Judgement, Script, TooDeepError
+from firewall.engine.shell.types import FED, UNKNOWN, Category, Command, Finding, Judgement, Script, TooDeepError
 from firewall.engine.shell.written import Written
 
 MAX_CHARS = 65_536
@@ -62,23 +62,24 @@ class _Judge:
         self.downloaded: set[str] = set()
         self.written = Written()
 
-    def text(self, text: str, depth: int, variables: dict[str, str] | None = None) -> Finding | None:
+    def text(self, text: str, depth: int, variables: dict[str, str] | None = None, runner: Call | None = None) -> Finding | None:
+        """``runner`` is the program that runs ``text``, and hands its own input on to it."""
         if _PLAIN.fullmatch(text) and "=" not in text and not variables:
-            return self.words(text.split(), Command(), [], depth)
+            return self.words(text.split(), Command(), runner.before if runner else [], depth, fed=runner.fed if runner else None)
         if found := windows.endless(text):
             return found
         if not windows.written(text):
-            return self.read(text, depth, variables)
-        if found := self.read(text.replace("\\", "/"), depth, variables):
+            return self.read(text, depth, variables, runner)
+        if found := self.read(text.replace("\\", "/"), depth, variables, runner):
             return found
         was, self.is_windows = self.is_windows, False
-        found = self.read(text, depth, variables)
+        found = self.read(text, depth, variables, runner)
         self.is_windows = was
         return found
 
-    def read(self, text: str, depth: int, variables: dict[str, str] | None) -> Finding | None:
+    def read(self, text: str, depth: int, variables: dict[str, str] | None, runner: Call | None) -> Finding | None:
         script, scope = parse(text, variables=variables or {}, depth=depth)
-        if found := self.script(script, scope, depth):
+        if found := self.script(script, scope, depth, runner):
             return found
         return self.variables(scope, variables or {}, depth)
 
@@ -87,6 +88,10 @@ class _Judge:
         for name, value in scope.variables.items():
             if before.get(name) != value and (found := self.variable(name, value, depth)):
                 return found
+        for name, body in scope.aliases.items():
+            # Who calls a program by a name that looks, asks for nothing else.
+            if (name in DATA or name in wrappers.WRAPPERS) and (found := self.text(f"{body} {FED}", depth + 1)):
+                return found
         return None
 
     def variable(self, name: str, value: str, depth: int) -> Finding | None:
@@ -94,9 +99,11 @@ class _Judge:
             return Finding(Category.TRACES, name, "stops the history of commands")
         if name in wrappers.LOADED_VARIABLES and any(paths.temporary(path) or path.startswith("./") for path in value.split(":")):
             return Finding(Category.PERMISSIONS, name, "makes programs load what anybody may have put there")
+        if name == "PATH" and any(map(_anybodys, value.split(":"))):
+            return Finding(Category.PERMISSIONS, name, "runs programs that anybody may have put there")
         return self.text(value, depth + 1) if name in wrappers.RUN_VARIABLES and value else None
 
-    def script(self, script: Script, scope: Scope, depth: int) -> Finding | None:
+    def script(self, script: Script, scope: Scope, depth: int, runner: Call | None = None) -> Finding | None:
         if depth > MAX_DEPTH:
             raise TooDeepError
         self.known = scope.variables
@@ -105,9 +112,10 @@ class _Judge:
                 raise TooDeepError
             if found := _fork_bomb(pipeline, scope) or _shell_on_a_line(pipeline):
                 return found
-            fed: str | None = None
+            fed = runner.fed if runner else None
+            outer = runner.before if runner else []
             for place, command in enumerate(pipeline):
-                if found := self.command(command, pipeline[:place], fed, scope, depth):
+                if found := self.command(command, [*outer, *pipeline[:place]], fed, scope, depth):
                     return found
                 fed = self.written.printed(command, fed)
                 if (starts := self.written.keep(command, fed)) and (found := self.text(starts, depth + 1)):
@@ -123,11 +131,15 @@ class _Judge:
         for redirect in command.redirects:
             if found := files.redirected(redirect, command):
                 return found
+        if self.downloaded and (names := [redirect.target for redirect in command.redirects if redirect.operator == "<" and self.is_download(redirect.target)]):
+            before = [*before, Command(words=["curl", *names])]
         given = [command.stdin, self.written.fed(command), "\n".join(text for process in command.processes for text in says(process)) or None, fed]
         return self.words(command.words, command, before, depth, fed=next((text for text in given if text is not None), None))
 
-    def words(self, words: list[str], command: Command, before: list[Command], depth: int, *, fed: str | None = None) -> Finding | None:
-        """Judge a program and its arguments; ``command`` and ``before`` are where they stand."""
+    def words(
+        self, words: list[str], command: Command, before: list[Command], depth: int, *, fed: str | None = None, inner: list[Script] | None = None
+    ) -> Finding | None:
+        """Judge a program and its arguments; ``command`` and ``before`` are where they stand, ``inner`` what some of them are the output of."""
         self.judged += 1
         if self.judged > MAX_JUDGED or depth > MAX_DEPTH:
             raise TooDeepError
@@ -143,6 +155,8 @@ class _Judge:
             words[1:],
             before,
             fed,
+            inner or command.inner,
+            self.known,
             again=lambda text: self.text(text, depth + 1),
             words_again=lambda inner: self.words(inner, Command(), [], depth + 1),
         )
@@ -174,9 +188,12 @@ class _Judge:
             else []
         )
         for file in runs:
-            if file.rsplit("/", 1)[-1] in self.downloaded:
+            if self.is_download(file):
                 return Finding(Category.DOWNLOAD, file, "is run as soon as it was downloaded")
         return None
+
+    def is_download(self, file: str) -> bool:
+        return file.rsplit("/", 1)[-1] in self.downloaded
 
     def wrapped(self, call: Call, inside: unwrap.Inside | None, command: Command, depth: int) -> Finding | None:
         """What ``call`` runs besides itself."""
@@ -192,7 +209,7 @@ class _Judge:
             variables = self.known | {str(number): value for number, value in enumerate(inside.arguments)}
             if inside.arguments:
                 variables |= dict.fromkeys("@*", " ".join(inside.arguments[1:]))
-            if found := self.text(text, depth + 1, variables):
+            if found := self.text(text, depth + 1, variables, call):
                 return found
         if found := next(filter(None, (self.variable(name, value, depth) for name, value in inside.settings)), None):
             return found
@@ -213,7 +230,12 @@ class _Judge:
             return Finding(Category.DELETION, f"{call.name} {words[0]}", "deletes every file it is fed")
         if any(mark in word for word in words):
             return self.words([word.replace(mark, " ".join(items) or "$fed") for word in words], Command(), [], depth + 1)
-        return self.words([*words, *(items or ["$fed"])], Command(), [], depth + 1)
+        return self.words([*words, *(items or [FED])], Command(), [], depth + 1, inner=[[[*call.before]]] if call.before else None)
+
+
+def _anybodys(folder: str) -> bool:
+    """A folder on the way to programs that anybody may write to; one of programs unpacked there is somebody's own."""
+    return folder in paths.TEMPORARY or (paths.temporary(folder) and not folder.rstrip("/").endswith("bin") and "XXX" not in folder)
 
 
 def _unseen(call: Call, command: Command, *, reads_input: bool) -> Finding | None:

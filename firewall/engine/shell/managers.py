@@ -27,7 +27,7 @@ _REMOVES = word_set(
     """
 )
 #: The first of these ends the search: what follows is what it looks at or makes.
-_SPARES = word_set(
+LOOKS = word_set(
     """
     get list ls describe show help version status explain view diff lookup inspect create add new init edit set put cp copy comment login whoami cat ps
     top tail can history validate lint install update upgrade up build pull fetch generate read enable completion stat du tree head query annotate label
@@ -44,7 +44,7 @@ _REMOVING_OPTIONS = word_set(
 )
 _DRY = word_set(
     """
-    --dry --dry-run --dryrun --dry_run --what-if -WhatIf --whatif --simulate --just-print --help --noop --no-op --check-only -help
+    --dry --dry-run --dryrun --dry_run --what-if -WhatIf --whatif --simulate --preview-only --just-print --help --noop --no-op --check-only -help
     """
 )
 
@@ -62,7 +62,7 @@ MANAGERS = word_set(
     cqlsh nodetool sentry-cli pagerduty flagsmith optimizely split sendgrid mailgun postmark ses plesk whmapi1 pm2 supervisorctl dokku convox kubeadm
     kustomize ipa samba-tool keycloak kcadm.sh crossplane talosctl rancher eas expo appcenter aptible porter massdriver qovery zeet temporal tctl
     airflow dagster prefect wp drush artisan rails rake manage.py django-admin flask alembic flyway liquibase knex sequelize typeorm mix ecto dbmate
-    goose migrate sqitch
+    goose migrate sqitch pass gopass yc aliyun tccli upctl
     """
 )
 
@@ -81,12 +81,12 @@ def verb(call: Call) -> Finding | None:
     for place, word in enumerate(operands[: 6 if known else 2]):
         if len(word) > 64 or not _VERB.fullmatch(word):
             continue
-        parts = [part.lower() for part in re.split(r"[-_:]", _CAMEL.sub("-", word)) if part]
+        parts = parts_of(word)
         if not parts:
             continue
         if place and parts[0] in _SPARES_LATER:
             return None
-        if parts[0] in _SPARES and not (place == 0 and known and parts[0] in ("list", "label", "history", "set", "top", "comment") and len(call.operands) > 1):
+        if parts[0] in LOOKS and not (place == 0 and known and parts[0] in ("list", "label", "history", "set", "top", "comment") and len(call.operands) > 1):
             return None
         told = parts[0] in verbs or (len(parts) > 1 and (parts[-1] in verbs or (known and not verbs.isdisjoint(parts))))
         noun = call.operands[place - 1] if place else ""
@@ -99,6 +99,11 @@ def verb(call: Call) -> Finding | None:
     if known and (action := next((word for word in call.args if _ACTION.search(word)), None)):
         return Finding(_category(call.name), action[:80], "deletes or takes away what it manages")
     return None
+
+
+def parts_of(word: str) -> list[str]:
+    """``terminate-instances``, ``TerminateInstances`` and ``apps:destroy`` in their parts."""
+    return [part.lower() for part in re.split(r"[-_:]", _CAMEL.sub("-", word)) if part]
 
 
 _ACTION = re.compile(r"""["']?[Aa]ction["']?\s*[:=]\s*["']?DELETE|\bDeleteRequest\b""")
@@ -124,6 +129,18 @@ def _is_value(call: Call, word: str) -> bool:
     place = call.args.index(word) if word in call.args else 0
     option = call.args[place - 1] if place else ""
     return option in _VALUED or (option.startswith("--") and "=" not in option and option.rpartition("-")[2] in _VALUED_BY_NAME)
+
+
+_FRAMEWORKS = word_set("rails rake artisan console manage.py django-admin mix prisma sequelize knex typeorm flask")
+_ENVIRONMENTS = ("RAILS_ENV", "RACK_ENV", "APP_ENV", "NODE_ENV", "MIX_ENV", "FLASK_ENV")
+
+
+def on_trial(call: Call) -> bool:
+    """A framework told that its database is the one of the tests, which each run makes again."""
+    if call.name not in _FRAMEWORKS:
+        return False
+    named = {call.value("--env"), *(call.variables.get(name) for name in _ENVIRONMENTS)}
+    return not named.isdisjoint({"test", "testing"})
 
 
 def is_dry_run(call: Call) -> bool:
@@ -190,6 +207,8 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     hdfs,hadoop + -rm -rmr -expunge -format -deleteSnapshot | deletes files
     gpg,gpg2 + --delete-secret-keys --delete-secret-key --delete-keys --delete-key --delete-secret-and-public-key | deletes keys
     security delete-keychain | deletes keys
+    keytool + -delete | deletes keys
+    certutil + -delstore -delkey | deletes certificates or keys
     aws kms schedule-key-deletion | deletes a key, and with it all it encrypted
     aws organizations close-account | closes an account
     aws organizations leave-organization | takes an account away
@@ -282,26 +301,6 @@ TABLE: dict[str, tuple[Row, ...]] = table(
 )
 
 
-def scaled(call: Call) -> Finding | None:
-    """``--replicas=0``, ``--desired-count 0``: every copy of a service stopped."""
-    if is_dry_run(call):
-        return None
-    for option in ("--replicas", "--desired-count", "--num-nodes", "--node-count", "--min-size"):
-        if call.value(option) == "0" and not {"get", "describe", "create", "run"} & set(call.operands[:2]):
-            return Finding(Category.CLOUD, option, "stops every copy")
-    none = next((word for word in call.operands[1:] if re.fullmatch(r"[\w.-]+=0", word)), None)
-    if none and not {"scale", "ps:scale"}.isdisjoint(call.operands[:2]):
-        return Finding(Category.CLOUD, none, "stops every copy")
-    if call.operands[:1] == ["taint"] and (effect := next((word for word in call.operands if word.endswith(":NoExecute")), None)):
-        return Finding(Category.CLOUD, effect, "drives everything from a node")
-    if call.operands[:1] == ["patch"] and (found := next(filter(None, map(_HOLDS_NOTHING.search, call.args)), None)):
-        return Finding(Category.CLOUD, found.group(0), "stops every copy, or takes the last guard away")
-    return None
-
-
-_HOLDS_NOTHING = re.compile(r"[\"']?(?:finalizers[\"']?\s*:\s*(?:null|\[\])|replicas[\"']?\s*:\s*0\b)")
-
-
 def salt(call: Call) -> Finding | None:
     found = next((word for word in call.operands if _SALT.fullmatch(word)), None)
     return Finding(Category.SERVICES, found, "stops or takes away what many machines need") if found else None
@@ -316,20 +315,6 @@ def ansible(call: Call) -> Finding | None:
     """``-a 'path=/srv state=absent'``; what it runs in a shell is judged as such."""
     absent = next((word for word in call.args if re.search(r"\bstate=(?:absent|shutdown|removed)\b", word)), None)
     return Finding(Category.CLOUD, absent, "deletes on many machines") if absent and not call.flags & {"--check", "-C"} else None
-
-
-#: What protects stored data from mistakes, turned off.
-_GUARD_OFF = re.compile(
-    r"--no-(?:disable-api-termination|(?:deletion|termination)-protection\S*|enable-termination-protection|versioning|backup)|--backup-retention-period[ =]0\b"
-    r"|--(?:deletion|termination)-protection[= ](?:false|disabled|off)\b|\b(?:Block|Ignore|Restrict)Public\w+=false|PointInTimeRecoveryEnabled=false"
-    r"|put-bucket-lifecycle\S* .*['\"]?Expiration|stop-configuration-recorder|--reserved-concurrent-executions[ =]0\b|--versioning[ =](?:off|suspended)",
-    re.IGNORECASE,
-)
-
-
-def unguarded(call: Call) -> Finding | None:
-    found = _GUARD_OFF.search(" ".join(call.args)) if not is_dry_run(call) else None
-    return Finding(Category.CLOUD, found[0][:60], "takes away what guards stored data") if found else None
 
 
 #: Scripts of a project say what they do by their names alone.
@@ -352,9 +337,6 @@ def named_script(call: Call) -> Finding | None:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("npm", "yarn", "pnpm", "bun", "make", "gmake", "just", "task", "composer", "mise", "invoke", "nox", "ansible-playbook"), named_script),
-    **dict.fromkeys(("kubectl", "oc", "aws", "gcloud", "doctl", "eksctl", "az", "docker", "heroku"), scaled),
     "ansible": ansible,
     "salt": salt,
 }
-for _cloud in ("aws", "gcloud", "az"):
-    RULES[_cloud] = lambda call: scaled(call) or unguarded(call)

@@ -31,7 +31,7 @@ _STORE = re2.compile(
     r"(?i)^\s*(?:disable|shutdown|del|clear)\s+(?:server|frontend|backend|sessions?|map|acl|table|ssl|counters)\b|\bflush(?:all|db|_all)\b|\bshutdown(?:\s+(?:nosave|save))?\b|\*\d\r?\\r\\n\$\d+\\r\\nFLUSH"
 )
 _DELETING_BODY = re2.compile(
-    r"(?i)mutation[^{]*\{\s*(?:\w+\s*:\s*)?(?:delete|destroy|remove|purge|archive)\w*|\"(?:action|op|operation|method|requests?)\"\s*:\s*\[?\s*\{?\s*\"?(?:delete|destroy|drop|purge|clear)|\"purge_everything\"\s*:\s*true"
+    r"(?i)mutation[^{]*\{\s*(?:\w+\s*:\s*)?(?:delete|destroy|remove|purge|archive)\w*|\"(?:action|op|operation|method|requests?)\"\s*:\s*\[?\s*\{?\s*\"?(?:delete|destroy|drop|purge|clear)\w*(?:\"|\s*[:,}\]]|$)|\"purge_everything\"\s*:\s*true"
 )
 _BODY_OPTIONS = ("-d", "--data", "--data-raw", "--data-binary", "--json", "--post-data", "--body-data", "-Body", "--data-ascii", "--data-urlencode")
 
@@ -100,6 +100,16 @@ def fetching(command: Command) -> str | None:
     return next(filter(None, map(fetches, command.inner)), None)
 
 
+_ADDRESS = re.compile(r"(?:https?|ftps?|s3|gs)://")
+_SAYS = frozenset({"echo", "printf", "print", "grep", "egrep", "rg"})
+
+
+def _addressed(command: Command) -> str | None:
+    """Any program that is given an address, and is not known to do something else with it."""
+    name = command.words[0].rsplit("/", 1)[-1] if command.words else ""
+    return name if name not in _SAYS and any(map(_ADDRESS.match, command.words[1:])) else None
+
+
 def decoding(command: Command) -> str | None:
     name = command.words[0].rsplit("/", 1)[-1] if command.words else ""
     hidden = name in DECODERS and (name not in ("rev", "tr", "hexdump", "od") or bool(command.words))
@@ -109,7 +119,7 @@ def decoding(command: Command) -> str | None:
 def piped_to_interpreter(before: list[Command], name: str) -> Finding | None:
     """``before`` feeds an interpreter that runs whatever it reads."""
     for command in before:
-        if fetcher := fetching(command):
+        if fetcher := fetching(command) or _addressed(command):
             return Finding(Category.DOWNLOAD, fetcher, f"is fed to {name}, which runs what was downloaded")
     for command in before:
         if decoder := decoding(command):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import posixpath
 import re
 
+import re2
+
 from firewall.engine.shell.types import word_set
 
 TEMPORARY = word_set(
@@ -43,14 +45,22 @@ _CRITICAL = re.compile(
 _DISK = re.compile(
     r"/dev/(?:[shv]d[a-z]|xvd[a-z]|nvme|mmcblk|r?disk\d|md\d|dm-|mapper/|loop\d|sr\d|mem|kmem|port|by-|disk/)|\\\\\.\\physicaldrive", re.IGNORECASE
 )
-_LOG = re.compile(r"/var/log(?:/.*)?|.*/?\.(?:bash|zsh|sh|python|mysql|psql)_history|.*/fish_history|/var/(?:run|log)/[uw]tmp|.*ConsoleHost_history\.txt")
+_LOG = re.compile(
+    r"/var/log(?:/.*)?|.*/?\.(?:bash|zsh|sh|python|mysql|psql)_history|.*/fish_history|/var/(?:run|log)/[uw]tmp|.*ConsoleHost_history\.txt|[A-Za-z]:/.*\.(?:log|evtx)"
+)
 _DATA_FILE = re.compile(r".*\.(?:db|sqlite3?|mdb|sql(?:\.gz)?|dump|bak|pem|key|kdbx|tfstate(?:\.backup)?|ibd|qcow2|vmdk|vdi)")
+#: What a project is made of, by hand: nothing makes it again.
+_WRITTEN_BY_HAND = re2.compile(
+    r"(?:.*/)?(?:package\.json|go\.mod|(?:pyproject|Cargo)\.toml|pom\.xml|build\.gradle(?:\.kts)?|Gemfile|composer\.json|Makefile|Dockerfile|\.env(?:\.\w+)?|\.gitignore)"
+    r"|(?:.*/)?(?:docker-)?compose\.ya?ml|(?:.*/)?(?:config|conf|settings|\.github|k8s|deploy)/(?:.*/)?[\w.-]+\.(?:ya?ml|json|toml|ini|conf|cfg)"
+    r"|(?:.*/)?[\w.-]+\.(?:py|jsx?|tsx?|go|rs|java|rb|php|c|cc|cpp|h|hpp|cs|kt|swift|scala|vue|svelte|ex|hs|tf|sol)"
+)
 _PRIVATE = re.compile(
     r"(?:.*/)?\.ssh/(?:id_\w+|\*|identity)|(?:.*/)?id_(?:rsa|ed25519|ecdsa|dsa)|(?:.*/)?\.aws/(?:credentials|\*)|(?:.*/)?\.(?:netrc|pgpass|my\.cnf|git-credentials|vault-token|htpasswd)"
     r"|(?:.*/)?\.docker/config\.json|(?:.*/)?\.kube/config|/etc/kubernetes/admin\.conf"
     r"|(?:.*/)?\.gnupg/(?:private.*|secring\.gpg|\*)|/etc/(?:g?shadow-?|sudoers|master\.passwd|krb5\.keytab)"
     r"|(?:.*/)?(?:application_default_credentials|access_tokens|accessTokens|azureProfile)\.(?:json|db)"
-    r"|(?:.*/)?gcloud/credentials\.db|(?:.*/)?gh/hosts\.yml|(?:~|\$HOME)/\.(?:npmrc|yarnrc\.yml|pypirc|s3cfg|boto|terraformrc|m2/settings\.xml|fly/config\.yml)"
+    r"|(?:.*/)?\.config/(?:gcloud|gh|rclone|op)/?|(?:.*/)?\.(?:docker|terraform\.d|password-store)/?|(?:.*/)?gcloud/credentials\.db|(?:.*/)?gh/hosts\.yml|(?:~|\$HOME)/\.(?:npmrc|yarnrc\.yml|pypirc|s3cfg|boto|terraformrc|m2/settings\.xml|fly/config\.yml)"
     r"|(?:.*/)?\.(?:cargo/credentials(?:\.toml)?|terraform\.d/credentials\.tfrc\.json|config/rclone/rclone\.conf|claude/\.credentials\.json|codex/auth\.json)"
     r"|/proc/(?:self|\d+|\*)/environ"
     r"|/run/secrets/.*|(?:.*/)?Library/Keychains/.+|.*\.keychain(?:-db)?"
@@ -174,6 +184,11 @@ def precious(path: str) -> bool:
     """A file whose loss is seldom undone: a database, a dump, a key, the history of a repository, settings of a home."""
     path = clean(path)
     return bool(_DATA_FILE.fullmatch(path)) or path.rstrip("/").endswith("/.git") or path == ".git" or path.startswith((".git/", "~/."))
+
+
+def by_hand(path: str) -> bool:
+    """A source or the settings of a project, outside of what a build makes."""
+    return bool(_WRITTEN_BY_HAND.fullmatch(path)) and not path.endswith("__init__.py") and not harmless(path)
 
 
 def private(path: str) -> bool:

@@ -29,6 +29,8 @@ def permissions(call: Call) -> Finding | None:
     for target in targets:
         if call.name == "chmod" and sets_user_id(mode) and (target.startswith("/") or recursive):
             return Finding(Category.PERMISSIONS, mode, "lets a program run as its owner")
+        if call.name == "setfacl" and mode and (paths.critical(target) or paths.private(target)):
+            return Finding(Category.PERMISSIONS, target, "lets others use a file that guards the machine")
         if paths.temporary(target):
             continue
         if (

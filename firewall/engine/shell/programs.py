@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from dataclasses import replace
 
 from firewall.engine.shell import (
     accounts,
+    clouds,
     code,
     containers,
     credentials,
@@ -18,6 +20,7 @@ from firewall.engine.shell import (
     managers,
     network,
     permissions,
+    recipes,
     system,
     windows,
     wrappers,
@@ -33,7 +36,7 @@ _UNINSTALLER = re.compile(
 _EXTENSION = re.compile(r"\.(?:exe|cmd|bat|com)$")
 
 #: They show, compare or count what they are given; nothing among their arguments is run or removed.
-_DATA = word_set(
+DATA = word_set(
     """
     echo printf print : true false test [ [[ ]] cat bat less more head tail grep egrep fgrep rg ag ack zgrep ls dir ll tree stat file wc sort uniq cut
     paste join comm diff cmp cd pushd popd pwd mkdir touch basename dirname readlink realpath which whereis type man info whatis apropos help date cal
@@ -69,6 +72,8 @@ for _rules in (
     network.RULES,
     accounts.RULES,
     managers.RULES,
+    clouds.RULES,
+    recipes.RULES,
 ):
     for _name, _rule in _rules.items():
         _RULES[_name] = (*_RULES.get(_name, ()), _rule)
@@ -85,16 +90,18 @@ def ask(call: Call, *, is_windows: bool) -> Finding | None:
     for rule in (_RULES.get(name) or _RULES.get(code.interpreter_name(name), ())) if posix else ():
         if found := rule(call):
             return found
-    for row in _ROWS.get(name, ()):
-        if found := row.finding(call):
-            return found
+    if managers.on_trial(call):
+        return None
+    rows = _ROWS.get(name, ())
+    if found := next(filter(None, (row.finding(call) for row in rows)), None):
+        return found
     if "-" in name and is_windows and (found := windows.cmdlet(call)):
         return found
     if found := credentials.credentials(call) or edits.output(call) or _uninstaller(call):
         return found
     if runs := _program_run(call):
-        return ask(Call(program_name(runs[0]), runs[1:], call.before, call.fed, call.again, call.words_again), is_windows=is_windows)
-    if name in _DATA or (name in _RULES and name not in managers.MANAGERS):
+        return ask(replace(call, name=program_name(runs[0]), args=runs[1:]), is_windows=is_windows)
+    if name in DATA or (name in _RULES and name not in managers.MANAGERS) or any(row.spares(call) for row in rows):
         return None
     return managers.verb(call) or accounts.granted(call) or databases.sends_sql(call) or databases.objects(call)
 

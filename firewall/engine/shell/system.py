@@ -7,7 +7,7 @@ import re
 from firewall.engine.shell.call import Call, Row, Rule, table
 from firewall.engine.shell.evaluate import says
 from firewall.engine.shell.files import emptied
-from firewall.engine.shell.types import Category, Command, Finding
+from firewall.engine.shell.types import FED, UNKNOWN, Category, Command, Finding, Script
 
 #: Services whose end locks people out, loses data or takes what others use.
 _CRITICAL_SERVICE = re.compile(
@@ -16,7 +16,7 @@ _CRITICAL_SERVICE = re.compile(
     r"|rabbitmq-server|kafka|zookeeper|elasticsearch|opensearch|cassandra|influxdb|clickhouse-server|nginx|apache2|httpd|haproxy|traefik|caddy|envoy|keepalived|consul|vault|nomad|bind9|named|dnsmasq|chronyd|ntpd?"
     r"|display-manager|gdm3?|lightdm|getty.*|init|launchd|libvirtd|clamav.*|crowdstrike.*|falcon-sensor|osqueryd|multi-user\.target|graphical\.target|default\.target|\*)(?:\.service|\.socket|\.target)?"
 )
-_TAKES_DOWN = frozenset({"stop", "disable", "mask", "kill", "isolate", "revert", "remove", "unload", "bootout"})
+_TAKES_DOWN = frozenset({"stop", "disable", "mask", "kill", "revert", "remove", "unload", "bootout"})
 
 
 def service(call: Call) -> Finding | None:
@@ -30,6 +30,8 @@ def service(call: Call) -> Finding | None:
         return Finding(Category.SERVICES, action, "stops or restarts the machine")
     if action in ("mask",) and names:
         return Finding(Category.SERVICES, action, "makes a service impossible to start")
+    if action == "isolate" and (name := next((name for name in names if re.match(r"(?:rescue|emergency|poweroff|reboot|halt|kexec)\b", name)), None)):
+        return Finding(Category.SERVICES, name, "stops or restarts the machine")
     if action in _TAKES_DOWN:
         name = next((name for name in names if _CRITICAL_SERVICE.fullmatch(name)), None)
         if name or (call.name == "launchctl" and action in ("bootout", "unload", "remove")):
@@ -47,9 +49,39 @@ def kill(call: Call) -> Finding | None:
     for target in targets:
         if target == "-1" and (len(args) > 1 or "--" in call.args):
             return Finding(Category.SERVICES, target, "ends every process there is")
-        if target in ("1", "0") and target == "1":
+        if target.startswith((UNKNOWN, FED)) and (named := next(filter(None, map(_every_process, call.inner)), None)):
+            return Finding(Category.SERVICES, named, "names every process there is, or every one of a user")
+        if target == "1":
             return Finding(Category.SERVICES, target, "ends the first process, and with it the machine")
     return None
+
+
+#: They keep some of the lines or processes they are given.
+_NARROWS = frozenset({"head", "tail", "fzf", "pidof", "lsof", "jobs", "fuser", "ss", "netstat"})
+_CONDITION = re.compile(r"/.+/|[=!]=|~|\$\d+\s*[<>]|index\(|match\(")
+
+
+def _every_process(script: Script) -> str | None:
+    """The program that lists processes with nothing after it that picks some of them."""
+    for pipeline in script:
+        names = [(command.words[0].rsplit("/", 1)[-1], Call("", command.words[1:])) for command in pipeline if command.words]
+        if names and names[0][0] in ("ps", "pgrep") and not any(_narrows(name, call) for name, call in names):
+            return names[0][0]
+    return None
+
+
+def _narrows(name: str, call: Call) -> bool:
+    match name:
+        case "ps":
+            return not call.flags.isdisjoint({"-p", "-C", "-q", "-g", "-t", "-s", "--pid", "--ppid", "--sid"})
+        case "pgrep":
+            user = call.value("-u", "-U", "--euid", "--uid")
+            return not call.flags.isdisjoint({"-P", "-s", "-t", "-g", "-F"}) or any(word not in (user, ".", ".*", "") for word in call.operands)
+        case "grep" | "egrep" | "fgrep" | "rg" | "ag":
+            return call.flags.isdisjoint({"-v", "--invert-match"})
+        case "awk" | "gawk" | "mawk" | "sed" | "perl":
+            return any(map(_CONDITION.search, call.args))
+    return name in _NARROWS
 
 
 def kill_by_name(call: Call) -> Finding | None:

@@ -10,6 +10,7 @@ from firewall.engine.shell.call import Call
 from firewall.engine.shell.evaluate import unbase64
 from firewall.engine.shell.managers import MANAGERS
 from firewall.engine.shell.types import FOUND
+from firewall.engine.shell.windows import lists_all
 from firewall.engine.shell.wrappers import (
     AFTER,
     ARCHITECTURE,
@@ -23,6 +24,9 @@ from firewall.engine.shell.wrappers import (
     WRAPPERS,
     XARGS_VALUED,
 )
+
+#: What a block of PowerShell calls the thing it is run for.
+_ITEM = re.compile(r"(?i)\$(?:_|psitem)(?:\.(?:fullname|path|pspath|name))?")
 
 
 @dataclass(slots=True)
@@ -61,7 +65,8 @@ def _remote_or_later(call: Call) -> Inside | None:
         return _ssh(call)
     if name in ("su", "runuser", "script", "flock", "newgrp", "sg", "entr"):
         command = call.value("-c", "--command", "--session-command")
-        if command is not None:
+        clustered = next((after for word, after in itertools.pairwise(call.args) if re.fullmatch(r"-[a-zA-Z]+c", word)), None)
+        if (command := clustered if command is None else command) is not None:
             return Inside(texts=(command,))
         if name == "flock":
             return Inside(words=_after_options(call.args, frozenset({"-w", "-E", "--timeout"}), 1))
@@ -83,7 +88,8 @@ def _each(call: Call) -> Inside | None:
     """What Windows runs for each: ``% { Remove-Item $_ }``, ``forfiles /c "cmd /c del @path"``."""
     if call.name in BLOCK_TAKERS and "{" in call.args:
         block = call.args[call.args.index("{") + 1 :]
-        return Inside(words=block[: block.index("}")] if "}" in block else block)
+        block = block[: block.index("}")] if "}" in block else block
+        return Inside(words=[_ITEM.sub(lambda item: FOUND, word) for word in block] if any(map(lists_all, call.before)) else block)
     if call.name == "forfiles" and (command := call.value("/c", "-c")):
         return Inside(texts=(re.sub(r"(?i)@(?:path|file|fname|relpath)", FOUND, command),))
     return None

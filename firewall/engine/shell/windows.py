@@ -6,7 +6,7 @@ import re
 
 import re2
 
-from firewall.engine.shell import accounts, network, paths
+from firewall.engine.shell import accounts, files, network, paths
 from firewall.engine.shell.call import Call, Rule
 from firewall.engine.shell.types import FOUND, Category, Command, Finding, word_set
 
@@ -66,13 +66,18 @@ def cmdlet(call: Call) -> Finding | None:  # noqa: PLR0911 - one answer a kind o
         case "disable", ("localuser" | "netfirewallrule" | "computerrestore" | "bitlocker" | "adaccount" | "netadapter"):
             return Finding(Category.SERVICES, call.name, "turns a protection or an account off")
         case (("clear" | "set" | "add"), ("content" | "item")):
-            target = next(iter(call.operands), "")
-            emptied = action == "clear" and paths.precious(target)
-            return Finding(Category.SYSTEM_FILES, target, "changes a file that others need") if paths.system(target) or emptied else None
-        case (("stop" | "restart"), ("service" | "process")):
+            return _content(call, action)
+        case "stop", ("service" | "process"):
             return _ended(call)
         case _:
             return _disarmed(call, action, noun)
+
+
+def _content(call: Call, action: str) -> Finding | None:
+    target = next(iter(call.operands), "")
+    if action == "clear":
+        return files.emptied(target)
+    return Finding(Category.SYSTEM_FILES, target, "changes a file that others need") if paths.system(target) else None
 
 
 def _disarmed(call: Call, action: str, noun: str) -> Finding | None:
@@ -111,9 +116,11 @@ def remove_item(call: Call) -> Finding | None:
         return None
     recursive = any("-recurse".startswith(word) and len(word) > 1 for word in options)
     targets = [
-        word
+        each
         for place, word in enumerate(call.args)
         if not word.startswith(("/", "-")) and word not in ("{", "}") and call.args[place - 1].lower() not in _VALUED
+        for each in word.split(",")
+        if each
     ]
     for target in targets:
         if paths.harmless(target):
@@ -122,10 +129,10 @@ def remove_item(call: Call) -> Finding | None:
             return Finding(Category.DELETION, target, "deletes a folder and all that is in it")
     if targets:
         return None
-    return Finding(Category.DELETION, call.name, "deletes everything it is fed") if recursive or any(map(_lists_all, call.before)) else None
+    return Finding(Category.DELETION, call.name, "deletes everything it is fed") if recursive or any(map(lists_all, call.before)) else None
 
 
-def _lists_all(command: Command) -> bool:
+def lists_all(command: Command) -> bool:
     """``Get-ChildItem -Recurse``, or of a folder as a whole."""
     listing = Call("", command.words[1:])
     if command.words[:1] and command.words[0].lower() not in ("get-childitem", "gci", "ls", "dir"):
@@ -197,9 +204,16 @@ def attributes(call: Call) -> Finding | None:
     return Finding(Category.PERMISSIONS, call.name, "changes every file of a drive") if wide else None
 
 
+#: Whatever parts its lines: the mark of PowerShell for a new one is lost to other shells.
+_DISK_ORDER = re2.compile(r"(?is)(?:^|\n|\bselect\s+(?:disk|vol\w*|part\w*)\b.*?)\s*(clean(?: all)?|delete (?:partition|volume|disk)|format)\b")
+
+
 def disk_script(call: Call) -> Finding | None:
-    found = re.search(r"(?im)^[^\S\n]*(?:clean(?: all)?|delete (?:partition|volume|disk)|format)\b", call.fed or "")
-    return Finding(Category.DISK, found.group(0).strip(), "erases a disk") if found else switched(call)
+    """What it is fed, as far as it can be told; what cannot be told is more than a list of disks."""
+    if call.before and call.fed is None:
+        return Finding(Category.DISK, call.name, "changes disks as it is told, which cannot be read here")
+    found = _DISK_ORDER.search(call.fed or "")
+    return Finding(Category.DISK, found.group(1), "erases a disk") if found else switched(call)
 
 
 def registry(call: Call) -> Finding | None:

@@ -67,6 +67,8 @@ AFTER = {
     ("docker-compose", "exec"): 1,
     ("docker-compose", "run"): 1,
     ("kubectl", "exec"): 1,
+    ("kubectl", "run"): 1,
+    ("kubectl", "debug"): 1,
     ("oc", "exec"): 1,
     ("oc", "rsh"): 1,
     ("lxc", "exec"): 1,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from firewall.engine.shell import paths
 from firewall.engine.shell.call import Call
 from firewall.engine.shell.code import INTERPRETERS, interpreter_name
 from firewall.engine.shell.databases import CLIENTS
 from firewall.engine.shell.evaluate import printed
+from firewall.engine.shell.recipes import IMPLIED
 from firewall.engine.shell.types import Command
 from firewall.engine.shell.wrappers import SHELLS
 
@@ -21,7 +22,7 @@ _START_FILE = re.compile(
 _UNIT_RUNS = re.compile(r"(?m)^\s*Exec\w+=[-@:+!]*(.*)$")
 _SHEBANG = re.compile(r"#!\s*(?:\S*/env\s+(?:-S\s+)?)?(?:\S*/)?([\w.+-]+)")
 #: Besides shells, interpreters and clients of databases, what takes its orders from a file.
-_ORDERED = frozenset({"crontab", "at", "batch", "diskpart", "make", "gmake", "xargs", "parallel", "ftp", "sftp", "expect"})
+_ORDERED = frozenset({"crontab", "at", "batch", "diskpart", "make", "gmake", "xargs", "parallel", "ftp", "sftp", "expect", "ansible-playbook"})
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class Written:
     """The texts by the last part of the file's name, since the folder may change in between. Each is run once: a file may run itself."""
 
     texts: dict[str, list[str]] = field(default_factory=dict)
+    asked: set[tuple[str, ...]] = field(default_factory=set)
 
     def keep(self, command: Command, said: str | None) -> str | None:
         """Note what ``command``, which says ``said``, writes to files; the text if one of them starts by itself."""
@@ -65,6 +67,8 @@ class Written:
     def fed(self, command: Command) -> str | None:
         """The file that ``command`` reads as its input."""
         source = next((redirect.target for redirect in command.redirects if redirect.operator == "<"), "")
+        if source == "/dev/null":
+            return ""
         return self.read(source) if source else None
 
     def ordered(self, call: Call, word: str) -> Call:
@@ -73,7 +77,9 @@ class Written:
             return call
         if "/" in word and (text := self.read(word)) is not None:
             shebang = _SHEBANG.match(text)
-            return Call(shebang[1] if shebang else "sh", [], [], text, call.again, call.words_again)
+            return replace(call, name=shebang[1] if shebang else "sh", args=[], before=[], fed=text)
+        if (implied := self._implied(call)) is not None:
+            return replace(call, args=["-f", "-", *call.args] if call.name in ("make", "gmake") else call.args, before=[], fed=implied)
         runs = call.name in SHELLS or call.name in (".", "source") or interpreter_name(call.name) in INTERPRETERS
         named = call.operands[:1] if runs else call.args if call.name in CLIENTS or call.name in _ORDERED else []
         for file in named:
@@ -81,8 +87,17 @@ class Written:
             if bare and (text := self.read(bare)) is not None:
                 name = "sh" if call.name in (".", "source") else call.name
                 rest = [] if runs else ["-" if word == file else word for word in call.args]
-                return Call(name, rest, [], text, call.again, call.words_again)
+                return replace(call, name=name, args=rest, before=[], fed=text)
         return call
+
+    def _implied(self, call: Call) -> str | None:
+        """The file that a task runner reads unasked; once for each thing it is asked to do, since a task may start others."""
+        asked = (call.name, *call.args)
+        text = next(("".join(self.texts[name]) for name in IMPLIED.get(call.name, ()) if name in self.texts), None)
+        if text is None or asked in self.asked or call.value("-f", "--file", "--makefile"):
+            return None
+        self.asked.add(asked)
+        return text
 
 
 def _name(path: str) -> str:

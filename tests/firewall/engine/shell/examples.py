@@ -717,7 +717,6 @@ aws logs tail /aws/lambda/f --follow
 aws ecr get-login-password | docker login --username AWS --password-stdin r
 aws lambda update-function-code --function-name f --zip-file fileb://a.zip
 aws cloudformation deploy --template-file t.yaml --stack-name s
-aws ec2 stop-instances --instance-ids i
 gcloud auth login
 gcloud config set project p
 gcloud logging read "severity>=ERROR" --limit 10

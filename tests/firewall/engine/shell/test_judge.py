@@ -8,16 +8,17 @@ import pytest
 
 from firewall.engine.shell import Category, judge
 from firewall.engine.shell.judge import MAX_CHARS
-from tests.firewall.engine.shell import cousins, newcomers, strangers
+from tests.firewall.engine.shell import cousins, newcomers, shadows, strangers
 from tests.firewall.engine.shell.examples import DESTRUCTIVE, SAFE, lines
 
 CORPUS = Path(__file__).parents[5] / "shared" / "corpora" / "commands.jsonl"
 ROWS = [json.loads(line) for line in CORPUS.read_text().splitlines()] if CORPUS.exists() else []
 
 
-@pytest.mark.parametrize(
-    "command", [*lines(DESTRUCTIVE), *cousins.lines(cousins.DESTRUCTIVE), *cousins.lines(strangers.DESTRUCTIVE), *cousins.lines(newcomers.DESTRUCTIVE)]
-)
+SETS = (cousins, newcomers, shadows, strangers)
+
+
+@pytest.mark.parametrize("command", [*lines(DESTRUCTIVE), *(line for each in SETS for line in cousins.lines(each.DESTRUCTIVE))])
 def test_a_destructive_command_is_one(command):
     judgement = judge(command)
     assert judgement.destructive
@@ -25,7 +26,7 @@ def test_a_destructive_command_is_one(command):
     assert judgement.reason.endswith(".")
 
 
-@pytest.mark.parametrize("command", [*lines(SAFE), *cousins.lines(cousins.SAFE), *cousins.lines(strangers.SAFE), *cousins.lines(newcomers.SAFE)])
+@pytest.mark.parametrize("command", [*lines(SAFE), *(line for each in SETS for line in cousins.lines(each.SAFE))])
 def test_a_near_miss_is_none(command):
     assert not judge(command).destructive, judge(command)
 
