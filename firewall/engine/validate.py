@@ -60,7 +60,8 @@ def problems(rule_fields: Mapping[str, object], *, rule: int | None = None) -> l
     plain += _text_problems("notes", fields.get("notes", ""), MAX_NOTES_CHARS, lines=True)
     plain += _number_problems("priority", fields.get("priority", 0), MAX_PRIORITY)
     plain += _flag_problems("enabled", fields)
-    plain += _number_problems("cap_cost_cents", fields.get("cap_cost_cents") or 0, MAX_CAP_CENTS)
+    cents = fields.get("cap_cost_cents")
+    plain += _number_problems("cap_cost_cents", 0 if cents is None else cents, MAX_CAP_CENTS)
     found += [(name, message, None) for name, message in [*plain, *packed]]
     if not packed:
         found += _spec_problems(fields, given)

@@ -60,6 +60,9 @@ def test_a_rule_that_can_be_saved(fields):
         (rule(args_match={"clauses": [{"path": "$", "op": "eq", "value": 1}]}, args_match_json='{"clauses": [1]}'), "args_match_json"),
         (rule(cap_cost_cents=-1), "cap_cost_cents"),
         (rule(cap_cost_cents=1.5), "cap_cost_cents"),
+        (rule(cap_cost_cents=""), "cap_cost_cents"),
+        (rule(cap_cost_cents=[]), "cap_cost_cents"),
+        (rule(cap_cost_cents=False), "cap_cost_cents"),
     ],
 )
 def test_a_rule_that_cannot_be_saved_names_the_field(fields, param):
