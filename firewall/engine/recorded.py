@@ -33,7 +33,8 @@ def judged_on(policy: Policy | None, run: RunState, destinations: tuple[Destinat
 def _kept(to: Destination) -> list:
     addresses = None if to.addresses is None else list(map(str, to.addresses))
     beside = [list(map(str, to.hints)), to.is_guess, to.is_mention] if to.hints or to.is_guess or to.is_mention else []
-    return [to.host, to.port, addresses, to.is_unreadable, *beside]
+    # What cannot be read may be any text: PostgreSQL keeps no NUL, and JSON no half of a character.
+    return [to.shown if to.is_unreadable else to.host, to.port, addresses, to.is_unreadable, *beside]
 
 
 def run_of(kept: Mapping | None) -> RunState | None:

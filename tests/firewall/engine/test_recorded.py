@@ -43,3 +43,10 @@ def test_progress_beyond_all_measure_is_not_kept():
     kept = judged_on(FOLLOWS, RunState(chains={"a": (1,) * 201}))
     assert not knows_sequences(kept)
     assert knows_sequences(judged_on(FOLLOWS, RunState()))
+
+
+def test_what_cannot_be_read_is_kept_in_signs_that_the_record_can_hold():
+    kept = judged_on(PLAIN, RunState(), tuple(map(destination, ("\0", "a\ud800.example", "http://[\x1b]/"))))
+    assert json.dumps(kept, ensure_ascii=False).encode().isascii()
+    assert "\\u0000" not in json.dumps(kept)
+    assert all(each.is_unreadable for each in destinations_of(kept) or ())

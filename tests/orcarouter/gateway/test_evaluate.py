@@ -92,6 +92,7 @@ def test_a_call_to_nowhere_is_denied_on_egress(hook):
     hook.policy(default_verdict="allow")
     assert ask(hook, {"tool_name": "http.get", "surface": "egress"}).json()["metadata"]["reason_code"] == "egress_no_destination"
     assert ask(hook, {"tool_name": "http.get", "surface": "egress", "destination": "http://exa mple/"}).json()["verdict"] == "deny"
+    assert ask(hook, {"tool_name": "http.get", "surface": "egress", "destination": "\0"}).json()["verdict"] == "deny"
     assert ask(hook, {"tool_name": "http.get", "surface": "egress", "arguments": {"url": "https://example.com/"}}).json()["verdict"] == "allow"
 
 
