@@ -63,6 +63,16 @@ class YAMLParser(BaseParser):
         return policy_file.read(stream.read(policy_file.MAX_BYTES + 1))
 
 
+class XYAMLParser(YAMLParser):
+    """The names that YAML went by before it had one (RFC 9512, 2.1): clients still send them."""
+
+    media_type = "application/x-yaml"
+
+
+class TextYAMLParser(YAMLParser):
+    media_type = "text/yaml"
+
+
 class PolicyCopyViewSet(WorkspaceViewSet):
     """Policies made of policies: of an earlier version, of another policy, of a file."""
 
@@ -73,7 +83,7 @@ class PolicyCopyViewSet(WorkspaceViewSet):
         "import_file": "firewall.change_policy",
     }
     filters = {"export": {"version"}, "import_file": {"policy_id", "version"}}
-    parser_classes = [StrictJSONParser, YAMLParser]
+    parser_classes = [StrictJSONParser, YAMLParser, XYAMLParser, TextYAMLParser]
 
     def get_queryset(self) -> QuerySet[Policy]:
         return selectors.policies(self.workspace)

@@ -295,9 +295,15 @@ def test_what_is_wrong_in_a_file_is_named(api, text, status, param):
     assert send(api, "get", POLICIES).json()["results"] == []
 
 
+@pytest.mark.parametrize("name", ["application/x-yaml", "text/yaml; charset=utf-8"])
+def test_yaml_is_taken_by_its_older_names(api, name):
+    assert api.post(f"{POLICIES}/import", "name: x", content_type=name).status_code == 201
+
+
 def test_what_is_no_import_is_refused_in_words_that_help(api):
     other = api.post(f"{POLICIES}/import", "name: x", content_type="text/csv")
-    assert (other.status_code, other.json()["error"]["message"]) == (415, "Send the body as application/json or application/yaml.")
+    assert other.status_code == 415
+    assert other.json()["error"]["message"].startswith("Send the body as application/json or application/yaml or ")
 
     unnamed = api.post(f"{POLICIES}/import?version=3", "name: x", content_type="application/yaml")
     assert (unnamed.status_code, unnamed.json()["error"]["param"]) == (400, "version")
