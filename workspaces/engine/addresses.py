@@ -35,6 +35,7 @@ _NOT_PUBLIC_V6 = [IPv6Network(text) for text in ("2001::/23", "2001:db8::/32", "
 _NAT64 = IPv6Network("64:ff9b::/96")
 _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
 _COMPATIBLE = IPv6Network("::/96")
+_LOOPBACK = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 _TRANSLATED = IPv6Network("::ffff:0:0:0/96")
 
 #: What no setting opens: this host, link-local, multicast, reserved, and the metadata services of the clouds.
@@ -87,8 +88,12 @@ def unmapped(address: Address) -> Address:
 
 
 def readings(address: Address) -> tuple[Address, ...]:
-    """The address, and every one that it may lead to: mapped, translated, NAT64, 6to4, Teredo and ISATAP forms carry another inside."""
-    return (address, *_wrapped(address))
+    """The address, and every one that it may lead to: mapped, translated, NAT64, 6to4, Teredo and ISATAP forms carry another inside.
+
+    Whoever connects to 0.0.0.0 or :: reaches their own machine, on most systems by either protocol.
+    """
+    found = (address, *_wrapped(address))
+    return (*found, *_LOOPBACK) if any(each.is_unspecified for each in found) else found
 
 
 def _wrapped(address: Address) -> Iterator[IPv4Address]:

@@ -103,6 +103,13 @@ def test_an_address_is_the_same_in_every_base(number, base):
     assert destination(f"http://{written}/").addresses == (ip_address(number),)
 
 
+@pytest.mark.parametrize("url", ["0.0.0.0", "http://0:8080/", "http://[::]/", "http://[::ffff:0.0.0.0]/", "http://[64:ff9b::]/"])
+@pytest.mark.parametrize("listed", ["127.0.0.0/8", "::1"])
+def test_the_address_of_nowhere_reaches_this_machine(url, listed):
+    assert Scope(EgressLists(deny=(listed,)), permits=False).hit([destination(url)])
+    assert not Scope(EgressLists(deny=("10.0.0.0/8",)), permits=False).hit([destination(url)])
+
+
 def test_a_name_is_judged_by_what_it_resolved_to():
     scope = Scope(INSIDE, permits=False)
     assert scope.hit([Destination("intranet.example", addresses=(ip_address("8.8.8.8"), ip_address("10.0.0.1")))])
