@@ -27,6 +27,10 @@ class OrcaError(Exception):
 class ValidationFailed(OrcaError):
     """A field is wrong. ``param`` is the first one; ``metadata.errors`` has them all as ``{"param", "message"}``."""
 
+    def __init__(self, message: str, *, param: str | None = None, **metadata: object) -> None:
+        told = {} if param is None else {"errors": [{"param": param, "message": message}]}
+        super().__init__(message, param=param, **(told | metadata))
+
     @classmethod
     def of(cls, problems: Sequence[dict]) -> "ValidationFailed":
         """Build from a non-empty list of ``{"param", "message", "rule"?, "clause"?}``."""
