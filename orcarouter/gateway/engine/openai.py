@@ -65,7 +65,7 @@ _NATIVE_LISTS = frozenset({"functionDeclarations", "function_declarations"})
 _NATIVE_NAMES = frozenset(
     {"googleSearch", "google_search", "googleSearchRetrieval", "google_search_retrieval", "codeExecution", "code_execution", "urlContext", "url_context"}
 )
-_TOOL_NAMES = frozenset({"type", "function", "custom", "name"}) | _NATIVE_LISTS | _NATIVE_NAMES
+_TOOL_NAMES = frozenset({"type", "function", "custom", "name", "tools"}) | _NATIVE_LISTS | _NATIVE_NAMES
 _CALLED_NAMES = frozenset({"name", "description", "parameters", "strict", "format"})
 #: Members that describe a tool and are none, in the flat shapes of Anthropic and of the Responses API.
 _DESCRIBING = _CALLED_NAMES | {"type", "function", "custom", "input_schema", "inputSchema", "parameter_definitions", "cache_control", "defer_loading"}
@@ -361,6 +361,9 @@ def _native_names(tool: Mapping[str, Any], path: str, *, may_be_any: bool) -> It
             _require(isinstance(value, list) and len(value) <= MAX_TOOLS, "must be a list", f"{path}.{name}")
             for index, declared in enumerate(value):
                 yield _called_name(declared, f"{path}.{name}.{index}")
+        elif name == "tools":  # a namespace: what it holds is called like any other tool
+            for index, inner in enumerate(_list(tool, name)):
+                yield from _tool_names(inner, f"{path}.{name}.{index}")
         elif name in _NATIVE_NAMES or (may_be_any and name not in _DESCRIBING):
             yield name
             yield from _texts(value.get("name")) if isinstance(value, dict) else ()

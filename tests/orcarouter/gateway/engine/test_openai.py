@@ -218,6 +218,10 @@ def function(name: str) -> dict[str, Any]:
             ("googleSearch", "codeExecution", "url_context", "computerUse"),
         ),
         ({"tools": [{"functionDeclarations": [{"name": "a"}, {"name": "b"}]}]}, ("a", "b")),
+        (
+            {"tools": [{"type": "namespace", "name": "crm", "tools": [{"type": "function", "name": "erase"}, {"tools": [function("deeper")]}]}]},
+            ("namespace", "crm", "erase", "deeper"),
+        ),
         ({"tools": [{**function("benign"), "googleSearch": {}}]}, ("benign", "googleSearch")),
         ({"tools": [function("codeExecution")]}, ("codeExecution",)),
         ({"tools": [{"name": "anthropic", "description": "", "input_schema": {}, "cache_control": {"type": "ephemeral"}}]}, ("anthropic",)),
