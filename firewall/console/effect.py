@@ -58,7 +58,7 @@ def rule_effect(request: ConsoleRequest, pk: str) -> HttpResponse:
         return TemplateResponse(request, "firewall/_rule_effect.html", {"effect": None, "policy": policy})
     rules = list(policy.rules.all())
     made, after = with_typed(policy, rules, form.fields_of_rule, edited_rule(request))
-    found = previewed(policy, policy, after, rule_id=made.pk, at=timezone.now())
+    found = previewed(policy, policy, after, saved_rules=rules, rule_id=made.pk, at=timezone.now())
     if "calls" in request.GET:
         return TemplateResponse(request, "firewall/_effect_calls.html", {"calls": found.counts.examples, "most": MOST_EXAMPLES})
     effect = _effect(found, made, next((rule for rule in rules if rule.pk == made.pk), None))
@@ -77,7 +77,8 @@ def policy_effect(request: ConsoleRequest, pk: str) -> HttpResponse:
     edited = copy(policy)
     for name, value in form.changes.items():
         setattr(edited, name, value)
-    found = previewed(policy, edited, list(policy.rules.all()), rule_id=None, at=timezone.now())
+    rules = list(policy.rules.all())
+    found = previewed(policy, edited, rules, saved_rules=rules, rule_id=None, at=timezone.now())
     changes = changes_in_words(found.counts) if found.since else ""
     return TemplateResponse(request, "firewall/_changes.html", {"policy": policy, "changes": changes})
 

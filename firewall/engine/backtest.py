@@ -107,7 +107,7 @@ class Replay:
 
     def feed(self, event: Event) -> None:
         """Judge the run's next event again and count what comes of it; events that are no calls are passed over."""
-        if _is_no_call(event):
+        if is_no_call(event):
             return
         if self._counts_requests:
             self._requests_until(event.at_ms, event)
@@ -279,7 +279,8 @@ class Replay:
 _NEW = RunState()
 
 
-def _is_no_call(event: Event) -> bool:
+def is_no_call(event: Event) -> bool:
+    """It tells of a call rather than being one."""
     code = event.reason_code
     # A sequence that was completed is told of beside the call that completed it.
     return code is not None and (code in NOT_CALLS or (code == ReasonCode.SEQUENCE and event.verdict == Verdict.AUDIT and not event.shadow))

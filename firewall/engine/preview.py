@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from firewall.engine.backtest import Ledger, Replay
+from firewall.engine.backtest import Ledger, Replay, is_no_call
 from firewall.engine.replay import Event, Judge, Offer
 from firewall.engine.tally import RunName, kind_of
-from firewall.engine.types import Decision, Policy, Verdict
+from firewall.engine.types import Decision, Policy, Surface, Verdict
 
 MOST_EXAMPLES = 20
 
@@ -37,7 +37,7 @@ class Call(NamedTuple):
 class Preview:
     """``own`` and ``own_before`` count what the watched rule decides, by verdict: as edited and as saved.
 
-    ``changes`` are by kind, see ``tally.kind_of``. Of ``unknown`` calls too little was kept to tell the verdict of the edited policy.
+    ``changes`` are by kind, see ``tally.kind_of``. Of ``unknown`` calls that the rule may be about too little was kept to tell the verdict.
     """
 
     calls: int = 0
@@ -112,7 +112,7 @@ def preview(
 ) -> Preview:
     """Judge each event by both policies, the newest run first, as long as ``may_go_on``. ``rule_id`` is the watched rule's in both."""
     found, judges = Preview(), (Judge(edited), Judge(saved))
-    compare = _Comparison(found, rule_id)
+    compare, may_differ = _Comparison(found, rule_id), _may_differ(edited, saved, rule_id)
     for name, run in _by_run(events):
         heard = _Heard(), _Heard()
         ledger = (ledgers or {}).get(name)
@@ -120,6 +120,9 @@ def preview(
         for event in run:
             if not may_go_on():
                 return compare.finished()
+            if not may_differ(event):
+                found.calls += 0 if is_no_call(event) else len(event.names)
+                continue
             for replay in replays:
                 replay.feed(event)
             compare.event(event, *heard)
@@ -127,6 +130,28 @@ def preview(
             replay.close()
         compare.requests(heard[0].requests, heard[1].requests)
     return compare.finished()
+
+
+def _may_differ(edited: Policy, saved: Policy, rule_id: int | None) -> Callable[[Event], bool]:
+    """Whether the policies may say different things of an event.
+
+    Where one rule makes all the difference between them, they say the same of calls that both its forms are silent about; unless what a
+    run did before counts for more than what it had spent.
+    """
+    others = [tuple(rule for rule in policy.rules if rule.id != rule_id) for policy in (edited, saved)]
+    same_rest = all(getattr(edited, name) == getattr(saved, name) for name in ("default_verdict", "shadow_mode", "max_runs_per_key_per_hour"))
+    lines = [line for policy in (edited, saved) for line in policy.lines if line.rule.id == rule_id]
+    if others[0] != others[1] or not same_rest or edited.sequences or saved.sequences or any(line.rule.verdict is Verdict.CAP_COST for line in lines):
+        return lambda _: True
+    known: dict[tuple[str, str], bool] = {}
+
+    def meets(name: str, surface: str) -> bool:
+        found = known.get((name, surface))
+        if found is None:
+            found = known[name, surface] = any(line.why_silent(name, Surface(surface)) is None for line in lines)
+        return found
+
+    return lambda event: not event.names or any(meets(name, event.surface) for name in event.names)
 
 
 def _by_run(events: Iterable[Event]) -> list[tuple[RunName, list[Event]]]:

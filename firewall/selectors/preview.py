@@ -18,7 +18,7 @@ from firewall.selectors.policies import compiled
 DAYS = 7
 #: Newest events that are judged, each twice; and how long (seconds of CPU) that may take: someone waits at a keyboard, and others beside them.
 MOST_EVENTS = 2_000
-MOST_SECONDS = 0.1
+MOST_SECONDS = 0.06
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,13 @@ def previewed(
     edited: Policy,
     rules: Sequence[Rule],
     *,
+    saved_rules: Sequence[Rule],
     rule_id: int | None,
     at: datetime,
     most_events: int = MOST_EVENTS,
     most_seconds: float = MOST_SECONDS,
 ) -> Previewed:
-    """``policy`` as it is saved beside ``edited`` with these rules, as if neither were in shadow. ``rule_id`` is the one that is watched."""
+    """``policy`` with its ``saved_rules`` beside ``edited`` with ``rules``, as if neither were in shadow. ``rule_id`` is the one that is watched."""
     workspace = policy.workspace
     only, but = governed(workspace, policy)
     is_own_keys = only != []
@@ -56,7 +57,7 @@ def previewed(
     )
     if not events:
         return Previewed(Preview(), None, False, False, is_own_keys)
-    before = replace(compiled(policy, policy.rules.all()), shadow_mode=False)
+    before = replace(compiled(policy, saved_rules), shadow_mode=False)
     # No version that was ever in force: nothing that was recorded is this policy's.
     after = replace(compiled(edited, rules), shadow_mode=False, version=0)
     oldest = datetime.fromtimestamp(min(event.at_ms for event in events) / 1000, UTC)

@@ -134,9 +134,10 @@ def test_only_the_keys_that_the_policy_governs_count_and_time_is_bounded(acme, r
     call(acme, key_id=key.pk)
     call(acme, key_id=key.pk + 1)
     with tenancy.scope(workspace.pk):
-        found = previewed(rules, rules, rules.in_order, rule_id=rules.in_order[1].pk, at=timezone.now())
-        cut = previewed(rules, rules, rules.in_order, rule_id=None, at=timezone.now(), most_seconds=0)
-        few = previewed(rules, rules, rules.in_order, rule_id=None, at=timezone.now(), most_events=1)
+        given = {"saved_rules": rules.in_order, "rule_id": rules.in_order[1].pk, "at": timezone.now()}
+        found = previewed(rules, rules, rules.in_order, **given)
+        cut = previewed(rules, rules, rules.in_order, **given, most_seconds=0)
+        few = previewed(rules, rules, rules.in_order, **given, most_events=1)
     assert (found.counts.calls, found.counts.own["deny"], found.is_own_keys, found.is_partial, found.is_cut) == (2, 2, True, False, False)
     assert (cut.counts.calls, cut.is_cut) == (0, True)
     assert (few.counts.calls, few.is_partial) == (1, True)

@@ -1,6 +1,7 @@
 """An edited policy beside the saved one: each says of every call what a backtest of it says, and a call is compared with itself."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import count
 
 from hypothesis import given, settings
@@ -13,8 +14,8 @@ from firewall.engine.tally import Tally
 from firewall.engine.types import Surface, Verdict
 from tests.figures import dear
 from tests.firewall.engine.recordings import START_MS, Live
-from tests.firewall.engine.strategies import whole_policies
-from tests.firewall.engine.test_backtest import ALLOW_ALL, called, lived, policy, rule, steps
+from tests.firewall.engine.strategies import moments, whole_policies
+from tests.firewall.engine.test_backtest import ALLOW_ALL, called, lived, policy, rule
 
 
 def always() -> bool:
@@ -28,7 +29,7 @@ def counted(by, live) -> Tally:
 
 
 @settings(dear, max_examples=dear.max_examples // 2)
-@given(whole_policies, whole_policies, steps)
+@given(whole_policies, whole_policies, moments)
 def test_it_says_of_each_policy_what_a_backtest_says(edited, saved, steps):
     live = lived(saved, steps)
     found = preview(edited, saved, live.events, rule_id=None, may_go_on=always)
@@ -39,6 +40,16 @@ def test_it_says_of_each_policy_what_a_backtest_says(edited, saved, steps):
         # The saved policy says what it said, so what changes is what a backtest finds changed.
         assert found.changes.total() == alone.changes.total()
     assert preview(saved, saved, live.events, rule_id=None, may_go_on=always).changes.total() == 0
+
+
+@settings(dear, max_examples=dear.max_examples // 2)
+@given(whole_policies, whole_policies, moments)
+def test_calls_that_an_edited_rule_is_silent_about_are_left_aside(saved, other, steps):
+    live = lived(saved, steps)
+    edited = replace(saved, rules=tuple(next((rule for rule in other.rules if rule.id == each.id), each) if each.id == 1 else each for each in saved.rules))
+    watched, all_of_it = (preview(edited, saved, live.events, rule_id=number, may_go_on=always) for number in (1, None))
+    assert (watched.calls, watched.changes) == (all_of_it.calls, all_of_it.changes)
+    assert watched.unknown <= all_of_it.unknown
 
 
 def test_a_rule_counts_for_what_it_decides_where_it_stands():
