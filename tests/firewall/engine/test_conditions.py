@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firewall.engine import patterns
+from firewall.engine import conditions, patterns
 from firewall.engine.arguments import decoded
 from firewall.engine.conditions import Clause, Operator, compile_clauses, objections, parse_path, read
 
@@ -90,6 +90,25 @@ def test_every_text_is_a_path_or_none(text):
     steps = parse_path(text)
     if steps is not None:
         assert "$" + "".join(f".{step}" if isinstance(step, str) else f"[{step}]" for step in steps) == text
+
+
+@pytest.mark.parametrize("piece", [".a", "[0]", ".a[0]", "a", ".", "[", "[1", "]"])
+@pytest.mark.parametrize("start", ["$", "$.a", "$["])
+def test_reading_a_path_is_linear_in_its_length(start, piece, monkeypatch):
+    # As if it might be of any length: within its bounds there is little to measure.
+    for bound in ("MAX_PATH_CHARS", "MAX_PATH_STEPS"):
+        monkeypatch.setattr(conditions, bound, 10**9)
+
+    def best_seconds(length):
+        path, taken = (start + piece * length)[:length], []
+        for _ in range(5):
+            started = time.thread_time()
+            parse_path(path)
+            taken.append(time.thread_time() - started)
+        return min(taken)
+
+    # Sixteen times the path: 16 times the work if linear, 256 if quadratic.
+    assert best_seconds(80_000) < 80 * max(best_seconds(5_000), 1e-4)
 
 
 @pytest.mark.parametrize(
