@@ -23,7 +23,7 @@ test: ready-dev ## Run all tests
 	@$(PY) -m pytest -n $(WORKERS) --dist loadscope tests/browser $(ARGS) || [ $$? = 5 ]
 
 test-long: export HYPOTHESIS_PROFILE = long
-test-long: test ## Run all tests with the full number of cases
+test-long: test ## Run all tests with new random cases, many more of them (an hour)
 
 bench: ready-dev ## Measure speed, side by side with nginx
 	@scripts/setup.sh program nginx "The comparison"
