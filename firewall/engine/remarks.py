@@ -106,17 +106,27 @@ def _behind(line: Line, earlier: list[Line]) -> list[Warning]:
     rule = line.rule
     if _is_afterwards(rule):
         return []
+    is_cap = rule.verdict is Verdict.CAP_COST
     for before in earlier:
-        if before.rule.stage in (None, rule.stage) and covers(before.glob, line.glob) and _holds_whenever(before.rule, rule):
+        covered = before.rule.stage in (None, rule.stage) and covers(before.glob, line.glob) and _holds_whenever(before.rule, rule)
+        # A cap on every call is met by the request itself, about which other rules say nothing.
+        if covered and not (is_cap and (line.is_of_every_request or before.rule.verdict.permits)):
             text = f"Never reached: {_told(before)} decides before it for every call that it matches."
             return [Warning(rule.id, "never_reached", text, (Fix("above", before.rule.id, _name(before.rule)), Fix("remove")))]
-    if rule.verdict is not Verdict.CAP_COST:
-        return []
+    return _passed_by(line, earlier) if is_cap else []
+
+
+def _passed_by(line: Line, earlier: list[Line]) -> list[Warning]:
+    """What an allow before a cap keeps from it."""
+    rule = line.rule
     for before in earlier:
         where = before.rule.stage
         meets = where in (None, rule.stage) or (rule.stage is None and where in (Surface.INBOUND, Surface.MCP))
+        if line.is_of_every_request:
+            meets = rule.stage is None and where in (None, Surface.MCP)
         if before.is_last and meets and before.rule.verdict.permits and overlap(before.glob, line.glob):
-            text = f"Calls that {_told(before)} lets through never meet this cap. A cap comes first: under it the walk goes on."
+            whose = "Calls that a gateway asks about and" if line.is_of_every_request else "Calls that"
+            text = f"{whose} {_told(before)} lets through never meet this cap. A cap comes first: under it the walk goes on."
             return [Warning(rule.id, "cap_shadowed", text, (Fix("above", earlier[0].rule.id, "first"),))]
     return []
 

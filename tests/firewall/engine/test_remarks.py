@@ -70,6 +70,18 @@ def test_a_cap_behind_an_allow_is_not_met():
     assert told(cap, rule(3, "kb.*", Verdict.ALLOW)) == []
     assert told(rule(2, "*", Verdict.CAP_COST, stage=Surface.RESPONSE, cap_micro_usd=1)) == [(2, "cap_inert")]
 
+    of_some = rule(2, "kb.*", Verdict.CAP_COST, cap_micro_usd=1)
+    assert told(rule(1, "*", Verdict.ALLOW), of_some) == [(2, "cap_shadowed")]
+    assert told(rule(1, "*"), of_some) == [(2, "never_reached")]
+
+
+def test_a_cap_on_every_call_is_met_by_each_request_wherever_it_stands():
+    cap = rule(2, "*", Verdict.CAP_COST, cap_micro_usd=1)
+    assert told(rule(1, "*", Verdict.ALLOW), cap) == [(2, "cap_shadowed")], "of calls at the hook"
+    assert told(rule(1, "*"), cap) == []
+    assert told(rule(1, "*", Verdict.ALLOW, stage=Surface.INBOUND), cap) == []
+    assert told(rule(1, "*", Verdict.ALLOW), rule(2, "*", Verdict.CAP_COST, stage=Surface.INBOUND, cap_micro_usd=1)) == []
+
 
 def test_globs_that_are_not_what_they_look_like():
     assert told(rule(1, "foo*")) == [(1, "literal_looks_like_glob")]
