@@ -112,12 +112,14 @@ def _json_at(text: str, at: int) -> dict[str, Any]:
         return {}
     try:
         return json.JSONDecoder().raw_decode(rest)[0]
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 
 def _arguments(kind: str, given: Mapping[str, Any]) -> str:
-    return json.dumps(given, ensure_ascii=False) if kind != "custom" else " ".join(str(value) for value in given.values())
+    text = json.dumps(given, ensure_ascii=False) if kind != "custom" else " ".join(str(value) for value in given.values())
+    # Half of a character fits into no answer.
+    return text.encode(errors="replace").decode()
 
 
 def _is_injected(messages: Iterable[Mapping[str, Any]]) -> bool:

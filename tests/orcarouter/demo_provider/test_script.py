@@ -62,6 +62,13 @@ def test_calls_take_the_kind_of_their_tool():
     assert [(call.kind, call.arguments) for call in legacy.calls] == [("function_call", "{}")]
 
 
+def test_arguments_that_fit_into_no_answer_are_mended():
+    torn = told(("user", 'invent a {"x": "\\ud800"}'))
+    assert [call.arguments for call in torn.calls] == ['{"x": "?"}']
+    deep = told(("user", "invent a " + '{"x":' * 100_000))
+    assert [call.arguments for call in deep.calls] == ["{}"]
+
+
 def test_tools_are_called_in_parallel():
     assert names(told(("user", "Do it in parallel"), tools=("a", "b", "c", "d"))) == ["a", "b", "c"]
 
