@@ -17,7 +17,7 @@ from firewall import selectors, services
 from firewall.console import conflict
 from firewall.console.asking import ask_first, openings, openings_by_default
 from firewall.console.conflict import Conflict
-from firewall.console.warned import proposal, warnings_of
+from firewall.console.warned import Summary, first_told, proposal, summaries, warnings_of
 from firewall.console.words import match_in_words
 from firewall.engine.remarks import Warning
 from firewall.engine.types import Verdict
@@ -55,16 +55,17 @@ IN_A_WORD = {
     "loose_suffix": "wide",
     "loose_infix": "wide",
 } | dict.fromkeys(("never_matches", "literal_looks_like_glob", "invalid_characters"), "matches nothing")
-#: Warnings that the list of policies tells in full.
-MOST_WARNED = 20
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyLine:
-    """A policy in the list. ``denied_per_day`` is empty where it denied nothing; ``would_block`` counts a week of a policy in shadow."""
+    """A policy in the list. ``denied_per_day`` is empty where it denied nothing; ``would_block`` counts a week of a policy in shadow.
+
+    ``warnings`` None: it was not looked through yet.
+    """
 
     policy: Policy
-    warnings: list[tuple[Rule, Warning]]
+    warnings: Summary | None
     denied_per_day: list[int]
     would_block: int
 
@@ -92,12 +93,20 @@ class RuleLine:
 @require_GET
 @page("firewall.view_policy")
 def policies(request: ConsoleRequest) -> HttpResponse:
-    found = list(selectors.policies(request.workspace).prefetch_related("rules")[:500])
+    found = list(selectors.policies(request.workspace)[:500])
+    warnings = summaries(request.workspace, found)
     denied = selectors.denied_per_day(request.workspace, at=timezone.now())
     blocked = {each.pk: selectors.would_have_blocked(each, at=timezone.now()) for each in found if each.shadow_mode and each.enabled}
-    lines = [PolicyLine(each, warnings_of(each), denied.get(each.pk, []), blocked.get(each.pk, 0)) for each in found]
-    warned = [(line.policy, rule, warning) for line in lines if line.policy.enabled for rule, warning in line.warnings]
-    context = {"lines": lines, "days": selectors.DAYS_SHOWN, "warned": warned[:MOST_WARNED], "warned_more": max(len(warned) - MOST_WARNED, 0)}
+    lines = [PolicyLine(each, warnings.get(each.pk), denied.get(each.pk, []), blocked.get(each.pk, 0)) for each in found]
+    enabled = [(each, warnings[each.pk]) for each in found if each.enabled and each.pk in warnings]
+    warned = first_told(request.workspace, enabled)
+    context = {
+        "lines": lines,
+        "days": selectors.DAYS_SHOWN,
+        "warned": warned,
+        "warned_more": sum(summary.count for _, summary in enabled) - len(warned),
+        "not_looked_at": len(found) - len(warnings),
+    }
     return TemplateResponse(request, "firewall/policies.html", context)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from firewall.engine.compile import Line
 from firewall.engine.glob import Form, Glob, hints, likely_meant, parse
@@ -46,15 +47,63 @@ class Warning:
 def warnings(policy: Policy) -> list[Warning]:
     """Remarks on the enabled rules, in their order. Names are taken as spelt: what ``__`` may stand for is left aside."""
     found: list[Warning] = []
-    earlier: list[Line] = []
+    earlier = _Earlier()
     for line in policy.lines:
         if not line.rule.enabled:
             continue
         found += _own(line)
         found += _behind(line, earlier)
         if line.rule.verdict is not Verdict.CAP_COST and not _is_afterwards(line.rule):
-            earlier.append(line)
+            earlier.add(line)
     return found
+
+
+class _Earlier:
+    """The rules before one. Among 500 those that may cover it are found by their glob and one of their clauses, not by looking at each."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+        self._clauses: list[frozenset[str]] = []
+        self._by_clause: dict[str | None, dict[tuple[Form, str], list[int]]] = {}
+
+    def add(self, line: Line) -> None:
+        clauses = _clauses(line.rule)
+        of_clause = self._by_clause.setdefault(min(clauses, default=None), {})
+        glob = line.glob
+        # An infix may lie anywhere in what it covers.
+        key = (glob.form, "" if glob.form is Form.INFIX else glob.literal)
+        of_clause.setdefault(key, []).append(len(self.lines))
+        self.lines.append(line)
+        self._clauses.append(clauses)
+
+    def covering(self, line: Line) -> Iterator[Line]:
+        """Those whose glob covers the rule's, and whose clauses all are the rule's too; in their order."""
+        keys, clauses = _keys_that_cover(line.glob), _clauses(line.rule)
+        places: set[int] = set()
+        for clause in (None, *clauses):
+            of_clause = self._by_clause.get(clause)
+            if of_clause:
+                places.update(place for key in keys for place in of_clause.get(key, ()))
+        return (self.lines[place] for place in sorted(places) if self._clauses[place] <= clauses and covers(self.lines[place].glob, line.glob))
+
+
+@lru_cache(maxsize=2_000)
+def _keys_that_cover(glob: Glob) -> tuple[tuple[Form, str], ...]:
+    """Form and literal of each glob that may cover this one; of infixes the form alone."""
+    literal, keys = glob.literal, [(Form.EVERY, ""), (Form.INFIX, "")]
+    if glob.form is Form.EXACT:
+        # A suffix covers its bare name.
+        keys += [(Form.EXACT, literal), (Form.SUFFIX, f".{literal}")]
+    if glob.form in (Form.EXACT, Form.PREFIX):
+        keys += [(Form.PREFIX, literal[:end]) for end in range(1, len(literal) + 1)]
+    if glob.form in (Form.EXACT, Form.SUFFIX):
+        keys += [(Form.SUFFIX, literal[start:]) for start in range(len(literal))]
+    return tuple(keys)
+
+
+def _clauses(rule: Rule) -> frozenset[str]:
+    """By what they say: as values of Python, true and 1 are the same."""
+    return frozenset(map(repr, rule.args_match))
 
 
 def _own(line: Line) -> list[Warning]:
@@ -92,23 +141,23 @@ def _meant_step(rule: Rule, place: int) -> tuple[Fix, ...]:
     return (Fix("sequence", replace(chain, steps=steps).as_json(), fixes[0].shown),)
 
 
-def narrowed(warning: Warning, policy: Policy, seen: Iterable[str]) -> Warning:
+def narrowed(warning: Warning, tool_name_glob: str, seen: Iterable[str]) -> Warning:
     """A warning of a loose glob with the one tool ``seen`` that it lets through in its place; of several, which are meant is not known."""
     if warning.code not in LOOSE:
         return warning
-    glob = next(line.glob for line in policy.lines if line.rule.id == warning.rule_id)
+    glob = parse(tool_name_glob)
     known = [name for name in seen if glob.matches(name, wide=False)]
     return replace(warning, fixes=(Fix("tool_name_glob", known[0], known[0]),)) if len(known) == 1 else warning
 
 
-def _behind(line: Line, earlier: list[Line]) -> list[Warning]:
+def _behind(line: Line, earlier: _Earlier) -> list[Warning]:
     """What the rules before this one leave of it."""
     rule = line.rule
     if _is_afterwards(rule):
         return []
     is_cap = rule.verdict is Verdict.CAP_COST
-    for before in earlier:
-        covered = before.rule.stage in (None, rule.stage) and covers(before.glob, line.glob) and _holds_whenever(before.rule, rule)
+    for before in earlier.covering(line):
+        covered = before.rule.stage in (None, rule.stage) and _holds_whenever(before.rule, rule)
         # A cap on every call is met by the request itself, about which other rules say nothing.
         if covered and not (is_cap and (line.is_of_every_request or before.rule.verdict.permits)):
             text = f"Never reached: {_told(before)} decides before it for every call that it matches."
@@ -116,10 +165,10 @@ def _behind(line: Line, earlier: list[Line]) -> list[Warning]:
     return _passed_by(line, earlier) if is_cap else []
 
 
-def _passed_by(line: Line, earlier: list[Line]) -> list[Warning]:
+def _passed_by(line: Line, earlier: _Earlier) -> list[Warning]:
     """What an allow before a cap keeps from it."""
     rule = line.rule
-    for before in earlier:
+    for before in earlier.lines:
         where = before.rule.stage
         meets = where in (None, rule.stage) or (rule.stage is None and where in (Surface.INBOUND, Surface.MCP))
         if line.is_of_every_request:
@@ -127,19 +176,18 @@ def _passed_by(line: Line, earlier: list[Line]) -> list[Warning]:
         if before.is_last and meets and before.rule.verdict.permits and overlap(before.glob, line.glob):
             whose = "Calls that a gateway asks about and" if line.is_of_every_request else "Calls that"
             text = f"{whose} {_told(before)} lets through never meet this cap. A cap comes first: under it the walk goes on."
-            return [Warning(rule.id, "cap_shadowed", text, (Fix("above", earlier[0].rule.id, "first"),))]
+            return [Warning(rule.id, "cap_shadowed", text, (Fix("above", earlier.lines[0].rule.id, "first"),))]
     return []
 
 
 def _holds_whenever(before: Rule, rule: Rule) -> bool:
-    """Whether the conditions of ``before``, beside its name and surface, hold for every call for which those of ``rule`` do."""
+    """Whether the conditions of ``before``, whose clauses are those of ``rule`` or fewer, hold for every call for which those of ``rule`` do."""
     if before.args_match and before.verdict.permits and not rule.verdict.permits:
         # Arguments that cannot be read are met by the rule that stops alone.
         return False
     same_lists = before.egress is None or (before.egress == rule.egress and before.verdict.permits is rule.verdict.permits)
     same_rest = before.skill_name_glob in ("", "*", rule.skill_name_glob) and before.sequence in (None, rule.sequence)
-    # By what they say: as values of Python, true and 1 are the same.
-    return same_lists and same_rest and set(map(repr, before.args_match)) <= set(map(repr, rule.args_match))
+    return same_lists and same_rest
 
 
 def _is_afterwards(rule: Rule) -> bool:

@@ -1,9 +1,15 @@
 """What mends a warning is proposed in the editor, asked about, and saved by nobody but its author."""
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
+from firewall import selectors, services
+from firewall.console.warned import summaries
 from tests.factories.firewall import EventFactory, make_policy
 from tests.firewall.pages import HTMX, RULE, fresh, page
+from workspaces import tenancy
 from workspaces.permissions import Role
 
 
@@ -147,3 +153,32 @@ def test_a_policy_made_the_default_has_no_undo(acme, browser, made):
     said = page(browser.post(f"/policies/{policy.pk}/set/", {"is_default": "on"}, headers=HTMX))
     assert "is the workspace default" in said
     assert ">Undo<" not in said
+
+
+# --- Of many policies ---------------------------------------------------------------------------------------------------
+def test_a_list_of_policies_looks_through_few_rules_at_a_time_and_through_a_version_once(acme):
+    behind = [{"verdict": "deny", "tool_name_glob": "*", "priority": 1}, *({"verdict": "deny", "tool_name_glob": "kb.read"} for _ in range(3))]
+    owner = acme.person(Role.OWNER)
+    many, one = make_policy(acme.workspace, owner, *behind, name="many"), make_policy(acme.workspace, owner, *behind[:2], name="one")
+    with tenancy.scope(acme.workspace.pk):
+        policies = list(selectors.policies(acme.workspace))
+        first = summaries(acme.workspace, policies, most_rules=4)
+        second = summaries(acme.workspace, policies, most_rules=4)
+        with CaptureQueriesContext(connection) as asked:
+            third = summaries(acme.workspace, policies, most_rules=4)
+        services.delete_rule(many.rules.last(), actor=owner, at=timezone.now())
+        changed = summaries(acme.workspace, list(selectors.policies(acme.workspace)))
+    assert {pk: found.count for pk, found in first.items()} == {one.pk: 1}
+    assert {pk: found.count for pk, found in second.items()} == {one.pk: 1, many.pk: 3} == {pk: found.count for pk, found in third.items()}
+    assert asked.captured_queries == []
+    assert changed[many.pk].count == 2
+
+
+def test_the_list_says_which_policies_it_has_not_looked_through(acme):
+    """So many rules that no page looks through all of them at once."""
+    rules = [{"verdict": "deny", "tool_name_glob": f"t{number}.*"} for number in range(500)]
+    for number in range(5):
+        make_policy(acme.workspace, acme.person(Role.OWNER), *rules, name=f"big-{number}")
+    browser = acme.client(Role.MEMBER)
+    assert "1 policy was not looked through" in page(browser.get("/policies/"))
+    assert "not looked through" not in page(browser.get("/policies/"))

@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given
 
 from firewall.engine import sequence
-from firewall.engine.compile import Seen
+from firewall.engine.compile import Line, Seen
 from firewall.engine.conditions import Clause, Operator
 from firewall.engine.decide import walk
 from firewall.engine.egress import EgressLists
-from firewall.engine.remarks import Fix, Warning, narrowed, warnings
+from firewall.engine.remarks import Fix, Warning, _Earlier, covers, narrowed, warnings
 from firewall.engine.sequence import Chain, Step
 from firewall.engine.types import Policy, Rule, RunState, Surface, Verdict
-from tests.firewall.engine.strategies import policies_and_calls
+from tests.figures import dear
+from tests.firewall.engine.strategies import policies_and_calls, whole_policies
 
 MATCHER = (Clause("$.a", Operator.EQ, 1),)
 
@@ -110,8 +111,8 @@ def test_what_mends_a_warning_is_named():
 def test_a_loose_glob_is_narrowed_to_the_one_tool_that_was_seen():
     policy = Policy(id=1, name="p", version=1, default_verdict=Verdict.DENY, shadow_mode=False, rules=(rule(1, "*.read", Verdict.ALLOW),))
     (warned,) = warnings(policy)
-    assert [fix.value for fix in narrowed(warned, policy, ["kb.read", "kb.write"]).fixes] == ["kb.read"]
-    assert narrowed(warned, policy, ["kb.read", "secrets.read"]) == narrowed(warned, policy, []) == warned
+    assert [fix.value for fix in narrowed(warned, "*.read", ["kb.read", "kb.write"]).fixes] == ["kb.read"]
+    assert narrowed(warned, "*.read", ["kb.read", "secrets.read"]) == narrowed(warned, "*.read", []) == warned
 
 
 def _mended(policy: Policy, warned: Warning, fix: Fix) -> Policy:
@@ -132,6 +133,19 @@ def test_what_mends_a_warning_takes_it_away(drawn):
         for fix in warned.fixes:
             left = [(each.rule_id, each.text) for each in warnings(_mended(policy, warned, fix))]
             assert (warned.rule_id, warned.text) not in left, fix
+
+
+@dear
+@given(whole_policies)
+def test_the_rules_before_one_that_cover_it_are_found_without_looking_at_each(policy):
+    every = [Line(rule) for rule in policy.rules]
+    for place, line in enumerate(every):
+        earlier = _Earlier()
+        for before in every[:place]:
+            earlier.add(before)
+        said = [set(map(repr, each.rule.args_match)) for each in every]
+        slow = [each for number, each in enumerate(every[:place]) if covers(each.glob, line.glob) and said[number] <= said[place]]
+        assert list(earlier.covering(line)) == slow
 
 
 @given(policies_and_calls)
