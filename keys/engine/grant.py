@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from firewall.engine.decide import resolve
 from firewall.engine.types import Policy
@@ -20,6 +21,14 @@ class Tier:
     input_per_million_micro_usd: int | None = None
     output_per_million_micro_usd: int | None = None
     cached_input_per_million_micro_usd: int | None = None
+
+
+class Sides(NamedTuple):
+    """What a million tokens cost, in micro-USD: fresh, cached, cache-written and audio ones of the input; plain, reasoning and audio ones of
+    the output. None: the side has the list price."""
+
+    input: tuple[int, int, int, int] | None
+    output: tuple[int, int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,39 @@ class Price:
     tools: tuple[tuple[str, int], ...] = ()
     tiers: tuple[Tier, ...] = ()
     default_output_tokens: int | None = None
+    #: What tokens cost below all tiers, and in each.
+    flat: Sides = field(init=False, repr=False, compare=False)
+    tiered: tuple[Sides, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # A frozen dataclass fills its own fields this way.
+        object.__setattr__(self, "flat", self._sides(None))
+        object.__setattr__(self, "tiered", tuple(map(self._sides, self.tiers)))
+
+    def sides_of(self, input_tokens: int) -> Sides:
+        """What tokens cost in a call with so much input."""
+        for tier, sides in zip(reversed(self.tiers), reversed(self.tiered), strict=True) if self.tiers else ():
+            if input_tokens > tier.above_input_tokens:
+                return sides
+        return self.flat
+
+    def _sides(self, tier: Tier | None) -> Sides:
+        asked, told, cached = self.input_per_million_micro_usd, self.output_per_million_micro_usd, self.cached_input_per_million_micro_usd
+        if tier is not None:
+            # A tier names no price of a side that has none.
+            asked = None if asked is None else _or(tier.input_per_million_micro_usd, asked)
+            told = None if told is None else _or(tier.output_per_million_micro_usd, told)
+            cached = tier.cached_input_per_million_micro_usd if tier.cached_input_per_million_micro_usd is not None else cached
+        return Sides(
+            None
+            if asked is None
+            else (asked, _or(cached, asked), _or(self.cache_write_per_million_micro_usd, asked), _or(self.input_audio_per_million_micro_usd, asked)),
+            None if told is None else (told, _or(self.reasoning_per_million_micro_usd, told), _or(self.output_audio_per_million_micro_usd, told)),
+        )
+
+
+def _or(price: int | None, otherwise: int) -> int:
+    return otherwise if price is None else price
 
 
 @dataclass(frozen=True, slots=True)

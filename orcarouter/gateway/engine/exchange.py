@@ -35,16 +35,18 @@ class Hosted(msgspec.Struct, frozen=True):
 class Exchange(msgspec.Struct, frozen=True):
     """One request, parsed once.
 
-    ``messages`` and ``members`` (the top level, in order) are kept as the raw bytes they came in. ``tools`` are the
-    names of every tool the request advertises, in every shape, as sent, each once; ``past_tools`` of those that only its
-    message history calls; ``hosted`` are those of the array ``tools`` that the provider runs itself. ``max_output_tokens`` is None
-    where the client set no limit; ``choices`` is ``n``. ``wants_usage``: the client asked for a stream's usage itself.
+    ``messages`` and ``members`` (the top level, in order) are kept as the raw bytes they came in; ``in_parts`` are the places
+    of the messages whose content is a list of parts. ``tools`` are the names of every tool the request advertises, in every
+    shape, as sent, each once; ``past_tools`` of those that only its message history calls; ``hosted`` those of the array
+    ``tools`` that the provider runs itself. ``max_output_tokens`` is None where the client set no limit; ``choices`` is
+    ``n``. ``wants_usage``: the client asked for a stream's usage itself.
     """
 
     model: str
     is_stream: bool
     wants_usage: bool
     messages: tuple[msgspec.Raw, ...]
+    in_parts: tuple[int, ...]
     tools: tuple[str, ...]
     past_tools: tuple[str, ...]
     hosted: tuple[Hosted, ...]
@@ -188,17 +190,21 @@ _VARYING = re.compile(rf"{_UUID}|\d+(?:st|nd|rd|th)?|{_NAMES_OF_TIME}")
 def fingerprint(key_id: int, exchange: Exchange, *, secret: bytes = b"") -> bytes:
     """16 bytes for "the same task of the same key": its system prompt and first user message, without digits, dates
     and UUIDs. Only the first ``FINGERPRINTED_CHARS`` of each count."""
-    told = hashlib.blake2b(str(key_id).encode(), digest_size=16, key=secret)
-    missing = {"system", "user"}
+    told = hashlib.blake2b(b"%d" % key_id, digest_size=16, key=secret)
+    seen: set[str] = set()
     for raw in exchange.messages:
         message = _MESSAGE.decode(raw)
-        role = "system" if message.role == "developer" else message.role
-        if isinstance(role, str) and role in missing:
-            missing.remove(role)
+        role = _ROLES.get(message.role) if type(message.role) is str else None
+        if role is not None and role not in seen:
             told.update(f"\0{role}\0{_steady(_text(message.content)[:FINGERPRINTED_CHARS])}".encode())
-            if not missing:
+            seen.add(role)
+            if len(seen) == 2:
                 break
     return told.digest()
+
+
+#: Whose first message counts, and under what name.
+_ROLES = {"system": "system", "developer": "system", "user": "user"}
 
 
 @lru_cache(maxsize=512)  # each call of a run has the same two texts, and they take longer than all else here

@@ -74,6 +74,8 @@ _DESCRIBING = _CALLED_NAMES | {"type", "function", "custom", "input_schema", "in
 # Of a message: those that nearly all have, and those that hold calls.
 _MESSAGE_NAMES = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "function_call", "refusal"})
 _CALL_NAMES = frozenset({"tool_calls", "function_call", "content"})
+# One with no others says something, or gives a call's result, and calls nothing unless its content does.
+_SAYING_NAMES = _MESSAGE_NAMES - {"tool_calls", "function_call"}
 
 
 class _Refused(Exception):
@@ -103,8 +105,9 @@ def parse(body: bytes) -> Exchange | Refusal:
             is_stream=_flag(request.get("stream"), "stream"),
             wants_usage=_flag(options.get("include_usage"), "stream_options.include_usage") if options else False,
             messages=_messages(request, members),
+            in_parts=_in_parts(request["messages"]),
             tools=tools,
-            past_tools=_past_tools(request["messages"], frozenset(tools)),
+            past_tools=_past_tools(request["messages"], tools),
             hosted=hosted,
             max_output_tokens=_max_output_tokens(request),
             choices=_count(request.get("n"), "n") or 1,
@@ -159,8 +162,9 @@ def _model(request: Mapping[str, Any]) -> str:
 
 
 def _flag(value: Any, param: str) -> bool:
-    _require(value is None or isinstance(value, bool), "must be true or false", param)
-    return bool(value)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise _Refused(f"{param} must be true or false.", param)
 
 
 def _count(value: Any, param: str) -> int | None:
@@ -171,9 +175,10 @@ def _count(value: Any, param: str) -> int | None:
 
 
 def _max_output_tokens(request: Mapping[str, Any]) -> int | None:
-    limits = [_count(request.get(name), name) for name in ("max_completion_tokens", "max_tokens")]
+    limit = _count(request.get("max_completion_tokens"), "max_completion_tokens")
+    older = _count(request.get("max_tokens"), "max_tokens")
     # With both, which one rules is the provider's choice: the larger can be spent.
-    return max((limit for limit in limits if limit is not None), default=None)
+    return max(limit, older) if limit and older else limit or older
 
 
 def _messages(request: Mapping[str, Any], members: Mapping[str, msgspec.Raw]) -> tuple[msgspec.Raw, ...]:
@@ -182,21 +187,27 @@ def _messages(request: Mapping[str, Any], members: Mapping[str, msgspec.Raw]) ->
         raise _Refused("messages must be a list of messages.", "messages")
     _require(len(messages) <= MAX_MESSAGES, f"holds more than {MAX_MESSAGES} messages", "messages")
     for index, message in enumerate(messages):
-        _require(isinstance(message, dict), "must be an object", f"messages.{index}")
+        if not isinstance(message, dict):
+            raise _Refused(f"messages.{index} must be an object.", f"messages.{index}")
     return tuple(_RAW_LIST.decode(members["messages"]))
 
 
-def _past_tools(messages: list[dict[str, Any]], offered: frozenset[str]) -> tuple[str, ...]:
+def _in_parts(messages: list[dict[str, Any]]) -> tuple[int, ...]:
+    return tuple([place for place, message in enumerate(messages) if type(message.get("content")) is list])
+
+
+def _past_tools(messages: list[dict[str, Any]], offered: tuple[str, ...]) -> tuple[str, ...]:
     """The tools that the messages say were called, without those that are on offer."""
-    found: dict[str, None] = {}
+    found = dict.fromkeys(offered)
     for index, message in enumerate(messages):
+        if message.keys() <= _SAYING_NAMES and type(message.get("content")) is not list:
+            continue
         if not message.keys() <= _MESSAGE_NAMES:
             _refuse_other_spellings(message, _CALL_NAMES, f"messages.{index}.")
-        for name in _called_in(message):
-            if name not in offered:
-                found[name] = None
-        _require(len(found) <= MAX_TOOLS, f"call more than {MAX_TOOLS} tools", "messages")
-    return tuple(found)
+        found.update(dict.fromkeys(_called_in(message)))
+        if len(found) - len(offered) > MAX_TOOLS:
+            raise _Refused(f"messages call more than {MAX_TOOLS} tools.", "messages")
+    return tuple(found)[len(offered) :]
 
 
 def _called_in(message: Mapping[str, Any]) -> Iterator[str]:

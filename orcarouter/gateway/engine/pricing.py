@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import orjson
 
-from keys.engine.grant import Price, Tier
+from keys.engine.grant import Price
 from orcarouter.gateway.engine.calls import Usage
 from orcarouter.gateway.engine.exchange import Exchange
 
@@ -65,7 +65,11 @@ def worst_cost_micro_usd(model: str, usage: Usage, *, at: datetime, own: Price |
 
     Nor does it cost more with less input, should that fall into a tier which is dearer.
     """
-    if own is not None and (lower := max((tier.above_input_tokens for tier in own.tiers if tier.above_input_tokens < usage.input_tokens), default=None)):
+    if (
+        own is not None
+        and own.tiers
+        and (lower := max((tier.above_input_tokens for tier in own.tiers if tier.above_input_tokens < usage.input_tokens), default=None))
+    ):
         shorter = msgspec.structs.replace(usage, input_tokens=lower)
         costs = [_worst_cost_micro_usd(model, usage, at, own, base_url), worst_cost_micro_usd(model, shorter, at=at, own=own, base_url=base_url)]
         return None if None in costs else max(cost for cost in costs if cost is not None)
@@ -90,9 +94,9 @@ def _own_cost(own: Price, usage: Usage, input_of: Count, output_of: Count, liste
     spent = own.per_request_micro_usd * MILLION if usage != NOTHING_USED else 0
     if usage.tools:
         spent += sum(count * price for name, price in own.tools for used, count in usage.tools if used == name) * MILLION
-    tier = next((each for each in reversed(own.tiers) if usage.input_tokens > each.above_input_tokens), None)
+    sides = own.sides_of(usage.input_tokens)
     total = 0
-    for prices, count, side in ((_own_input(own, tier), input_of, _asked), (_own_output(own, tier), output_of, _told)):
+    for prices, count, side in ((sides.input, input_of, _asked), (sides.output, output_of, _told)):
         if prices is not None:
             spent += count(usage, prices)
         elif (used := side(usage)) != NOTHING_USED:
@@ -115,31 +119,6 @@ def _asked(used: Usage) -> Usage:
 
 def _told(used: Usage) -> Usage:
     return Usage(output_tokens=used.output_tokens, reasoning_tokens=used.reasoning_tokens, output_audio_tokens=used.output_audio_tokens)
-
-
-def _or(price: int | None, otherwise: int) -> int:
-    return otherwise if price is None else price
-
-
-def _own_input(own: Price, tier: Tier | None) -> tuple[int, ...] | None:
-    """Prices of fresh, cached, cache-written and audio tokens; None where the side has no price of our own."""
-    plain, cached = own.input_per_million_micro_usd, own.cached_input_per_million_micro_usd
-    if plain is None:
-        return None
-    if tier is not None:
-        plain = _or(tier.input_per_million_micro_usd, plain)
-        cached = tier.cached_input_per_million_micro_usd if tier.cached_input_per_million_micro_usd is not None else cached
-    return plain, _or(cached, plain), _or(own.cache_write_per_million_micro_usd, plain), _or(own.input_audio_per_million_micro_usd, plain)
-
-
-def _own_output(own: Price, tier: Tier | None) -> tuple[int, ...] | None:
-    """Prices of plain, reasoning and audio tokens; None where the side has no price of our own."""
-    plain = own.output_per_million_micro_usd
-    if plain is None:
-        return None
-    if tier is not None:
-        plain = _or(tier.output_per_million_micro_usd, plain)
-    return plain, _or(own.reasoning_per_million_micro_usd, plain), _or(own.output_audio_per_million_micro_usd, plain)
 
 
 def _input_millionths(used: Usage, prices: tuple[int, ...]) -> int:
@@ -273,34 +252,41 @@ def estimated_usage(exchange: Exchange, *, default_output_tokens: int, model: st
     Input: what is sent, counted high, and what hosted tools may bring in. Output: the client's limit, or the model's default, for each
     of ``n`` choices, and a predicted answer, which is paid for where it turns out otherwise. Hosted tools: their ``max_uses``, else ``TOOL_USES``.
     """
-    sent, heard = _sent(exchange, next((tokens for part, tokens in _DEAR_IMAGES if part in model), TOKENS_A_PART))
-    predicted = -(-len(exchange.members["prediction"]) // BYTES_A_TOKEN) if _is_given(exchange, "prediction") else 0
+    members = exchange.members
+    sent, heard = _sent(exchange, model)
+    predicted = -(-len(members["prediction"]) // BYTES_A_TOKEN) if _is_given(exchange, "prediction") else 0
     output = ((exchange.max_output_tokens or default_output_tokens) + predicted) * exchange.choices
     tools, uses = _tool_uses(exchange)
+    speaks = "audio" in members or ("modalities" in members and b"audio" in bytes(members["modalities"]))
     return Usage(
-        input_tokens=sent + uses * TOKENS_A_RESULT,
-        output_tokens=output,
-        input_audio_tokens=heard,
-        output_audio_tokens=output if "audio" in exchange.members or b"audio" in bytes(exchange.members.get("modalities", b"")) else 0,
-        tools=tools,
+        input_tokens=sent + uses * TOKENS_A_RESULT, output_tokens=output, input_audio_tokens=heard, output_audio_tokens=output if speaks else 0, tools=tools
     )
 
 
-def _sent(exchange: Exchange, image_tokens: int = TOKENS_A_PART) -> tuple[int, int]:
+def _sent(exchange: Exchange, model: str = "") -> tuple[int, int]:
     """Input tokens, and how many of them are sound: a token for two bytes of what is sent (names, tools and JSON included, counted as
     written), eight a message, and instead of the bytes of each part that is not text its worst case."""
-    sent = sum(len(exchange.members[name]) for name in ("tools", "functions", "response_format") if name in exchange.members)
+    sent = sum(map(len, exchange.messages))
+    for name in ("tools", "functions", "response_format"):
+        if name in exchange.members:
+            sent += len(exchange.members[name])
     tokens, heard = len(exchange.messages) * TOKENS_A_MESSAGE, 0
-    for message in exchange.messages:
-        bytes_in_parts, in_parts, sound = _other_parts(message, image_tokens)
-        sent += len(message) - bytes_in_parts
+    for place in exchange.in_parts:
+        bytes_in_parts, in_parts, sound = _other_parts(exchange.messages[place], model)
+        sent -= bytes_in_parts
         tokens += in_parts
         heard += sound
     return tokens + -(-sent // BYTES_A_TOKEN), heard
 
 
+#: What has a provider search beside its tools.
+_SEARCHES = frozenset({"web_search_options", "search_parameters"})
+
+
 def _tool_uses(exchange: Exchange) -> tuple[tuple[tuple[str, int], ...], int]:
     """How often each hosted tool may be used, whatever name its price has, and how often all; functions are run by the agent, and not paid here."""
+    if not exchange.hosted and _SEARCHES.isdisjoint(exchange.members):
+        return (), 0
     found: Counter[str] = Counter()
     total = 0
     for tool in exchange.hosted:
@@ -317,7 +303,7 @@ def _tool_uses(exchange: Exchange) -> tuple[tuple[tuple[str, int], ...], int]:
 
 
 def _is_given(exchange: Exchange, name: str) -> bool:
-    return bytes(exchange.members.get(name, b"null")) != b"null"
+    return name in exchange.members and bytes(exchange.members[name]) != b"null"
 
 
 def _asked_sources(parameters: msgspec.Raw) -> int | None:
@@ -343,13 +329,11 @@ class _Part(msgspec.Struct):
 _PART = msgspec.json.Decoder(_Part)
 
 
-def _other_parts(message: msgspec.Raw, image_tokens: int) -> tuple[int, int, int]:
-    """Bytes and tokens of the parts of a message's content that are not text, and how many of the tokens are sound."""
-    content = _CONTENT.decode(message).get("content")
-    if content is None or not bytes(content).startswith(b"["):
-        return 0, 0, 0
+def _other_parts(message: msgspec.Raw, model: str) -> tuple[int, int, int]:
+    """Bytes and tokens of the parts that are not text of a message in parts, and how many of the tokens are sound."""
+    image_tokens = next((tokens for part, tokens in _DEAR_IMAGES if part in model), TOKENS_A_PART)
     size = tokens = heard = 0
-    for part in [part for part in _PARTS.decode(content) if not _is_text(part)]:
+    for part in [part for part in _PARTS.decode(_CONTENT.decode(message)["content"]) if not _is_text(part)]:
         kind = _kind(part)
         if "image" in kind:
             counted = image_tokens
