@@ -30,22 +30,31 @@ class _Unreadable(ValueError):
 
 def read(body: bytes) -> Answer | None:
     """The answer in ``body``; None where it is no JSON object or a call in it cannot be read: such a body is not forwarded."""
+    calls: list[EmittedCall] = []
+    reasons: dict[int, str] = {}
+    text_bytes = 0
     try:
         answer = orjson.loads(body)
         choices = _choices(answer)
-        calls = tuple(call for place, choice in enumerate(choices) for call in _calls(place, choice))
+        for place, choice in enumerate(choices):
+            message = _message(choice)
+            calls += _calls(place, message)
+            text_bytes += _text_bytes(message)
+            if isinstance(reason := choice.get("finish_reason"), str):
+                reasons[place] = reason
         usage = read_usage(text_of(answer.get("usage")))
     except ValueError:
         return None
+    for call in calls:
+        text_bytes += len(call.arguments.encode())
     model = answer.get("model")
-    reasons = {place: choice["finish_reason"] for place, choice in enumerate(choices) if isinstance(choice.get("finish_reason"), str)}
     return Answer(
         body=body,
-        calls=calls,
+        calls=tuple(calls),
         usage=usage,
         model=model if isinstance(model, str) else None,
         finish_reasons=reasons,
-        text_bytes=sum(_text_bytes(_message(choice)) for choice in choices) + sum(len(call.arguments.encode()) for call in calls),
+        text_bytes=text_bytes,
         is_error=bool(answer.get("error")) and not choices,
     )
 
@@ -102,8 +111,11 @@ def _choices(answer: Any) -> list[dict[str, Any]]:
     choices = answer.get("choices")
     if choices is None:
         return []
-    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
-        raise _Unreadable("choices are a list of objects")
+    if not isinstance(choices, list):
+        raise _Unreadable("choices are a list")
+    for choice in choices:
+        if not isinstance(choice, dict):
+            raise _Unreadable("a choice is an object")
     return choices
 
 
@@ -116,9 +128,10 @@ def _message(choice: dict[str, Any]) -> dict[str, Any]:
     return message
 
 
-def _calls(place: int, choice: dict[str, Any]) -> list[EmittedCall]:
-    message = _message(choice)
-    found = message.get("tool_calls")
+def _calls(place: int, message: dict[str, Any]) -> Sequence[EmittedCall]:
+    found, legacy = message.get("tool_calls"), message.get(LEGACY)
+    if found is None and legacy is None:
+        return ()
     if found is not None and not isinstance(found, list):
         raise _Unreadable("tool_calls is a list")
     calls = []
@@ -126,11 +139,14 @@ def _calls(place: int, choice: dict[str, Any]) -> list[EmittedCall]:
         kind, name, arguments = read_call(call)
         called_as = call.get("id")
         calls.append(EmittedCall(place, position, called_as if isinstance(called_as, str) else None, name, arguments, kind))
-    if message.get(LEGACY) is not None:
-        calls.append(EmittedCall(place, len(calls), None, *read_function_call(message[LEGACY]), LEGACY))
+    if legacy is not None:
+        calls.append(EmittedCall(place, len(calls), None, *read_function_call(legacy), LEGACY))
     return calls
 
 
 def _text_bytes(message: dict[str, Any]) -> int:
-    texts = (message.get("content"), message.get("reasoning_content") or message.get("reasoning"), message.get("refusal"))
-    return sum(len(text.encode()) for text in texts if isinstance(text, str))
+    size = 0
+    for text in (message.get("content"), message.get("reasoning_content") or message.get("reasoning"), message.get("refusal")):
+        if isinstance(text, str):
+            size += len(text.encode())
+    return size

@@ -139,12 +139,14 @@ def text_of(arguments: Any) -> str:
     """Arguments as text: some providers send the object itself instead of its JSON. Raises ``ValueError`` for what is too deep, or has too long a number."""
     if arguments is None or isinstance(arguments, str):
         return arguments or ""
-    if isinstance(arguments, dict | list) and is_deeper_than(arguments, MAX_DEPTH):
-        raise ValueError("arguments that are too deep")
     try:
-        return orjson.dumps(arguments).decode()
+        text = orjson.dumps(arguments)
     except TypeError as error:
         raise ValueError("arguments that cannot be written as text") from error
+    # They cannot be deeper than they have brackets, and most have few.
+    if text.count(b"{") + text.count(b"[") > MAX_DEPTH and isinstance(arguments, dict | list) and is_deeper_than(arguments, MAX_DEPTH):
+        raise ValueError("arguments that are too deep")
+    return text.decode()
 
 
 def notice(blocked: Sequence[tuple[EmittedCall, str]]) -> str:
@@ -185,8 +187,10 @@ def read_usage(raw: bytes | str | msgspec.Raw) -> Usage | None:
         return None
     if usage.prompt_tokens is None and usage.completion_tokens is None:
         return None
-    asked, told = usage.prompt_tokens_details or _NO_DETAILS, usage.completion_tokens_details or _NO_DETAILS
     inputs, outputs = _part(usage.prompt_tokens, MAX_TOKENS), _part(usage.completion_tokens, MAX_TOKENS)
+    if usage.prompt_tokens_details is None and usage.completion_tokens_details is None:
+        return Usage(inputs, outputs, tools=_tools(usage))
+    asked, told = usage.prompt_tokens_details or _NO_DETAILS, usage.completion_tokens_details or _NO_DETAILS
     cached = _part(asked.cached_tokens, inputs)
     return Usage(
         input_tokens=inputs,
@@ -202,10 +206,11 @@ def read_usage(raw: bytes | str | msgspec.Raw) -> Usage | None:
 
 def _tools(usage: _OpenAiUsage) -> tuple[tuple[str, int], ...]:
     """The hosted tools that the provider says it used, by the names under which a request offers them; a tool that is told twice was used once."""
-    told = {"web_search": usage.num_search_queries, "search_parameters": usage.num_sources_used}
-    groups = (told, usage.server_tool_use, usage.server_side_tool_usage, usage.server_side_tool_usage_details)
-    if not any(groups[1:]) and not any(told.values()):
+    told = usage.server_tool_use or usage.server_side_tool_usage or usage.server_side_tool_usage_details
+    if not (told or usage.num_search_queries or usage.num_sources_used):
         return ()
+    counted = {"web_search": usage.num_search_queries, "search_parameters": usage.num_sources_used}
+    groups = (counted, usage.server_tool_use, usage.server_side_tool_usage, usage.server_side_tool_usage_details)
     found: dict[str, int] = {}
     for each in groups:
         for name, uses in list(each.items())[:MAX_TOOLS] if isinstance(each, dict) else ():

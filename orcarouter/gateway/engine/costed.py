@@ -12,8 +12,10 @@ _MICRO_PER_USD = 1_000_000
 
 def wants(headers: Mapping[bytes, bytes]) -> bool:
     """Whether the caller asked: ``X-OrcaRouter-Include-Cost: true`` or ``1``, or the older ``X-OrcaRouter-beta-usd: response``."""
-    asked = headers.get(b"x-orcarouter-include-cost", b"").strip().lower() in (b"true", b"1")
-    return asked or headers.get(b"x-orcarouter-beta-usd", b"").strip().lower() == b"response"
+    asked, older = headers.get(b"x-orcarouter-include-cost"), headers.get(b"x-orcarouter-beta-usd")
+    if asked is not None and asked.strip().lower() in (b"true", b"1"):
+        return True
+    return older is not None and older.strip().lower() == b"response"
 
 
 def told(body: bytes, cost_micro_usd: int | None) -> bytes:
