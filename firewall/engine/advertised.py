@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from firewall.engine.decide import decide, over
+from firewall.engine.decide import decide, is_within_caps
 from firewall.engine.glob import escaped
 from firewall.engine.types import Decision, Policy, ReasonCode, RunState, Surface, ToolCall, Verdict
 
@@ -60,12 +60,15 @@ class Offered:
         return (*alone, *(Row(decision, tuple(tools)) for decision, tools in shared.values()))
 
 
+NOTHING = Offered((), ())
+
+
 def decide_advertised(policy: Policy | None, names: tuple[str, ...], run: RunState, *, observe_mode: bool = False) -> Offered:
     """One decision per name (as sent).
 
     An agent offers the same tools with each call: while its run is within every cap, what is said of them is said once.
     """
-    if policy is None or run.is_stopped or any(over(line.rule, run) for line in policy.caps):
+    if policy is None or run.is_stopped or not is_within_caps(policy, run):
         return Offered(names, tuple(decide(policy, ToolCall(Surface.INBOUND, name), run, observe_mode=observe_mode) for name in names))
     return policy.offers.get(names) or _remembered(policy, names, run)
 
@@ -87,8 +90,10 @@ def _decided(policy: Policy, name: str, run: RunState) -> Decision:
 
 def decide_past(policy: Policy | None, names: tuple[str, ...], run: RunState, *, observe_mode: bool = False) -> Offered:
     """The same for tools that a request does not offer, but whose calls its message history repeats."""
+    if not names:
+        return NOTHING
     offered = decide_advertised(policy, names, run, observe_mode=observe_mode)
-    return Offered(names, tuple(replace(each, factors=(*each.factors, PAST)) for each in offered.decisions)) if names else offered
+    return Offered(names, tuple(replace(each, factors=(*each.factors, PAST)) for each in offered.decisions))
 
 
 def named_refusal(policy: Policy | None, *offers: Offered) -> tuple[str, Decision] | None:
@@ -98,9 +103,11 @@ def named_refusal(policy: Policy | None, *offers: Offered) -> tuple[str, Decisio
     they are tried, then the default; among equals the first advertised. The
     decision's ``factors`` name every denied tool.
     """
-    if not any(offered.is_refused for offered in offers):
+    refused = [
+        (name, decision) for offered in offers if offered.is_refused for name, decision in zip(offered.names, offered.decisions, strict=True) if decision.blocks
+    ]
+    if not refused:
         return None
-    refused = [(name, decision) for offered in offers for name, decision in zip(offered.names, offered.decisions, strict=True) if decision.blocks]
     ranks = {rule.id: rank for rank, rule in enumerate(policy.rules)} if policy else {}
 
     def rank(refusal: tuple[str, Decision]) -> int:

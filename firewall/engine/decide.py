@@ -95,9 +95,18 @@ def decide_request(policy: Policy | None, run: RunState) -> Decision | None:
         return _STOPPED
     if policy is None:
         return None
-    seen = Seen(ToolCall(Surface.INBOUND, ""), run)
-    ruling = Ruling(ReasonCode.RUN_LIMIT) if is_over_limit(policy, run) else _caps_met(policy.request_caps, run)
-    return None if ruling.by is None and not ruling.caps else ruled(policy, ruling, seen, of_request=True)
+    caps = policy.request_caps
+    if is_over_limit(policy, run):
+        ruling = Ruling(ReasonCode.RUN_LIMIT)
+    elif not caps:
+        return None
+    elif is_within_caps(policy, run):
+        ruling = Ruling(None, None, caps)
+        if (known := policy.opinions.get(_key(ruling, of_request=True))) is not None:
+            return known
+    else:
+        ruling = _caps_met(caps, run)
+    return ruled(policy, ruling, Seen(ToolCall(Surface.INBOUND, ""), run), of_request=True)
 
 
 def walk(policy: Policy, seen: Seen) -> Ruling:
@@ -170,6 +179,15 @@ def over(rule: Rule, run: RunState) -> ReasonCode | None:
     return ReasonCode.COST_CAP if run.spent_micro_usd + run.reserved_micro_usd + run.estimate_micro_usd > rule.cap_micro_usd else None
 
 
+def is_within_caps(policy: Policy, run: RunState) -> bool:
+    """Whether the run may go on under every cap of the policy, whatever rule that is of."""
+    least = policy.least_cap_micro_usd
+    if least is None:
+        return True
+    estimate = run.estimate_micro_usd
+    return estimate is not None and run.spent_micro_usd + run.reserved_micro_usd + estimate <= least
+
+
 def _caps_met(lines, run: RunState) -> Ruling:
     caps: tuple[Line, ...] = ()
     for line in lines:
@@ -190,7 +208,7 @@ def ruled(policy: Policy, ruling: Ruling, seen: Seen, *, of_request: bool = Fals
     """What a ruling says under this policy. Where that depends on the name alone it is made once."""
     by, hit, caps = ruling
     is_constant = hit is None or (isinstance(by, Line) and by.is_constant)
-    key = (by, caps, of_request) if caps or of_request else by
+    key = _key(ruling, of_request=of_request)
     if is_constant and (known := policy.opinions.get(key)) is not None:
         return known
     if isinstance(by, Line) and hit is not None:
@@ -206,6 +224,11 @@ def ruled(policy: Policy, ruling: Ruling, seen: Seen, *, of_request: bool = Fals
     if is_constant and len(policy.opinions) < MAX_OPINIONS:
         policy.opinions[key] = made
     return made
+
+
+def _key(ruling: Ruling, *, of_request: bool) -> object:
+    """What a decision is kept under in a policy's ``opinions``, where it depends on no more."""
+    return (ruling.by, ruling.caps, of_request) if ruling.caps or of_request else ruling.by
 
 
 def _of_rule(policy: Policy, line: Line, hit: Hit, seen: Seen) -> Decision:

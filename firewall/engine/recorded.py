@@ -21,10 +21,10 @@ MAX_PROGRESS = 200
 def judged_on(policy: Policy | None, run: RunState, destinations: tuple[Destination, ...] | None = None) -> dict | None:
     """What to keep of a judgement by ``policy``; None where it rested on nothing but the call."""
     kept: dict = {}
-    if policy is not None and (policy.has_caps or policy.max_runs_per_key_per_hour is not None or policy.sequences):
+    if policy is not None and (policy.caps or policy.sequences or policy.max_runs_per_key_per_hour is not None):
         kept["run"] = [run.calls, run.spent_micro_usd, run.reserved_micro_usd, run.estimate_micro_usd, run.runs_this_hour, run.at_ms]
         if policy.sequences:
-            kept["chains"] = run.chains if sum(map(len, run.chains.values())) <= MAX_PROGRESS else None
+            kept["chains"] = run.chains if not run.chains or sum(map(len, run.chains.values())) <= MAX_PROGRESS else None
     if destinations is not None:
         kept["to"] = list(map(_kept, destinations))
     return kept or None

@@ -155,6 +155,8 @@ class Policy:
     #: The enabled rules that cap what a run may cost, and those of them that a request meets whatever tools it offers.
     caps: tuple[Line, ...] = field(init=False, repr=False, compare=False)
     request_caps: tuple[Line, ...] = field(init=False, repr=False, compare=False)
+    #: The least of the caps: below any cost where one names no amount, and so lets nothing through; None where there are none.
+    least_cap_micro_usd: int | None = field(init=False, repr=False, compare=False)
     #: Whether any rule holds calls for a person: only then is an answer kept until its calls are judged.
     has_holds: bool = field(init=False, repr=False, compare=False)
     #: The enabled rules about calls that follow one another: only then is the progress of a run kept.
@@ -180,6 +182,8 @@ class Policy:
         caps = tuple(line for line in lines if line.rule.enabled and line.rule.verdict is Verdict.CAP_COST)
         object.__setattr__(self, "caps", caps)
         object.__setattr__(self, "request_caps", tuple(line for line in caps if line.is_of_every_request))
+        amounts = [-(2**63) if line.rule.cap_micro_usd is None else line.rule.cap_micro_usd for line in caps]
+        object.__setattr__(self, "least_cap_micro_usd", min(amounts, default=None))
         object.__setattr__(self, "sequences", tuple(rule for rule in ordered if rule.enabled and rule.sequence))
         object.__setattr__(self, "looks_at_addresses", any(line.reads_addresses for line in lines if line.rule.enabled))
         object.__setattr__(self, "sequences_for", sequences_by_name(self.sequences))

@@ -132,6 +132,8 @@ def outbound(exchange: Exchange, upstream_model: str) -> bytes:
 
 def unknown_fields(exchange: Exchange) -> tuple[str, ...]:
     """Top-level fields nobody documents: something a provider may understand and this gateway did not judge."""
+    if exchange.members.keys() <= KNOWN_FIELDS:
+        return ()
     return tuple(name for name in exchange.members if name not in KNOWN_FIELDS)
 
 

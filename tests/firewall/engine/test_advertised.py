@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firewall.engine.advertised import decide_advertised, named_refusal
-from firewall.engine.decide import decide
+from firewall.engine.decide import decide, decide_request, is_within_caps, over
 from firewall.engine.types import Policy, Rule, RunState, Surface, ToolCall, Verdict
 from tests.firewall.engine.strategies import money, names, policies, whole_policies
 
@@ -104,6 +104,13 @@ def test_what_is_remembered_of_an_offer_is_what_would_be_said_of_it_now(policy, 
     for run in runs:
         each = [decide(policy, ToolCall(Surface.INBOUND, name), run) for name in tools]
         assert list(decide_advertised(policy, tuple(tools), run).decisions) == each
+
+
+@given(whole_policies, st.lists(money, min_size=2, max_size=5))
+def test_what_is_remembered_of_a_request_is_what_would_be_said_of_it_now(policy, runs):
+    for run in runs:
+        assert is_within_caps(policy, run) is not any(over(line.rule, run) for line in policy.caps)
+        assert decide_request(policy, run) == decide_request(replace(policy), run)
 
 
 def test_an_offer_that_was_within_its_cap_is_refused_once_the_run_is_over_it():
