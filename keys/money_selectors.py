@@ -57,18 +57,21 @@ class Statement:
 
 
 # --- Balances -------------------------------------------------------------------------------------------------------
+# The settling entry's id is made beside the rows, not in the condition: row-level security lets no function that might tell of a row be part of
+# an index's condition, so that each look read the whole ledger, 1.3 seconds of it at three million calls, for the first call of every run.
 _STATEMENT = """
     WITH days AS (
         SELECT COALESCE(sum(spent_micro_usd), 0)::bigint AS spent FROM keys_ledgerday
          WHERE workspace_id = %(workspace)s AND day >= %(since)s AND {of_day}
     ), recent AS MATERIALIZED (
-        SELECT id, kind, held_micro_usd, spent_micro_usd FROM keys_ledgerentry
+        SELECT id, orca_settle_id(id) AS settle_id, kind, held_micro_usd, spent_micro_usd FROM keys_ledgerentry
          WHERE workspace_id = %(workspace)s AND id >= GREATEST(%(first)s::uuid, {rolled}) AND {of_entry}
     )
     SELECT (SELECT spent FROM days) + (SELECT COALESCE(sum(spent_micro_usd), 0)::bigint FROM recent),
            (SELECT COALESCE(json_agg(json_build_array(r.id, r.held_micro_usd)), '[]'::json) FROM recent r
              WHERE r.kind = 'reserve' AND r.id >= %(open_since)s::uuid
-               AND NOT EXISTS (SELECT 1 FROM keys_ledgerentry s WHERE s.workspace_id = %(workspace)s AND s.id = orca_settle_id(r.id)))
+               AND NOT EXISTS (SELECT 1 FROM keys_ledgerentry s
+                                WHERE s.workspace_id = %(workspace)s AND s.id >= %(open_since)s::uuid AND s.id = r.settle_id))
 """
 #: Of an entry and of a day: which of them an account sums.
 _OF = {

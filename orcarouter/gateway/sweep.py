@@ -103,7 +103,9 @@ _OPEN = """
                         AND n.kind = 'streamed' AND n.request_id = r.request_id), 0), r.call::text
       FROM keys_ledgerentry r
      WHERE r.workspace_id = %(workspace)s AND r.kind = 'reserve' AND r.id >= %(since)s::uuid AND {which}
-       AND NOT EXISTS (SELECT 1 FROM keys_ledgerentry s WHERE s.workspace_id = r.workspace_id AND s.id = orca_settle_id(r.id))
+       -- Of the same stretch, as it differs in its last bit: without that bound this reads the whole ledger.
+       AND NOT EXISTS (SELECT 1 FROM keys_ledgerentry s
+                        WHERE s.workspace_id = %(workspace)s AND s.id >= %(since)s::uuid AND s.id = orca_settle_id(r.id))
      ORDER BY r.id LIMIT 5000
 """
 

@@ -1,5 +1,6 @@
 """Days that are over are summed before their entries go: no balance changes by it, and none forgets."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from uuid import UUID
@@ -7,6 +8,8 @@ from uuid import UUID
 import psycopg
 import pytest
 from django.conf import settings
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from keys import money_selectors
@@ -15,7 +18,7 @@ from keys.money_selectors import Balance, settle_id
 from orcarouter.gateway.recorder import record_now
 from orcarouter.tasks import roll_ledger
 from tests.factories.workspaces import make_tenant
-from workspaces import ids
+from workspaces import ids, tenancy
 
 _numbers = count()
 KEY = 77
@@ -27,8 +30,8 @@ def workspace(committed):
 
 
 def as_owner(statement: str, *values: object) -> list:
-    with psycopg.connect(settings.DATABASE_OWNER_URL, autocommit=True) as connection:
-        cursor = connection.execute(statement, values)
+    with psycopg.connect(settings.DATABASE_OWNER_URL, autocommit=True) as owner:
+        cursor = owner.execute(statement, values)
         return cursor.fetchall() if cursor.description else []
 
 
@@ -42,6 +45,20 @@ def balances(workspace) -> list[Balance]:
     month = timezone.now().date().replace(day=1)
     accounts = [Account(Scope.KEY, str(KEY)), Account(Scope.KEY, str(KEY + 1)), Account(Scope.MEMBER, "5", month), Account(Scope.WORKSPACE, "", month)]
     return [money_selectors.balance(workspace, account, at=timezone.now()) for account in accounts]
+
+
+def test_a_balance_finds_what_settled_its_open_calls_by_the_key_of_the_ledger(workspace):
+    """And does not read the whole ledger for it, which row-level security makes of a condition with a function of the row in it."""
+    now = datetime.now(UTC)
+    record_now([], [], [movement(workspace.pk, now - timedelta(milliseconds=number), "reserve", held=9) for number in range(1_000)])
+    as_owner("ANALYZE keys_ledgerentry")
+    with CaptureQueriesContext(connection) as said:
+        money_selectors.balance(workspace, Account(Scope.RUN, f"{KEY}.run"), at=timezone.now())
+    (statement,) = (query["sql"] for query in said.captured_queries if "keys_ledgerentry" in query["sql"])
+    with tenancy.scope(workspace.pk), connection.cursor() as cursor:
+        cursor.execute("EXPLAIN " + statement)
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert re.search(r"Index Cond: .*\(id = r\.settle_id\)", plan), plan
 
 
 def test_days_are_summed_once_no_call_of_them_is_open_and_nothing_changes_by_it(workspace):
