@@ -78,10 +78,12 @@ class UsageViewSet(WorkspaceViewSet):
         wanted = wanted_of(request.query_params, timezone.now())
         if by in spend.BY_KEY or wanted.key_id is not None:
             self.require("activity.view_key_usage")
-        groups, later = spend.page(self.workspace, wanted, by, limit=page_size(request), after=read_after(request.query_params.get("cursor")))
+        after = read_after(request.query_params.get("cursor"))
+        groups, later = spend.page(self.workspace, wanted, by, limit=page_size(request), after=after)
+        total = spend.total(self.workspace, wanted) if after or later else spend.total_of(groups)
         link = replace_query_param(request.build_absolute_uri(), "cursor", write_cursor(f"{later[0]} {later[1]}", backwards=False)) if later else None
         results = [spend.as_row(by, group) for group in groups]
-        return Response({"results": results, "total": SumsOut(spend.total(self.workspace, wanted)).data, "next": link, "previous": None})
+        return Response({"results": results, "total": SumsOut(total).data, "next": link, "previous": None})
 
     @extend_schema(
         parameters=[OpenApiParameter("by", str, enum=[*spend.GROUPS, CALLS]), OpenApiParameter("format", str, enum=list(exports.KINDS)), *_NARROWED],
@@ -119,7 +121,7 @@ def export_of(workspace: Workspace, query: Mapping[str, str], at: datetime) -> S
     by = by_of(query.get("by", "day"), (*spend.GROUPS, CALLS))
     kind = exports.kind_of(query)
     wanted = wanted_of(query, at)
-    heads = spend.CALL_HEADS if by == CALLS else [*spend.HEADS[by], *SumsOut().fields]
+    heads = spend.CALL_HEADS if by == CALLS else [*spend.HEADS[by], *spend.SUM_HEADS]
 
     def rows() -> Iterator[dict[str, object]]:
         if by == CALLS:

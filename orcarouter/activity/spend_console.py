@@ -31,7 +31,9 @@ def usage(request: ConsoleRequest) -> HttpResponse:
     if not sees_keys and (by in spend.BY_KEY or wanted.key_id is not None):
         raise PermissionRefused("Usage of single keys needs the role Developer or above.")
     days = spend.by_day(request.workspace, wanted)
-    groups, later = spend.page(request.workspace, wanted, by, limit=PAGE_SIZE, after=read_after(request.GET.get("cursor")))
+    after = read_after(request.GET.get("cursor"))
+    # The chart has every day of the stretch, and so its total and the first of the groups.
+    groups, later = (days, None) if by == "day" else spend.page(request.workspace, wanted, by, limit=PAGE_SIZE, after=after)
     is_told = allowed(request.membership, "keys.view_budget")
     context: dict[str, Any] = {
         "notices": budget_selectors.notices(request.workspace, at=timezone.now()) if is_told else [],
@@ -42,7 +44,7 @@ def usage(request: ConsoleRequest) -> HttpResponse:
         "stretch": WORDS[chosen],
         "wanted": wanted,
         "is_filtered": wanted.environment is not None or wanted.key_id is not None or wanted.model is not None,
-        "total": spend.total(request.workspace, wanted),
+        "total": spend.total_of(days),
         "days": days,
         "groups": groups[::-1] if by == "day" else groups,
         "older": write_cursor(f"{later[0]} {later[1]}", backwards=False) if later else "",

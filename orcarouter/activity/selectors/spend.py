@@ -5,11 +5,12 @@ A member's spend is that of the keys they made; keys that are gone have no maker
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import CharField, Count, Max, Q, QuerySet, Sum, Value
 from django.db.models.functions import Cast, Coalesce, Concat, TruncDay
 
@@ -23,6 +24,8 @@ BY_TOTAL, BY_KEY = ("day", "model", "environment"), ("key", "run", "member")
 GROUPS = (*BY_TOTAL, *BY_KEY)
 #: Rows fetched at once while everything is read.
 CHUNK = 500
+#: Newest calls in which models are looked for.
+MODELS_FROM = 20_000
 LONGEST = timedelta(days=400)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", re.ASCII)
@@ -47,15 +50,21 @@ class Wanted:
 
 @dataclass(slots=True)
 class Sums:
-    """``cost_micro_usd`` None: nothing of it has a known price. ``unpriced_calls`` are not in it."""
+    """``priced_micro_usd`` is the cost of the ``priced_calls``; neither they nor the ``unpriced_calls`` are those in which nothing was used."""
 
     calls: int = 0
-    cost_micro_usd: int | None = 0
+    priced_calls: int = 0
+    priced_micro_usd: int = 0
     unpriced_calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+
+    @property
+    def cost_micro_usd(self) -> int | None:
+        """None: nothing of it has a known price."""
+        return None if self.unpriced_calls and not self.priced_calls else self.priced_micro_usd
 
     @property
     def tokens(self) -> int:
@@ -65,11 +74,8 @@ class Sums:
     def dollars(self) -> Decimal | None:
         return None if self.cost_micro_usd is None else money.to_usd(self.cost_micro_usd)
 
-    def add(self, other: "Sums") -> None:
-        known = [cost for cost in (self.cost_micro_usd if self.calls else None, other.cost_micro_usd) if cost is not None]
-        self.cost_micro_usd = sum(known) if known else None
-        for name in ("calls", "unpriced_calls", "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+    def __add__(self, other: "Sums") -> "Sums":
+        return Sums(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(slots=True)
@@ -89,6 +95,11 @@ def total(workspace: Workspace, wanted: Wanted) -> Sums:
     return _sums(_usage(workspace, wanted).aggregate(**_SUMS))
 
 
+def total_of(groups: Iterable[Group]) -> Sums:
+    """The total of a stretch from all of its groups: its rows are not read once more."""
+    return sum((group.sums for group in groups), Sums())
+
+
 def by_day(workspace: Workspace, wanted: Wanted) -> list[Group]:
     """Every day of the stretch, oldest first, those without a call too."""
     rows = _usage(workspace, wanted).annotate(day=TruncDay("occurred_at", tzinfo=UTC)).values("day").order_by().annotate(**_SUMS)
@@ -98,7 +109,7 @@ def by_day(workspace: Workspace, wanted: Wanted) -> list[Group]:
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     if early := [day for day in found if day < first]:
         for day in early:
-            found.setdefault(first, Sums()).add(found.pop(day))
+            found[first] = found.get(first, Sums()) + found.pop(day)
     return [Group(day.isoformat(), found.get(day, Sums())) for day in days]
 
 
@@ -108,7 +119,7 @@ def by_member(workspace: Workspace, wanted: Wanted) -> list[Group]:
     found: dict[str, Group] = {}
     for row in _grouped(workspace, wanted, "key").iterator(CHUNK):
         name = people.get(row["key_id"]) or ""
-        found.setdefault(name, Group(name, Sums())).sums.add(_sums(row))
+        found.setdefault(name, Group(name, Sums())).sums += _sums(row)
     return sorted(found.values(), key=lambda group: (-(group.sums.cost_micro_usd or 0), group.name))
 
 
@@ -144,16 +155,19 @@ def calls(workspace: Workspace, wanted: Wanted) -> Iterator[Usage]:
 
 
 def models(workspace: Workspace, wanted: Wanted, most: int = 30) -> list[str]:
-    """Models that were called, for a filter."""
-    rows = _usage(workspace, wanted).exclude(model_name=None).order_by("model_name").values_list("model_name", flat=True).distinct()
-    return [name for name in rows[:most] if name]
+    """Models of the newest calls of the stretch, for a filter: all of millions of rows are not looked through for their few names."""
+    newest = _usage(workspace, wanted).exclude(model_name=None).order_by("-pk").values("model_name")[:MODELS_FROM]
+    names = newest.aggregate(names=ArrayAgg("model_name", distinct=True))["names"] or []
+    return [name for name in names if name][:most]
 
 
 # --- Sums -----------------------------------------------------------------------------------------------------------
+#: In the order of the fields of `Sums`.
 _SUMS = {
     "calls": Count("*"),
-    "unpriced": Count("pk", filter=UNPRICED),
+    "priced": Count("cost_micro_usd"),
     "cost": Sum("cost_micro_usd"),
+    "unpriced": Count("pk", filter=UNPRICED),
     "prompt": Sum("prompt_tokens"),
     "completion": Sum("completion_tokens"),
     "cached": Sum("cached_tokens"),
@@ -178,9 +192,7 @@ def _group(by: str, row: dict) -> Group:
 
 
 def _sums(row: Mapping[str, Any]) -> Sums:
-    cost = row["cost"] if row["cost"] is not None or row["unpriced"] else 0
-    tokens = (row[name] or 0 for name in ("prompt", "completion", "cached", "reasoning"))
-    return Sums(row["calls"], cost, row["unpriced"], *tokens)
+    return Sums(*(row[name] or 0 for name in _SUMS))
 
 
 def _usage(workspace: Workspace, wanted: Wanted) -> QuerySet[Usage]:
@@ -201,6 +213,7 @@ HEADS = {
     "run": ("run_id", "key_id"),
     "member": ("member",),
 }
+SUM_HEADS = ("calls", "cost_micro_usd", "unpriced_calls", "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
 CALL_HEADS = (
     *("request_id", "occurred_at", "key_id", "token_name", "environment", "model_name", "provider_name"),
     *("agent_run_id", "run_source", "conversation_id", "step_id", "status", "error_code", "outcome", "streamed"),
@@ -215,7 +228,7 @@ def as_row(by: str, group: Group) -> dict[str, object]:
         named = {"key_id": group.key_id, "token_name": group.name, "environment": group.environment}
     elif by == "run":
         named = {"run_id": group.run_id, "key_id": group.key_id}
-    return named | asdict(group.sums)
+    return named | {name: getattr(group.sums, name) for name in SUM_HEADS}
 
 
 def call_rows(found: Iterable[Usage]) -> Iterator[dict[str, object]]:

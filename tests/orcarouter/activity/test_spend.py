@@ -64,6 +64,21 @@ def test_each_group_has_the_sums_of_its_calls_and_of_nobody_elses(acme, spent):
     assert [(row["member"], row["calls"]) for row in read(client, by="member")["results"]] == [(acme.person(Role.DEVELOPER).email, 3)]
 
 
+@pytest.mark.parametrize("by", spend.GROUPS)
+def test_the_total_of_all_groups_is_that_of_all_rows(acme, spent, by):
+    """Where nothing has a price too: one group has calls of unknown cost, another calls in which nothing was used, and no sum of them is 0."""
+    gone = {"cost_micro_usd": None, "token_name": "gone", "environment": "lost", "agent_run_id": "run-c"}
+    UsageFactory(workspace=acme.workspace, key_id=9_001, model_name="x", **gone)
+    UsageFactory(workspace=acme.workspace, key_id=9_001, model_name="y", usage_source="none", **gone)
+    with tenancy.scope(acme.workspace.pk):
+        for narrowed in ({}, {"environment": "lost"}):
+            wanted = spend.Wanted.last(30, NOW, **narrowed)
+            groups, later = spend.page(acme.workspace, wanted, by, limit=50)
+            assert later is None
+            assert spend.total_of(groups) == spend.total(acme.workspace, wanted)
+        assert spend.total_of(groups).cost_micro_usd is None
+
+
 def test_filters_narrow_both_the_groups_and_the_total(acme, spent):
     client = acme.client(Role.DEVELOPER)
     assert read(client, by="model", environment="prod")["total"]["calls"] == 2
