@@ -21,6 +21,8 @@ MAX_PRIORITY = 1_000_000
 MAX_CAP_CENTS = 100_000_000
 MAX_RUNS_PER_HOUR = 1_000_000
 
+#: Embeddings, overrides and isolates: a text with one may show in another order than it is read.
+_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _STAGES = ("", Surface.INBOUND, Surface.RESPONSE, Surface.MCP, Surface.EGRESS)
 _RULE_FIELDS = frozenset(
     (
@@ -117,7 +119,7 @@ def policy_problems(policy_fields: Mapping[str, object]) -> list[Problem]:
     """Why a policy cannot be saved, its ``rules`` included; empty if it can. ``name`` is needed, the rest has defaults."""
     name = policy_fields.get("name", "")
     found = _text_problems("name", name, MAX_POLICY_NAME_CHARS)
-    if isinstance(name, str) and not name.strip():
+    if isinstance(name, str) and not any(char.isprintable() and not char.isspace() for char in name):
         found.append(("name", "A policy needs a name."))
     if policy_fields.get("default_verdict", Verdict.AUDIT) not in DEFAULT_VERDICTS:
         found.append(("default_verdict", f"One of {', '.join(DEFAULT_VERDICTS)}."))
@@ -165,8 +167,8 @@ def _text_problems(name: str, value: object, at_most: int, *, lines: bool = Fals
         return [(name, "A text.")]
     if len(value) > at_most:
         return [(name, f"At most {at_most} characters; these are {len(value)}.")]
-    # Control characters and lone surrogates: PostgreSQL refuses some, and the rest would only mislead a reader.
-    if any(unicodedata.category(char) in ("Cc", "Cs") for char in value if not (lines and char in "\n\r\t")):
+    # Control characters, lone surrogates and what turns the direction of a line: PostgreSQL refuses some, and the rest would only mislead a reader.
+    if any(unicodedata.category(char) in ("Cc", "Cs") or char in _TURNS for char in value if not (lines and char in "\n\r\t")):
         return [(name, "Without control characters.")]
     return []
 

@@ -45,6 +45,7 @@ def test_a_rule_that_can_be_saved(fields):
         (rule(stage=["mcp"]), "stage"),
         (rule(tool_name_glob="x" * 129), "tool_name_glob"),
         (rule(tool_name_glob="a\x00"), "tool_name_glob"),
+        (rule(label="safe \u202eteled"), "label"),
         (rule(tool_name_glob=None), "tool_name_glob"),
         (rule(label="y" * 121), "label"),
         (rule(label="two\nlines"), "label"),
@@ -117,6 +118,11 @@ def test_all_problems_are_told_at_once_with_their_places():
         ("rules[1].priority", 1),
         ("rules[2]", 2),
     ]
+
+
+@pytest.mark.parametrize(("name", "holds"), [("\u200b\u00a0", False), ("\u2066p\u2069", False), ("\u200bp", True), ("🐋", True), ("ü" * 64, True)])
+def test_a_name_is_one_that_can_be_seen(name, holds):
+    assert (policy_problems({"name": name}) == []) is holds
 
 
 def test_a_policy_has_at_most_500_rules():
