@@ -4,10 +4,10 @@
 ``evaluate`` tell what its parts become), ``unwrap`` finds the commands inside commands by the
 tables of ``wrappers``, and ``programs`` asks about each program what its subject knows:
 
-files and disks   ``files`` ``edits`` ``permissions`` ``disks`` ``paths`` ``credentials``
+files and disks   ``files`` ``searches`` ``edits`` ``permissions`` ``disks`` ``paths`` ``credentials``
 the machine       ``system`` ``accounts`` ``containers`` ``windows``
-what is elsewhere ``managers`` ``databases`` ``network`` ``git``
-programs in text  ``code``, and ``written`` for files a text writes before it runs them
+what is elsewhere ``managers`` ``clouds`` ``databases`` ``network`` ``git``
+programs in text  ``code``, ``recipes`` of task runners, ``written`` for files a text writes before it runs them
 
 ``judge`` puts them together and is all that others call. Nothing is run, resolved or looked up.
 """

@@ -47,7 +47,7 @@ def scaled(call: Call) -> Finding | None:
     for option in ("--replicas", "--desired-count", "--num-nodes", "--node-count", "--min-size"):
         if call.value(option) == "0" and not {"get", "describe", "create", "run"} & set(call.operands[:2]):
             return Finding(Category.CLOUD, option, "stops every copy")
-    none = next((word for word in call.operands[1:] if re.fullmatch(r"[\w.-]+=0", word)), None)
+    none = next((word for word in call.operands[1:] if re.fullmatch(r"(?:[\w.-]+=)?0", word)), None)
     if none and not {"scale", "ps:scale"}.isdisjoint(call.operands[:2]):
         return Finding(Category.CLOUD, none, "stops every copy")
     if call.operands[:1] == ["taint"] and (effect := next((word for word in call.operands if word.endswith(":NoExecute")), None)):

@@ -47,7 +47,12 @@ INTERPRETERS: dict[str, tuple[str, ...]] = {
 _AWK = frozenset({"awk", "gawk", "mawk", "nawk"})
 
 _STRING = re2.compile(r"""(?s)"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`""")
-_LIST = re2.compile(r"""(?s)(?:[\[(]|\b(?:exec|system)\s)\s*((?:"[^"\\]*"|'[^'\\]*')(?:\s*,\s*(?:\{\s*args\s*:\s*)?\[?\s*(?:"[^"\\]*"|'[^'\\]*'))+)""")
+_LIST = re2.compile(
+    r"""(?s)(?:[\[(]|\b(?:exec|system)\s)\s*((?:"[^"\\]*"|'[^'\\]*')(?:\s*,\s*(?:\{\s*args\s*:\s*)?\[?\s*"""
+    r"""(?:[fFrRbBuU]?"[^"\\]*"|[fFrRbBuU]?'[^'\\]*'|[$*]{0,2}[A-Za-z_][\w.]*(?:\([\w., ]*\))?))+)"""
+)
+#: One of such a list: a string, or a name that stands for a word not known.
+_LISTED = re2.compile(r"""(?s)"([^"\\]*)"|'([^'\\]*)'|([A-Za-z_][\w.]*)(?:\([\w., ]*\))?""")
 _DELETES_TREE = re2.compile(
     r"\brmtree\b|\bdelete-directory\b|\bremovedirs\b|\brm_rf?\b|\bremove_(?:entry_secure|dir|tree|all)\b|\brm(?:dir)?Sync\b|\bfs(?:Promises|\.promises)?\.rm(?:dir)?\s*\(|\brimraf\b|\bdeltree\b|\bDirectory\.Delete\b|\bRemoveAll\b"
     r"|unlink\s*(?:\(\s*)?(?:glob|<|[\w:]*glob)|\bdeleteDir\b|\bremoveSync\b|\bemptyDir(?:Sync)?\b|\['\"]rm['\"]\s*,\s*['\"]-r|\b(?:rm|unlink)\w*\s*\([^)]*\brecursive\s*[:=]\s*(?:true|TRUE|T\b)"
@@ -171,7 +176,7 @@ def _decoded(string: str, text: str) -> str | None:
 def _run_by(text: str, strings: list[str], call: Call) -> Finding | None:
     if _RUNS.search(text):
         for found in _LIST.finditer(text):
-            words = [piece.group(0)[1:-1] for piece in _STRING.finditer(found.group(1))]
+            words = [piece.group(1) or piece.group(2) or (f"${piece.group(3)}" if piece.group(3) else "") for piece in _LISTED.finditer(found.group(1))]
             if judged := call.words_again(words):
                 return judged
     seen = 0

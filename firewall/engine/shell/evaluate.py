@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from firewall.engine.shell.searches import listed
+
 if TYPE_CHECKING:
     from firewall.engine.shell.types import Command, Pipeline, Script
 
@@ -20,7 +22,7 @@ _TR_RANGE = re.compile(r"(.)-(.)", re.DOTALL)
 
 def output_of(script: Script) -> str | None:
     """The text printed by ``script``, None where it depends on more than the text."""
-    outputs = [_piped(pipeline) for pipeline in script]
+    outputs = [piped(pipeline) for pipeline in script]
     if None in outputs:
         return None
     return "".join(filter(None, outputs))[:MAX_OUTPUT_CHARS]
@@ -28,10 +30,10 @@ def output_of(script: Script) -> str | None:
 
 def says(script: Script) -> list[str]:
     """What its commands print one by one, as far as each can be told: some of it is enough to be warned by."""
-    return [text for pipeline in script if (text := _piped(pipeline))]
+    return [text for pipeline in script if (text := piped(pipeline))]
 
 
-def _piped(pipeline: Pipeline) -> str | None:
+def piped(pipeline: Pipeline) -> str | None:
     text: str | None = None
     for command in pipeline:
         text = printed(command, text)
@@ -49,6 +51,8 @@ def printed(command: Command, fed: str | None) -> str | None:
     name = words[0].rsplit("/", 1)[-1]
     if printer := _PRINTERS.get(name):
         return printer(words[1:])
+    if (found := listed(words)) is not None:
+        return found
     if fed is not None and (filtered := _FILTERS.get(name)):
         return filtered(words[1:], fed)
     return None

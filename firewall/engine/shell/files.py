@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 
-from firewall.engine.shell import paths
+from firewall.engine.shell import paths, searches
 from firewall.engine.shell.call import Call, Rule
 from firewall.engine.shell.credentials import credentials_read, credentials_sent
 from firewall.engine.shell.permissions import sets_user_id
@@ -41,15 +40,8 @@ def remove(call: Call) -> Finding | None:
 def find(call: Call) -> Finding | None:
     """``-delete`` and ``-exec``: deletion under temporary folders, or of names a build makes again, is harmless."""
     args = call.args
-    roots = []
-    for word in args:
-        if word.startswith(("-", "(", "!")):
-            if word in ("-L", "-H", "-P"):
-                continue
-            break
-        roots.append(word)
     for place, word in enumerate(args):
-        if word == "-delete" and not harmless_search(args, roots):
+        if word == "-delete" and not searches.harmless(args):
             return Finding(Category.DELETION, word, "deletes every file found")
         if word in ("-exec", "-execdir", "-ok", "-okdir", "-x", "-X", "--exec", "--exec-batch"):
             run = []
@@ -57,35 +49,25 @@ def find(call: Call) -> Finding | None:
                 if part in (";", "+"):
                     break
                 run.append(part)
-            if found := found_by_run(call, run, args, roots):
+            if found := found_by_run(call, run, args):
                 return found
         if word in ("-fprint", "-fprintf", "-fls") and place + 1 < len(args) and paths.critical(args[place + 1]):
             return Finding(Category.SYSTEM_FILES, args[place + 1], "overwrites a file of the system")
     return None
 
 
-def found_by_run(call: Call, run: list[str], args: list[str], roots: list[str]) -> Finding | None:
+def found_by_run(call: Call, run: list[str], args: list[str]) -> Finding | None:
     """What is run on each file of a search."""
     # Judged on the folder searched: whoever changes each file under it changes the folder.
-    place = roots[0] if roots else "."
+    place = (searches.roots_of(args) or ["."])[0]
     if run and run[0].rsplit("/", 1)[-1] in ("rm", "unlink", "shred", "rmdir", "del", "srm", "trash"):
-        if run[0].endswith("rmdir") or harmless_search(args, roots):
+        if run[0].endswith("rmdir") or searches.harmless(args):
             return None
         return Finding(Category.DELETION, " ".join(run[:2]), "deletes every file found")
     if run and run[0] in ("chmod", "chown", "chgrp"):
         return call.words_again([run[0], "-R", *(word.replace("{}", place) for word in run[1:])])
-    name = next((after for word, after in itertools.pairwise(args) if word == "-name" and not set("*?[") & set(after)), FOUND)
-    found = "/tmp/found" if harmless_search(args, roots) else f"{place.rstrip('/')}/{name}"  # noqa: S108 - a name to compare with
+    found = searches.each_found(args)
     return call.words_again([word.replace("{}", found) for word in run])
-
-
-def harmless_search(args: list[str], roots: list[str]) -> bool:
-    if roots and all(paths.harmless(root) or root.rstrip("/") in paths.TEMPORARY for root in roots):
-        return True
-    if "-empty" in args:
-        return True
-    names = [args[place + 1] for place, word in enumerate(args[:-1]) if word in ("-name", "-iname", "-path", "-wholename")]
-    return bool(names) and all(paths.rebuildable(name.removeprefix("*/").removesuffix("/*")) for name in names) and "!" not in args and "-not" not in args
 
 
 def overwritten(target: str) -> Finding | None:
@@ -212,7 +194,7 @@ def remove_tree(call: Call) -> Finding | None:
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("rm", "grm", "unlink"), remove),
     **dict.fromkeys(("rimraf", "del-cli", "deltree"), remove_tree),
-    **dict.fromkeys(("find", "gfind", "fd", "fdfind", "bfs"), find),
+    **dict.fromkeys(searches.FINDERS, find),
     **dict.fromkeys(("cp", "mv", "ln", "install"), copy),
     "scp": remote_copy,
     "tee": tee,

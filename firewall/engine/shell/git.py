@@ -67,6 +67,8 @@ def rule(call: Call) -> Finding | None:
         return found
     if command == "branch" and {"-d", "--delete"} & call.flags and {"-f", "--force"} & call.flags:
         return Finding(Category.HISTORY, "branch -d -f", "deletes a branch with commits that are nowhere else")
+    if command == "update-ref" and "--stdin" in call.flags and any("delete" in word for word in _fed_words(call)):
+        return Finding(Category.HISTORY, "--stdin", "deletes references by the list it is fed")
     if found := _run(call, command) or _configured(call, command):
         return found
     for row in TABLE["git"]:
@@ -74,6 +76,10 @@ def rule(call: Call) -> Finding | None:
         if tuple(call.operands[: len(row.path)]) == row.path and (found := row.finding(call)):
             return found
     return None
+
+
+def _fed_words(call: Call) -> list[str]:
+    return [call.fed or "", *(word for command in call.before for word in command.words)]
 
 
 def _pushed(call: Call) -> Finding | None:

@@ -223,10 +223,7 @@ class _Judge:
         """``xargs``: the words come after, or where the mark stands; those not known are some files of a search."""
         mark = call.value("-I", "--replace") or "{}"
         items = call.fed.split() if call.fed is not None else []
-        search = next((before.words for before in call.before if before.words and program_name(before.words[0]) in ("find", "fd", "gfind")), None)
         if not items and program_name(words[0]) in ("rm", "unlink", "shred", "srm"):
-            if search and files.harmless_search(search[1:], [word for word in search[1:2] if not word.startswith("-")]):
-                return None
             return Finding(Category.DELETION, f"{call.name} {words[0]}", "deletes every file it is fed")
         if any(mark in word for word in words):
             return self.words([word.replace(mark, " ".join(items) or "$fed") for word in words], Command(), [], depth + 1)

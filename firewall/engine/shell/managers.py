@@ -22,7 +22,7 @@ _DESTROYS = word_set(
 _REMOVES = word_set(
     """
     remove rm del unset revoke clear reset prune uninstall disable deregister unregister empty detach yank flush flushall flushdb forget expunge rb rd rmi
-    deletefile rmdir rmdirs cleanup undeploy removal deprovision decommission evict drain unlink dissociate disassociate cancel-export abandon rotate-root
+    deletefile rmdir rmdirs cleanup undeploy removal deprovision decommission evict drain unlink rmp dissociate disassociate cancel-export abandon rotate-root
     unsubscribe
     """
 )
@@ -30,7 +30,7 @@ _REMOVES = word_set(
 LOOKS = word_set(
     """
     get list ls describe show help version status explain view diff lookup inspect create add new init edit set put cp copy comment login whoami cat ps
-    top tail can history validate lint install update upgrade up build pull fetch generate read enable completion stat du tree head query annotate label
+    top tail can history validate lint install update upgrade up build pull fetch generate read enable completion stat du tree head query annotate label make g
     """
 )
 #: So do these, where they are not the name of what is managed.
@@ -295,6 +295,8 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     liquibase drop-all | deletes all tables
     alembic downgrade + base | undoes every migration
     knex migrate:rollback + --all | undoes every migration
+    mix do + ecto.drop ecto.drop, ecto.reset ecto.reset, | deletes the database
+    dotnet ef database drop ! --dry-run | deletes the database
     mix ecto.drop | deletes the database
     mix ecto.reset | deletes the database
     """,

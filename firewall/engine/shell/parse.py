@@ -12,8 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from firewall.engine.shell.evaluate import piped
 from firewall.engine.shell.scope import ASSIGNMENT, MAX_DEPTH, MAX_VALUE_CHARS, Loop, Scope
-from firewall.engine.shell.types import UNKNOWN, Command, Redirect, Script, TooDeepError
+from firewall.engine.shell.types import UNKNOWN, Command, Pipeline, Redirect, Script, TooDeepError
 from firewall.engine.shell.words import Words
 
 _BLANK = re.compile(r"(?:[^\S\n]|\\\r?\n)+")
@@ -130,15 +131,18 @@ class _Reader(Words):
         self.finished = command.words
         for loop in self.loops[-1:]:
             loop.holds(command)
-        self._define(command)
+        self._define(command, script[-1])
         if command.words or command.redirects or command.inner:
             script[-1].append(command)
         if pipeline and script[-1]:
             script.append([])
 
-    def _define(self, command: Command) -> None:
+    def _define(self, command: Command, before: Pipeline) -> None:
         """Remember what a finished command defines; an alias it uses is read as well."""
-        if (words := command.words) and (body := self.scope.define(words, command.stdin)) is not None:
+        if not (words := command.words):
+            return
+        fed = piped(before) if words[0] == "read" and command.stdin is None else command.stdin
+        if (body := self.scope.define(words, fed)) is not None:
             command.inner.append(_Reader(body, self.scope, self.depth).script())
             command.words = body.split() + words[1:]
 

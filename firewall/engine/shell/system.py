@@ -46,11 +46,12 @@ def kill(call: Call) -> Finding | None:
         targets = args[2:]
     if call.args[:1] and call.args[0] in ("-l", "-L"):
         return None
+    unknown = any(target.startswith((UNKNOWN, FED)) for target in targets)
+    if found := next(filter(None, (_listed(script, args[:1]) for script in call.inner if unknown)), None):
+        return found
     for target in targets:
         if target == "-1" and (len(args) > 1 or "--" in call.args):
             return Finding(Category.SERVICES, target, "ends every process there is")
-        if target.startswith((UNKNOWN, FED)) and (named := next(filter(None, map(_every_process, call.inner)), None)):
-            return Finding(Category.SERVICES, named, "names every process there is, or every one of a user")
         if target == "1":
             return Finding(Category.SERVICES, target, "ends the first process, and with it the machine")
     return None
@@ -61,27 +62,26 @@ _NARROWS = frozenset({"head", "tail", "fzf", "pidof", "lsof", "jobs", "fuser", "
 _CONDITION = re.compile(r"/.+/|[=!]=|~|\$\d+\s*[<>]|index\(|match\(")
 
 
-def _every_process(script: Script) -> str | None:
-    """The program that lists processes with nothing after it that picks some of them."""
+def _listed(script: Script, signal: list[str]) -> Finding | None:
+    """``kill $(ps ..)``: every process there is, where nothing picks some of them; ``kill $(pidof ..)``: as if killed by that name."""
     for pipeline in script:
-        names = [(command.words[0].rsplit("/", 1)[-1], Call("", command.words[1:])) for command in pipeline if command.words]
-        if names and names[0][0] in ("ps", "pgrep") and not any(_narrows(name, call) for name, call in names):
-            return names[0][0]
+        calls = [Call(command.words[0].rsplit("/", 1)[-1], command.words[1:]) for command in pipeline if command.words]
+        if calls and calls[0].name in ("pgrep", "pidof") and (found := kill_by_name(Call("pkill", [*signal, *calls[0].args]))):
+            return found
+        if calls and calls[0].name == "ps" and not any(map(_narrows, calls)):
+            return Finding(Category.SERVICES, "ps", "names every process there is, or every one of a user")
     return None
 
 
-def _narrows(name: str, call: Call) -> bool:
-    match name:
+def _narrows(call: Call) -> bool:
+    match call.name:
         case "ps":
             return not call.flags.isdisjoint({"-p", "-C", "-q", "-g", "-t", "-s", "--pid", "--ppid", "--sid"})
-        case "pgrep":
-            user = call.value("-u", "-U", "--euid", "--uid")
-            return not call.flags.isdisjoint({"-P", "-s", "-t", "-g", "-F"}) or any(word not in (user, ".", ".*", "") for word in call.operands)
         case "grep" | "egrep" | "fgrep" | "rg" | "ag":
             return call.flags.isdisjoint({"-v", "--invert-match"})
         case "awk" | "gawk" | "mawk" | "sed" | "perl":
             return any(map(_CONDITION.search, call.args))
-    return name in _NARROWS
+    return call.name in _NARROWS
 
 
 def kill_by_name(call: Call) -> Finding | None:
@@ -91,7 +91,8 @@ def kill_by_name(call: Call) -> Finding | None:
         return None
     if not {"-HUP", "-SIGHUP", "-USR1", "-USR2", "-WINCH", "-CONT", "-1"}.isdisjoint(call.args):
         return None
-    if user := call.value("-u", "-U", "--user", "--euid"):
+    user = call.value("-u", "-U", "--user", "--euid")
+    if user and not any(word not in (user, ".", ".*", "") for word in call.operands):
         return Finding(Category.SERVICES, user, "ends every process of a user")
     for name in call.operands:
         if _CRITICAL_SERVICE.fullmatch(name) or name in (".", ".*", "", "systemd", "bash", "sh", "zsh"):
@@ -122,6 +123,8 @@ def _takes_lines(command: Command) -> bool:
 def crontab(call: Call) -> Finding | None:
     if "-r" in call.flags:
         return Finding(Category.SERVICES, "-r", "deletes every scheduled job")
+    if call.fed is not None and call.operands in ([], ["-"]) and not call.fed.strip():
+        return Finding(Category.SERVICES, call.name, "deletes every scheduled job")
     if call.operands in ([], ["-"]) and (call.operands or call.before or call.fed) and not call.flags & {"-l", "-e"}:
         if any("crontab" in command.words[:3] and "-l" in command.words for command in call.before) and any(map(_takes_lines, call.before)):
             return Finding(Category.SERVICES, call.name, "takes scheduled jobs away")

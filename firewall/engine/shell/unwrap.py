@@ -153,6 +153,8 @@ def _shell(call: Call) -> Inside | None:
             return Inside(texts=tuple(rest[:1]), arguments=tuple(rest[1:]))
         if word in ("-o", "-O", "+o", "--rcfile", "--init-file"):
             place += 1
+        elif re.fullmatch(r"-[a-zA-Z]*s[a-zA-Z]*", word) and call.name not in POWERSHELLS:
+            return Inside(reads_input=True)
         elif not word.startswith(("-", "+")):
             return None if word not in ("/dev/stdin", "/dev/fd/0") else Inside(reads_input=True)
         elif word in ("--version", "--help"):

@@ -55,7 +55,7 @@ def cmdlet(call: Call) -> Finding | None:  # noqa: PLR0911 - one answer a kind o
             return Finding(Category.SYSTEM_FILES, call.name, "deletes settings of the machine")
         case (("remove" | "clear"), noun) if noun not in _SESSION_NOUNS:
             return Finding(Category.DISK if noun in ("disk", "partition", "volume") else Category.DELETION, call.name, "deletes what it manages")
-        case (("stop" | "restart"), "computer"):
+        case (("stop" | "restart"), "computer") | ("stop", ("vm" | "azvm" | "ec2instance" | "azwebapp")):
             return Finding(Category.SERVICES, call.name, "stops or restarts the machine")
         case (("format" | "initialize"), ("volume" | "disk")):
             return Finding(*_with_word("format", call.name))

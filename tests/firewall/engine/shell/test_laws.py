@@ -227,8 +227,28 @@ def test_what_is_printed_or_searched_for_is_not_run(arguments):
 )
 def test_time_is_linear_in_length(unit):
     for prefix in ("", "echo ", "psql -c '", "python -c '"):
-        short, long = (_least_seconds(prefix + unit * (size // len(unit))) for size in (MAX_CHARS // 32, MAX_CHARS // 4))
-        assert long < 24 * short + 0.02, (prefix, short, long)
+        _grows_with_its_length(prefix, unit)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "unit"),
+    [
+        ("kill ", "$(ps) "),
+        ("", "alias ls=a; "),
+        ("", "find . | read f; "),
+        ("> ", "config/"),
+        ("curl x | ssh h '", "sh; "),
+        ("cat > p.yml <<E; ansible-playbook p.yml\n", "- shell: a\n"),
+        ("make -f - <<E\n", "a: b\nb: a\n\ta\n"),
+    ],
+)
+def test_time_is_linear_in_what_is_handed_on(prefix, unit):
+    _grows_with_its_length(prefix, unit)
+
+
+def _grows_with_its_length(prefix: str, unit: str) -> None:
+    short, long = (_least_seconds(prefix + unit * (size // len(unit))) for size in (MAX_CHARS // 32, MAX_CHARS // 4))
+    assert long < 24 * short + 0.02, (prefix, short, long)
 
 
 def _least_seconds(text: str) -> float:
