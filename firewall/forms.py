@@ -4,7 +4,7 @@ from django import forms
 
 from firewall.engine.validate import MAX_RUNS_PER_HOUR
 from firewall.models import DefaultVerdict, Policy
-from firewall.policy_file import MAX_BYTES
+from firewall.policy_file import MAX_BYTES, MOST
 from workspaces.errors import OrcaError
 
 
@@ -65,7 +65,7 @@ class ImportForm(Based):
     file = forms.FileField(
         label="File",
         required=False,
-        help_text="YAML or JSON, as an export has it; at most 1 MB.",
+        help_text=f"YAML or JSON, as an export has it; at most {MOST}, and 1 MB as text.",
         widget=forms.FileInput(attrs={"accept": ".yaml,.yml,.json"}),
     )
     text = forms.CharField(

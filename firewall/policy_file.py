@@ -13,16 +13,19 @@ from math import isfinite
 
 import yaml
 
-from firewall.services import BLANK_RULE, POLICY_FIELDS, RULE_FIELDS
+from firewall.fields import BLANK_RULE, POLICY_FIELDS, RULE_FIELDS
 from workspaces.errors import BadRequestBody, PayloadTooLarge, ValidationFailed
 
 FORMAT = "orcarouter.policy/1"
 MEDIA_TYPE = "application/yaml"
-#: Fits into a body of the management API, the form around it too.
-MAX_BYTES = 1_000_000
+#: 500 rules with 20 clauses and 20 patterns of their own have 14 MB, each text as long as it may be. No policy is saved that would not be read back.
+MAX_BYTES = 16 * 1024 * 1024
+MOST = f"{MAX_BYTES // (1024 * 1024)} MB"
 MAX_DEPTH = 32
-#: Scalars, lists and objects: three times what 500 rules of 20 clauses have. Text of many small ones takes seconds to read.
+#: Scalars, lists and objects: twice what those rules have. Text of many small ones takes seconds to read.
 MAX_NODES = 200_000
+#: As JSON, a policy is at least an eighth of its file, and has two characters for each of its values.
+_SURELY_SMALL = min(MAX_BYTES // 8, MAX_NODES * 2)
 FIELDS = tuple(name for name in POLICY_FIELDS if name != "is_default")
 #: Said of every rule, be they what they may.
 _ALWAYS = ("verdict", "priority", "tool_name_glob")
@@ -36,10 +39,7 @@ _TEXT = "tag:yaml.org,2002:str"
 
 def write(version: Mapping[str, object]) -> str:
     """The file of one version of a policy, as ``services.snapshot`` makes them. What a rule leaves at its default is left out."""
-    rules = version["rules"]
-    content = {"format": FORMAT} | {name: version[name] for name in FIELDS if name in version}
-    content["rules"] = [_rule(rule) for rule in rules] if isinstance(rules, list) else []
-    return yaml.dump(content, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=160)
+    return yaml.dump(_content(version), Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=160)
 
 
 def read(raw: bytes) -> tuple[dict, list[dict]]:
@@ -49,13 +49,28 @@ def read(raw: bytes) -> tuple[dict, list[dict]]:
     that does not belong there.
     """
     if len(raw) > MAX_BYTES:
-        raise PayloadTooLarge(f"A policy's file has at most {MAX_BYTES // 1_000_000} MB.")
+        raise PayloadTooLarge(f"A policy's file has at most {MOST}.")
     try:
         return sorted_out(_parsed(raw.decode("utf-8-sig")))
     except UnicodeDecodeError as error:
         raise BadRequestBody("A policy's file is UTF-8.") from error
     except (yaml.YAMLError, ValueError) as error:
         raise BadRequestBody(f"This is not the YAML of a policy: {_where(error)}") from error
+
+
+def refuse_unreadable(version: Mapping[str, object], *, before: Mapping[str, object] | None = None) -> None:
+    """Raise ``ValidationFailed`` for a policy whose file ``read`` would refuse for its size, unless it has become no larger than it was ``before``."""
+    size = len(json.dumps(version))
+    if size <= _SURELY_SMALL or (before is not None and size <= len(json.dumps(before))):
+        return
+    if _nodes(_content(version)) > MAX_NODES or len(write(version).encode()) > MAX_BYTES:
+        raise ValidationFailed(f"A policy has at most {MOST} as a file, and {MAX_NODES:,} values; with this it would have more.", param="rules")
+
+
+def _nodes(value: object) -> int:
+    if isinstance(value, Mapping):
+        return 1 + len(value) + sum(map(_nodes, value.values()))
+    return 1 + sum(map(_nodes, value)) if isinstance(value, list) else 1
 
 
 def sorted_out(content: object) -> tuple[dict, list[dict]]:
@@ -80,6 +95,12 @@ def sorted_out(content: object) -> tuple[dict, list[dict]]:
     if wrong:
         raise ValidationFailed.of([{"param": param[:200], "message": message} for param, message in wrong[:100]])
     return {name: value for name, value in content.items() if name in FIELDS}, [dict(rule) for rule in rules]
+
+
+def _content(version: Mapping[str, object]) -> dict:
+    rules = version["rules"]
+    content = {"format": FORMAT} | {name: version[name] for name in FIELDS if name in version}
+    return content | {"rules": [_rule(rule) for rule in rules] if isinstance(rules, list) else []}
 
 
 def _rule(rule: Mapping[str, object]) -> dict:

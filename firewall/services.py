@@ -11,10 +11,11 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
-from firewall import selectors
+from firewall import policy_file, selectors
 from firewall.engine import history
 from firewall.engine.rule_json import stored
 from firewall.engine.validate import MAX_PRIORITY, MAX_RULES, Problem, policy_problems, problems
+from firewall.fields import BLANK_RULE, POLICY_FIELDS, RULE_FIELDS
 from firewall.models import Policy, Rule, RuleVerdict, Settings
 from workspaces import audit
 from workspaces.errors import Conflict, NotFound, PolicyAttached, ValidationFailed, VersionConflict
@@ -22,16 +23,6 @@ from workspaces.models import User, Workspace
 from workspaces.selectors import hold
 from workspaces.services import touch_config
 
-POLICY_FIELDS = (
-    *("name", "enabled", "is_default", "default_verdict", "shadow_mode"),
-    *("block_notice", "refuse_unknown_fields", "max_runs_per_key_per_hour"),
-)
-RULE_FIELDS = (
-    *("priority", "label", "notes", "stage", "tool_name_glob", "skill_name_glob", "verdict", "enabled"),
-    *("args_match", "egress", "sanitize", "sequence", "cap_cost_cents"),
-)
-#: A new rule's fields where nothing is said; ``verdict`` has to be.
-BLANK_RULE = {name: getattr(Rule(), name) for name in RULE_FIELDS}
 SETTINGS_FIELDS = ("observe_mode", "run_gap_seconds")
 #: Documented settings with one value here: said, taken as they are, and refused otherwise, so that nobody believes another one set.
 FIXED_SETTINGS: Mapping[str, object] = {"record_mode": Settings.RecordMode.STRICT.value, "policy_fail_open": False}
@@ -344,6 +335,7 @@ def _keep_version(policy: Policy, *, actor: User, at: datetime, words: str = "")
     """Keep what the policy is now, with what makes it another than it was: ``words``, then the differences."""
     kept = snapshot(policy)
     former = policy.workspace.policy_versions.filter(policy_id=policy.pk).first()
+    policy_file.refuse_unreadable(kept, before=former.snapshot if former else None)
     differences = history.in_words(history.changes(former.snapshot, kept)) if former and words != "Deleted." else ""
     policy.workspace.policy_versions.create(
         policy_id=policy.pk,

@@ -5,6 +5,7 @@
 
 import gc
 import os
+import re
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orcarouter.settings")
 
@@ -14,13 +15,16 @@ _django = get_asgi_application()
 
 from django.conf import settings  # noqa: E402
 
+from firewall import policy_file  # noqa: E402
 from orcarouter import health  # noqa: E402
 from orcarouter.bounded_body import BoundedBody  # noqa: E402
 from orcarouter.gateway.app import Gateway  # noqa: E402
 
 ROLE = os.environ.get("ORCA_ROLE", "all")
 gateway = Gateway()
-django_application = BoundedBody(_django, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+#: A policy's file, and the form around it.
+IMPORTS = {re.compile(r"(?:/api/workspace/firewall)?/policies/(?:[0-9]+/)?import/?"): policy_file.MAX_BYTES + 64 * 1024}
+django_application = BoundedBody(_django, settings.DATA_UPLOAD_MAX_MEMORY_SIZE, IMPORTS)
 
 
 async def application(scope, receive, send):

@@ -122,7 +122,7 @@ class PolicyCopyViewSet(WorkspaceViewSet):
         responses={200: PolicyWithRules, 201: PolicyWithRules},
     )
     def import_file(self, request: ApiRequest) -> Response:
-        """Make a policy of a file, or replace one by it as its next version. At most 1 MB of YAML, without anchors, aliases and tags."""
+        """Make a policy of a file, or replace one by it as its next version. At most 16 MB of YAML, or 1 MB of JSON, without anchors, aliases and tags."""
         replaced = None
         if (policy_id := request.query_params.get("policy_id")) is not None:
             replaced = self.get_queryset().filter(pk=row_id(policy_id, param="policy_id")).first()

@@ -78,9 +78,19 @@ def _compare(judging: Policy, before, after) -> list[Opening]:
 
 
 def ask_first(
-    request: ConsoleRequest, policy: Policy | None, *, title: str, verb: str, found: Sequence[Opening], words: str = "", also: Mapping[str, str] = {}
+    request: ConsoleRequest,
+    policy: Policy | None,
+    *,
+    title: str,
+    verb: str,
+    found: Sequence[Opening],
+    words: str = "",
+    also: Mapping[str, str] = {},
+    wants_file: bool = False,
 ) -> TemplateResponse | None:
     """The question, or None when there is nothing to ask or it was answered. The form in it sends all fields again, and ``also`` these.
+
+    ``wants_file``: a file that was sent has to be chosen again.
 
     An htmx request gets the question as a dialog over its page, any other as a page of its own.
     """
@@ -88,7 +98,7 @@ def ask_first(
         return None
     sent = [(name, value) for name, values in request.POST.lists() if name not in ("csrfmiddlewaretoken", "confirmed", *also) for value in values]
     sent += also.items()
-    context = {"policy": policy, "title": title, "verb": verb, "found": found, "words": words, "sent": sent, "action": request.path}
+    context = {"policy": policy, "title": title, "verb": verb, "found": found, "words": words, "sent": sent, "action": request.path, "wants_file": wants_file}
     if not request.htmx:
         return TemplateResponse(request, "firewall/ask.html", context)
     return TemplateResponse(request, "firewall/_ask.html", context, headers={"HX-Retarget": "#ask", "HX-Reswap": "innerHTML"})

@@ -1,6 +1,7 @@
 """What a policy was, and policies made of policies: restored, copied, written to a file and read from one."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import cast
 
 from django.contrib import messages
@@ -20,9 +21,11 @@ from firewall.forms import ForkForm, ImportForm
 from firewall.models import Policy
 from workspaces.api_base import read_cursor, row_id, write_cursor
 from workspaces.console_base import ConsoleRequest, page
-from workspaces.errors import OrcaError, VersionConflict
+from workspaces.errors import OrcaError, ValidationFailed, VersionConflict
 
 PAGE_SIZE = 50
+#: Of a file, in the question about it: its form has at most 1 MB.
+MOST_SENT_AGAIN = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +149,13 @@ def _import(request: ConsoleRequest, replaced: Policy | None, form: ImportForm) 
         messages.success(request, f"{made.name} is made. It judges nothing until a key is bound to it or it is the workspace default.")
         return redirect("console:policy", made.pk)
     services.refuse_bad_policy(replaced, fields, rules)
-    # The question sends its fields again, and the file as one of them.
-    title, also = f"Replace {replaced.name} by this file?", {"text": raw.decode("utf-8-sig")}
-    if asked := ask_first(request, replaced, title=title, verb="Replace the policy", found=openings_by_rewrite(replaced, fields, rules), also=also):
+    # The question sends its fields again, and the file as one of them; one that is too large for that is chosen again.
+    digest, is_large = sha256(raw).hexdigest(), len(raw) > MOST_SENT_AGAIN
+    if request.POST.get("confirmed") == "yes" and request.POST.get("digest", digest) != digest:
+        raise ValidationFailed("This is another file than the one that was asked about.", param="file")
+    title, also = f"Replace {replaced.name} by this file?", {"digest": digest} if is_large else {"text": raw.decode("utf-8-sig")}
+    found = openings_by_rewrite(replaced, fields, rules)
+    if asked := ask_first(request, replaced, title=title, verb="Replace the policy", found=found, also=also, wants_file=is_large):
         return asked
     expected = form.cleaned_data["version"]
     services.replace_policy(replaced, fields=fields, rules=rules, expected_version=expected, actor=request.user, at=timezone.now())

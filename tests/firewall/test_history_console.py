@@ -1,5 +1,7 @@
 """A policy's history, copies and files in the console; rules that are switched and duplicated."""
 
+import re
+
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
@@ -78,7 +80,7 @@ def test_an_export_is_imported_as_a_file_and_as_text(browser, policy):
     assert "No shell" in page(as_text)
     assert "rules.0.verdict: One of" in page(browser.post("/policies/import/", {"text": "name: x\nrules:\n- verdict: maybe"}), 422)
     assert "Choose a file, or paste its text." in page(browser.post("/policies/import/", {}), 422)
-    assert "at most 1 MB" in page(browser.post("/policies/import/", {"file": SimpleUploadedFile("p", b"#" * 1_000_001)}), 422)
+    assert "at most 16 MB" in page(browser.post("/policies/import/", {"file": SimpleUploadedFile("p", b"#" * (16 * 1024 * 1024 + 1))}), 422)
 
 
 def test_a_policy_is_replaced_by_a_file_and_what_that_loosens_is_asked_first(browser, policy):
@@ -94,6 +96,20 @@ def test_a_policy_is_replaced_by_a_file_and_what_that_loosens_is_asked_first(bro
     assert "is at version 1, not 7" in page(stale, 422)
     browser.post(address, {"text": LOOSE, "version": "1", "confirmed": "yes"})
     assert (fresh(policy).version, policy.default_verdict, len(policy.in_order)) == (2, "allow", 1)
+
+
+def test_a_file_that_is_too_large_to_be_sent_again_is_chosen_again(browser, policy):
+    in_force(policy)
+    address, large = f"/policies/{policy.pk}/import/", LOOSE + "# why\n" * 200_000
+    asked = page(browser.post(address, {"file": SimpleUploadedFile("p.yaml", large.encode()), "version": "1"}))
+    digest = re.search('name="digest" value="([0-9a-f]{64})"', asked)[1]
+    assert 'type="file"' in asked
+    assert len(asked) < 100_000
+    answer = {"version": "1", "confirmed": "yes", "digest": digest}
+    other = browser.post(address, answer | {"file": SimpleUploadedFile("p.yaml", (large + "#").encode())})
+    assert "another file than the one that was asked about" in page(other, 422)
+    browser.post(address, answer | {"file": SimpleUploadedFile("p.yaml", large.encode())})
+    assert (fresh(policy).version, policy.default_verdict) == (2, "allow")
 
 
 def test_a_rule_is_switched_off_and_on_and_asked_about_when_that_loosens(browser, policy):

@@ -3,6 +3,7 @@
 import random
 from copy import deepcopy
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from firewall.engine.history import changes, in_words, paired
 from firewall.engine.validate import policy_problems
 from firewall.services import BLANK_RULE, POLICY_FIELDS, RULE_FIELDS
 from tests.figures import dear
+from workspaces.errors import BadRequestBody, PayloadTooLarge, ValidationFailed
 
 # What a reader of YAML could take for something else, beside every text that may be saved.
 TRAPS = [
@@ -140,6 +142,40 @@ def test_a_policy_of_500_explained_rules_fits_into_a_file():
 
     assert policy_problems(fields | {"rules": read}) == []
     assert [BLANK_RULE | rule for rule in read] == rules
+
+
+def largest() -> dict:
+    """A policy that has as much of everything as it may, each text as long as it may be."""
+    clauses = [{"path": "$." + "p" * 250, "op": "regex", "value": "v" * 512}] * 20
+    texts = {"label": "l" * 120, "notes": "n" * 2000, "tool_name_glob": "g" * 128, "skill_name_glob": "s" * 128}
+    rule = texts | {"verdict": "sanitize", "args_match": {"clauses": clauses}, "sanitize": {"presets": [], "custom": ["c" * 512] * 20}}
+    return {"name": "largest", "rules": [BLANK_RULE | rule | {"priority": number} for number in range(500)]}
+
+
+def test_the_largest_policy_that_can_be_saved_is_read_back():
+    version = largest()
+    text = policy_file.write(version)
+    assert 14_000_000 < len(text) < policy_file.MAX_BYTES
+    assert [BLANK_RULE | rule for rule in policy_file.read(text.encode())[1]] == version["rules"]
+
+
+@pytest.mark.parametrize("values", [["🐋" * 2048] * 100, [1] * 24_000])
+def test_what_would_not_be_read_back_is_not_saved_unless_it_shrinks(values):
+    rule = BLANK_RULE | {"verdict": "deny", "args_match": {"clauses": [{"path": "$.a", "op": "in", "value": values}]}}
+    version = {"name": "p", "rules": [rule] * 9}
+    with pytest.raises(ValidationFailed, match="at most 16 MB as a file, and 200,000 values"):
+        policy_file.refuse_unreadable(version, before={"name": "p", "rules": [rule] * 8})
+    policy_file.refuse_unreadable(version, before={"name": "p", "rules": [rule] * 10})
+    with pytest.raises((BadRequestBody, PayloadTooLarge)):
+        policy_file.read(policy_file.write(version).encode())
+
+
+def test_aliases_are_refused_however_large_a_file_may_be():
+    bomb = "name: x\nrules:\n- &a {verdict: deny}\n" + "- *a\n" * 400_000
+    with pytest.raises(BadRequestBody, match="an alias, an anchor or a tag in line 3"):
+        policy_file.read(bomb.encode())
+    with pytest.raises(PayloadTooLarge, match="at most 16 MB"):
+        policy_file.read(b" " * (policy_file.MAX_BYTES + 1))
 
 
 def test_what_are_lines_to_some_readers_only_is_spelt_out():
