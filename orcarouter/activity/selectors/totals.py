@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from django.db import connection
 from django.db.models import Count, DateTimeField, Func, Q, QuerySet, Sum, Value
 from django.db.models.functions import Greatest
 
@@ -131,25 +132,40 @@ def verdicts_in(workspace: Workspace, stretch: Stretch, environment: str | None 
 def top_tools(workspace: Workspace, stretch: Stretch, environment: str | None = None) -> list[Tool]:
     """The tools that agents called most, with their calls over time."""
     called = _events(workspace, stretch, environment).filter(surface__in=CALLED, tool_name__isnull=False)
-    most = called.values("tool_name").order_by().annotate(count=Count("*"), denied=Count("pk", filter=Q(verdict="deny"))).order_by("-count", "tool_name")[:TOP]
-    tools = {row["tool_name"]: Tool(row["tool_name"], row["count"], row["denied"], [0] * len(stretch.starts)) for row in most}
+    each = called.annotate(bucket=_bucket(stretch)).values("tool_name", "bucket").order_by()
+    each = each.annotate(count=Count("*"), denied=Count("pk", filter=Q(verdict="deny")))
     places = {at: place for place, at in enumerate(stretch.starts)}
-    over_time = called.filter(tool_name__in=list(tools)).annotate(bucket=_bucket(stretch)).values("tool_name", "bucket").order_by().annotate(count=Count("*"))
-    for row in over_time:
-        tools[row["tool_name"]].per_bucket[places[row["bucket"]]] = row["count"]
+    tools: dict[str, Tool] = {}
+    over_time = "SELECT tool_name, bucket, each.count, denied FROM each JOIN most USING (tool_name) ORDER BY total DESC, tool_name"
+    for name, bucket, count, denied in _of_most(each, over_time):
+        tool = tools.setdefault(name, Tool(name, 0, 0, [0] * len(places)))
+        tool.count += count
+        tool.denied += denied
+        tool.per_bucket[places[bucket]] = count
     return list(tools.values())
 
 
 def most_denied(workspace: Workspace, stretch: Stretch, environment: str | None = None) -> list[Tool]:
     """The tools denied most, each with what it was mostly denied for."""
     denied = _events(workspace, stretch, environment).filter(verdict="deny", tool_name__isnull=False)
-    most = denied.values("tool_name").order_by().annotate(count=Count("*")).order_by("-count", "tool_name")[:TOP]
-    tools = {row["tool_name"]: Tool(row["tool_name"], row["count"], row["count"], []) for row in most}
-    reasons = denied.filter(tool_name__in=list(tools)).values("tool_name", "rule_label", "reason").order_by().annotate(count=Count("*")).order_by("count")
-    for row in reasons[:1000]:
-        # Ascending: the most frequent one is written last.
-        tools[row["tool_name"]].reason = row["rule_label"] or row["reason"]
-    return list(tools.values())
+    each = denied.values("tool_name", "rule_label", "reason").order_by().annotate(count=Count("*"))
+    mostly = """
+        SELECT DISTINCT ON (total, tool_name) tool_name, total, rule_label, reason FROM each JOIN most USING (tool_name)
+         ORDER BY total DESC, tool_name, each.count DESC, rule_label, reason
+    """
+    return [Tool(name, count, count, [], label or reason) for name, count, label, reason in _of_most(each, mostly)]
+
+
+def _of_most(each: QuerySet, select: str) -> list[tuple]:
+    """What ``select`` says of ``each`` and of ``most``: groups with a ``count``, and the tools that have the most of it in all.
+
+    One statement, as each of two would read all events of the stretch.
+    """
+    statement, values = each.query.sql_with_params()
+    most = "SELECT tool_name, sum(count)::bigint AS total FROM each GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT %s"
+    with connection.cursor() as cursor:
+        cursor.execute(f"WITH each AS MATERIALIZED ({statement}), most AS ({most}) {select}", [*values, TOP])
+        return cursor.fetchall()
 
 
 def _usage(workspace: Workspace, stretch: Stretch, environment: str | None) -> QuerySet:

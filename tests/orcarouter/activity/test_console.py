@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -66,6 +67,32 @@ def test_figures_are_the_sums_of_their_rows(acme, rival, browser, chosen):
     assert [(tool.name, tool.count, tool.denied) for tool in tools] == [("a.b", len(inside), len(inside))]
     assert tools[0].per_bucket == [bucket.calls for bucket in found.buckets]
     assert f"{len(inside)}" in page(browser.get("/", {"range": chosen}))
+
+
+def test_the_most_called_and_the_most_denied_tools_are_told_with_their_main_reason(acme):
+    chance = random.Random(7)
+    stretch = totals.Stretch.ending(NOW, *totals.RANGES["24h"])
+    reasons = [("no shell", "matched shell.*"), ("", "not on the list"), ("", "over its cap")]
+    told = []
+    for _ in range(120):
+        tool, verdict, (label, reason) = f"tool{min(chance.randrange(9), chance.randrange(9))}", chance.choice(["allow", "deny"]), chance.choice(reasons)
+        at = NOW - timedelta(hours=chance.randrange(22))
+        EventFactory(workspace=acme.workspace, at=at, surface="response", tool_name=tool, verdict=verdict, rule_label=label, reason=reason)
+        told.append((tool, verdict, label or reason))
+    with tenancy.scope(acme.workspace.pk):
+        called, denied = totals.top_tools(acme.workspace, stretch), totals.most_denied(acme.workspace, stretch)
+
+    def most(count: Counter) -> list:
+        return sorted(count.items(), key=lambda item: (-item[1], item[0]))[: totals.TOP]
+
+    refused = Counter(tool for tool, verdict, _ in told if verdict == "deny")
+    assert [(tool.name, tool.count) for tool in called] == most(Counter(tool for tool, *_ in told))
+    assert [sum(tool.per_bucket) for tool in called] == [tool.count for tool in called]
+    assert [tool.denied for tool in called] == [refused[tool.name] for tool in called]
+    assert [(tool.name, tool.count) for tool in denied] == most(refused)
+    for tool in denied:
+        why = Counter(reason for name, verdict, reason in told if (name, verdict) == (tool.name, "deny"))
+        assert why[tool.reason] == max(why.values())
 
 
 def test_an_unknown_price_is_never_a_zero(acme, browser):
