@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from firewall.engine.decide import decide, is_within_caps
+from firewall.engine.decide import decide, decide_request, is_within_caps
 from firewall.engine.glob import escaped
 from firewall.engine.types import Decision, Policy, ReasonCode, RunState, Surface, ToolCall, Verdict
 
@@ -94,6 +94,20 @@ def decide_past(policy: Policy | None, names: tuple[str, ...], run: RunState, *,
         return NOTHING
     offered = decide_advertised(policy, names, run, observe_mode=observe_mode)
     return Offered(names, tuple(replace(each, factors=(*each.factors, PAST)) for each in offered.decisions))
+
+
+def least_cap_micro_usd(policy: Policy, *named: tuple[str, ...]) -> int | None:
+    """The least cap of its run that a request meets, by itself or by a tool that it names."""
+    for line in policy.request_caps:
+        # None of those that its tools meet is lower.
+        if line.rule.cap_micro_usd == policy.least_cap_micro_usd:
+            return policy.least_cap_micro_usd
+    whole = decide_request(policy, _UNSPENT)
+    met = [*(cap.cap_micro_usd for cap in (whole.caps if whole else ())), *(decide_advertised(policy, names, _UNSPENT).least_cap_micro_usd for names in named)]
+    return min((cap for cap in met if cap is not None), default=None)
+
+
+_UNSPENT = RunState()
 
 
 def named_refusal(policy: Policy | None, *offers: Offered) -> tuple[str, Decision] | None:

@@ -23,10 +23,11 @@ class Verdict(StrEnum):
     CAP_COST = "cap_cost"
     OBSERVE = "observe"
 
-    @property
-    def permits(self) -> bool:
-        """A call with this verdict goes on as it was sent."""
-        return self in (Verdict.ALLOW, Verdict.AUDIT, Verdict.OBSERVE)
+    #: A call with this verdict goes on as it was sent.
+    permits: bool
+
+    def __init__(self, word: str) -> None:
+        self.permits = word in ("allow", "audit", "observe")
 
 
 class ReasonCode(StrEnum):

@@ -61,9 +61,10 @@ class Price:
 
     def sides_of(self, input_tokens: int) -> Sides:
         """What tokens cost in a call with so much input."""
-        for tier, sides in zip(reversed(self.tiers), reversed(self.tiered), strict=True) if self.tiers else ():
-            if input_tokens > tier.above_input_tokens:
-                return sides
+        if self.tiers:
+            for tier, sides in zip(reversed(self.tiers), reversed(self.tiered), strict=True):
+                if input_tokens > tier.above_input_tokens:
+                    return sides
         return self.flat
 
     def _sides(self, tier: Tier | None) -> Sides:
@@ -129,8 +130,8 @@ class Grant:
     tool_prices: ToolPrices = NO_TOOL_PRICES
     #: Runs of this key that a person stopped.
     stopped_runs: frozenset[str] = frozenset()
+    #: The policy in force: the key's, else the workspace's default, the first that is enabled (spec/firewall.md 1.3).
+    policy: Policy | None = field(init=False, repr=False, compare=False)
 
-    @property
-    def policy(self) -> Policy | None:
-        """The policy in force: the key's, else the workspace's default, the first that is enabled (spec/firewall.md 1.3)."""
-        return resolve(self.key_policy, self.default_policy)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "policy", resolve(self.key_policy, self.default_policy))

@@ -77,8 +77,10 @@ def admits(scope: Scope, *, model: str | None, address: Address | None, at: date
     ``model`` None is a call that names none (a listing). ``address`` None is a
     client whose address could not be told: it is on no list.
     """
-    if reason := _invalid(scope, at):
-        return Refusal("invalid_api_key", INVALID_KEY, reason)
+    if scope.is_disabled:
+        return Refusal("invalid_api_key", INVALID_KEY, Reason.DISABLED)
+    if scope.expires_at is not None and scope.expires_at <= at:
+        return Refusal("invalid_api_key", INVALID_KEY, Reason.EXPIRED)
     if scope.networks and (address is None or not is_listed(address, scope.networks)):
         return Refusal("access_denied", "This token has no access from this address.", Reason.ADDRESS)
     if model is None or scope.models is None:
@@ -109,11 +111,3 @@ def status(scope: Scope, at: datetime, *, credit_limit_micro_usd: int = 0, spent
     if scope.expires_at is not None and scope.expires_at <= at:
         return Status.EXPIRED
     return Status.EXHAUSTED if 0 < credit_limit_micro_usd <= spent_micro_usd else Status.ENABLED
-
-
-def _invalid(scope: Scope, at: datetime) -> Reason | None:
-    if scope.is_disabled:
-        return Reason.DISABLED
-    if scope.expires_at is not None and scope.expires_at <= at:
-        return Reason.EXPIRED
-    return None

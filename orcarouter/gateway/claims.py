@@ -4,9 +4,8 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from firewall.engine import advertised
-from firewall.engine.decide import decide_request
-from firewall.engine.types import Policy, RunState
+from firewall.engine.advertised import least_cap_micro_usd
+from firewall.engine.types import Policy
 from keys.engine.ceilings import Limits, ceilings
 from keys.engine.grant import Grant
 from orcarouter.gateway.cost import estimate_micro_usd
@@ -29,12 +28,14 @@ def of_relay(grant: Grant, exchange: Exchange, *, request_id: str, process_id: s
     amount = estimate_micro_usd(grant.models[exchange.model], exchange, at=at) if met or tracks_run else 0
     if amount is not None:
         amount = min(amount, MOST_MICRO_USD)
+    # In shadow mode a cap holds nothing up.
+    is_capped = policy is not None and tracks_run and amount is not None and not policy.shadow_mode
     return Claim(
         request_id,
         amount,
         met,
         tracks_run=tracks_run,
-        run_cap_micro_usd=_least_cap(policy, exchange) if policy is not None and tracks_run and amount is not None else None,
+        run_cap_micro_usd=least_cap_micro_usd(policy, exchange.tools, exchange.past_tools) if policy and is_capped else None,
         accounts=accounts_of(grant.key_id, grant.limits.member_id, at),
         process_id=process_id,
         deadline_ms=_deadline_ms(at),
@@ -64,14 +65,3 @@ def of_tool(policy: Policy | None, limits: Limits, key_id: int, price_micro_usd:
 
 def _deadline_ms(at: datetime) -> int:
     return int((at + timedelta(seconds=CALL_SECONDS)).timestamp() * 1000)
-
-
-def _least_cap(policy: Policy, exchange: Exchange) -> int | None:
-    """The least cap of its run that the call meets; in shadow mode a cap holds nothing up."""
-    if policy.shadow_mode:
-        return None
-    unspent = RunState()
-    whole = decide_request(policy, unspent)
-    offers = [advertised.decide_advertised(policy, names, unspent) for names in (exchange.tools, exchange.past_tools)]
-    met = [*(cap.cap_micro_usd for cap in (whole.caps if whole else ())), *(offered.least_cap_micro_usd for offered in offers)]
-    return min((cap for cap in met if cap is not None), default=None)

@@ -36,7 +36,8 @@ class Exchange(msgspec.Struct, frozen=True):
     """One request, parsed once.
 
     ``messages`` and ``members`` (the top level, in order) are kept as the raw bytes they came in; ``in_parts`` are the places
-    of the messages whose content is a list of parts. ``tools`` are the names of every tool the request advertises, in every
+    of the messages whose content is a list of parts, and ``task`` the beginnings of the first system and of the first user
+    message, each with its role, in the order they came. ``tools`` are the names of every tool the request advertises, in every
     shape, as sent, each once; ``past_tools`` of those that only its message history calls; ``hosted`` those of the array
     ``tools`` that the provider runs itself. ``max_output_tokens`` is None where the client set no limit; ``choices`` is
     ``n``. ``wants_usage``: the client asked for a stream's usage itself.
@@ -47,6 +48,7 @@ class Exchange(msgspec.Struct, frozen=True):
     wants_usage: bool
     messages: tuple[msgspec.Raw, ...]
     in_parts: tuple[int, ...]
+    task: tuple[tuple[str, str], ...]
     tools: tuple[str, ...]
     past_tools: tuple[str, ...]
     hosted: tuple[Hosted, ...]
@@ -69,28 +71,28 @@ def read_object(body: bytes) -> tuple[dict[str, Any], dict[str, msgspec.Raw]] | 
     return value if isinstance(value, Refusal) else (value, _MEMBERS.decode(body))
 
 
-def read_around(body: bytes, name: str, *, longest: int) -> tuple[dict[str, Any], dict[str, msgspec.Raw], bytes] | None:
-    """The same without looking into the member ``name``, an array: null stands for it among the values; its bytes come beside them.
+def read_around_tools(body: bytes, *, longest: int) -> tuple[dict[str, Any], dict[str, msgspec.Raw], bytes] | None:
+    """The same without looking into the array ``tools``: null stands for it among the values; its bytes come beside them.
 
-    Sound if ``{name: array}`` is for itself what ``read_object`` accepts, which the caller makes sure of. None: to be read whole, for
+    Sound if ``{"tools": array}`` is for itself what ``read_object`` accepts, which the caller makes sure of. None: to be read whole, for
     this is not a body as nearly all clients write it, its array has more than ``longest`` bytes, or it is to be refused.
     """
-    told = b'"%b":' % name.encode()
-    at = body.find(told) + len(told)
-    if at < len(told):
+    at = body.find(b'"tools":') + 8
+    if at < 8:
         return None
     try:
         members = _MEMBERS.decode(body)
     except (ValueError, RecursionError):
         return None
-    at += body.startswith(b" ", at)
-    array = bytes(members.get(name, b""))
-    if not array.startswith(b"[") or len(array) > longest or not body.startswith(array, at):
+    array = bytes(members.get("tools", b""))
+    if body.startswith(b" ", at):
+        at += 1
+    if len(array) > longest or not array.startswith(b"[") or not body.startswith(array, at):
         return None
     # With a value in place of a value, the rest is as valid as the whole, and has the same names.
     value = _read_value(body[:at] + b"null" + body[at + len(array) :])
     # What has become null is the member itself, and not something that looks like it further inside.
-    if isinstance(value, Refusal) or value.get(name, array) is not None:
+    if isinstance(value, Refusal) or value.get("tools", array) is not None:
         return None
     return value, members, array
 
@@ -173,12 +175,6 @@ def message_digests(exchange: Exchange, *, secret: bytes = b"") -> list[bytes]:
     return digests
 
 
-class _Message(msgspec.Struct):
-    role: Any = None
-    content: Any = None
-
-
-_MESSAGE = msgspec.json.Decoder(_Message)
 _NAMES_OF_TIME = (
     r"\b(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?"
     r"|Mon(?:day)?|Tue(?:s|sday)?|Wed(?:nesday)?|Thu(?:rs|rsday)?|Fri(?:day)?|Sat(?:urday)?|Sun(?:day)?|[AaPp][Mm])\b"
@@ -191,29 +187,11 @@ def fingerprint(key_id: int, exchange: Exchange, *, secret: bytes = b"") -> byte
     """16 bytes for "the same task of the same key": its system prompt and first user message, without digits, dates
     and UUIDs. Only the first ``FINGERPRINTED_CHARS`` of each count."""
     told = hashlib.blake2b(b"%d" % key_id, digest_size=16, key=secret)
-    seen: set[str] = set()
-    for raw in exchange.messages:
-        message = _MESSAGE.decode(raw)
-        role = _ROLES.get(message.role) if type(message.role) is str else None
-        if role is not None and role not in seen:
-            told.update(f"\0{role}\0{_steady(_text(message.content)[:FINGERPRINTED_CHARS])}".encode())
-            seen.add(role)
-            if len(seen) == 2:
-                break
+    for role, text in exchange.task:
+        told.update(f"\0{role}\0{_steady(text)}".encode())
     return told.digest()
-
-
-#: Whose first message counts, and under what name.
-_ROLES = {"system": "system", "developer": "system", "user": "user"}
 
 
 @lru_cache(maxsize=512)  # each call of a run has the same two texts, and they take longer than all else here
 def _steady(text: str) -> str:
     return _VARYING.sub("", text)
-
-
-def _text(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else []
-    return "\n".join(part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str))

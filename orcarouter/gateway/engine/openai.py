@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from orcarouter.gateway.engine.exchange import MAX_MESSAGES, MAX_TOOLS, Exchange, Hosted, Refusal, read_around, read_object, shown
+from orcarouter.gateway.engine.exchange import FINGERPRINTED_CHARS, MAX_MESSAGES, MAX_TOOLS, Exchange, Hosted, Refusal, read_around_tools, read_object, shown
 
 MAX_MODEL_CHARS = 256
 
@@ -100,14 +100,19 @@ def parse(body: bytes) -> Exchange | Refusal:
         options = request.get("stream_options")
         _require(options is None or isinstance(options, dict), "must be an object", "stream_options")
         tools, hosted = _offered(request, members, offer)
+        model = _model(request)
+        is_stream = _flag(request.get("stream"), "stream")
+        wants_usage = _flag(options.get("include_usage"), "stream_options.include_usage") if options else False
+        messages = _messages(request)
         return Exchange(
-            model=_model(request),
-            is_stream=_flag(request.get("stream"), "stream"),
-            wants_usage=_flag(options.get("include_usage"), "stream_options.include_usage") if options else False,
-            messages=_messages(request, members),
-            in_parts=_in_parts(request["messages"]),
+            model=model,
+            is_stream=is_stream,
+            wants_usage=wants_usage,
+            messages=tuple(_RAW_LIST.decode(members["messages"])),
+            in_parts=tuple([place for place, message in enumerate(messages) if type(message.get("content")) is list]),
+            task=_task(messages),
             tools=tools,
-            past_tools=_past_tools(request["messages"], tools),
+            past_tools=_past_tools(messages, tools),
             hosted=hosted,
             max_output_tokens=_max_output_tokens(request),
             choices=_count(request.get("n"), "n") or 1,
@@ -183,19 +188,36 @@ def _max_output_tokens(request: Mapping[str, Any]) -> int | None:
     return max(limit, older) if limit and older else limit or older
 
 
-def _messages(request: Mapping[str, Any], members: Mapping[str, msgspec.Raw]) -> tuple[msgspec.Raw, ...]:
+def _messages(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     messages = request.get("messages")
     if not isinstance(messages, list) or not messages:
         raise _Refused("messages must be a list of messages.", "messages")
-    _require(len(messages) <= MAX_MESSAGES, f"holds more than {MAX_MESSAGES} messages", "messages")
+    if len(messages) > MAX_MESSAGES:
+        raise _Refused(f"messages holds more than {MAX_MESSAGES} messages.", "messages")
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
             raise _Refused(f"messages.{index} must be an object.", f"messages.{index}")
-    return tuple(_RAW_LIST.decode(members["messages"]))
+    return messages
 
 
-def _in_parts(messages: list[dict[str, Any]]) -> tuple[int, ...]:
-    return tuple([place for place, message in enumerate(messages) if type(message.get("content")) is list])
+def _task(messages: list[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
+    found: dict[str, str] = {}
+    for message in messages:
+        role = message.get("role")
+        if role == "developer":
+            role = "system"
+        if role in ("system", "user") and role not in found:
+            found[role] = _text(message.get("content"))[:FINGERPRINTED_CHARS]
+            if len(found) == 2:
+                break
+    return tuple(found.items())
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "\n".join(part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str))
 
 
 def _past_tools(messages: list[dict[str, Any]], offered: tuple[str, ...]) -> tuple[str, ...]:
@@ -261,7 +283,7 @@ def _read(body: bytes) -> tuple[dict[str, Any], dict[str, msgspec.Raw], _Offer |
 
     An agent sends the same tools with every call, often more of them than of all else.
     """
-    around = read_around(body, "tools", longest=MAX_OFFER_BYTES)
+    around = read_around_tools(body, longest=MAX_OFFER_BYTES)
     if around is not None and (offer := remembered_offer(around[2])) is not None:
         return around[0], around[1], offer
     found = read_object(body)

@@ -94,9 +94,11 @@ def _own_cost(own: Price, usage: Usage, input_of: Count, output_of: Count, liste
     spent = own.per_request_micro_usd * MILLION if usage != NOTHING_USED else 0
     if usage.tools:
         spent += sum(count * price for name, price in own.tools for used, count in usage.tools if used == name) * MILLION
-    sides = own.sides_of(usage.input_tokens)
+    asked, told = own.sides_of(usage.input_tokens)
+    if asked is not None and told is not None:
+        return -(-(spent + input_of(usage, asked) + output_of(usage, told)) // MILLION)
     total = 0
-    for prices, count, side in ((sides.input, input_of, _asked), (sides.output, output_of, _told)):
+    for prices, count, side in ((asked, input_of, _asked), (told, output_of, _told)):
         if prices is not None:
             spent += count(usage, prices)
         elif (used := side(usage)) != NOTHING_USED:
@@ -123,6 +125,8 @@ def _told(used: Usage) -> Usage:
 
 def _input_millionths(used: Usage, prices: tuple[int, ...]) -> int:
     plain, cached, written, audio = prices
+    if not (used.cached_tokens or used.cache_write_tokens or used.input_audio_tokens):
+        return used.input_tokens * plain
     # Audio that was cached is counted as cached: the parts never exceed the whole.
     heard = min(used.input_audio_tokens, used.input_tokens - used.cached_tokens - used.cache_write_tokens)
     fresh = used.input_tokens - used.cached_tokens - used.cache_write_tokens - heard
@@ -131,20 +135,28 @@ def _input_millionths(used: Usage, prices: tuple[int, ...]) -> int:
 
 def _output_millionths(used: Usage, prices: tuple[int, ...]) -> int:
     plain, reasoning, audio = prices
+    if not (used.reasoning_tokens or used.output_audio_tokens):
+        return used.output_tokens * plain
     said = min(used.output_audio_tokens, used.output_tokens - used.reasoning_tokens)
     return (used.output_tokens - used.reasoning_tokens - said) * plain + used.reasoning_tokens * reasoning + said * audio
 
 
 def _worst_input_millionths(used: Usage, prices: tuple[int, ...]) -> int:
     plain, cached, written, audio = prices
+    worst = used.input_tokens * max(plain, cached, written)
+    if not used.input_audio_tokens:
+        return worst
     heard = min(used.input_audio_tokens, used.input_tokens)
-    return max(used.input_tokens * max(plain, cached, written), (used.input_tokens - heard) * plain + heard * audio)
+    return max(worst, (used.input_tokens - heard) * plain + heard * audio)
 
 
 def _worst_output_millionths(used: Usage, prices: tuple[int, ...]) -> int:
     plain, reasoning, audio = prices
+    worst = used.output_tokens * max(plain, reasoning)
+    if not used.output_audio_tokens:
+        return worst
     said = min(used.output_audio_tokens, used.output_tokens)
-    return max(used.output_tokens * max(plain, reasoning), (used.output_tokens - said) * plain + said * audio)
+    return max(worst, (used.output_tokens - said) * plain + said * audio)
 
 
 # --- The list price -------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firewall.engine.advertised import decide_advertised, named_refusal
+from firewall.engine.advertised import decide_advertised, least_cap_micro_usd, named_refusal
 from firewall.engine.decide import decide, decide_request, is_within_caps, over
 from firewall.engine.types import Policy, Rule, RunState, Surface, ToolCall, Verdict
 from tests.firewall.engine.strategies import money, names, policies, whole_policies
@@ -111,6 +111,13 @@ def test_what_is_remembered_of_a_request_is_what_would_be_said_of_it_now(policy,
     for run in runs:
         assert is_within_caps(policy, run) is not any(over(line.rule, run) for line in policy.caps)
         assert decide_request(policy, run) == decide_request(replace(policy), run)
+
+
+@given(whole_policies, st.lists(st.sampled_from(["kb", "shell.rm", "exec", "a", "bad name"]), max_size=3))
+def test_the_least_cap_of_a_request_is_the_least_of_those_that_it_meets(policy, tools):
+    met = [decide_request(policy, RunState()), *(decide(policy, ToolCall(Surface.INBOUND, name), RunState()) for name in tools)]
+    expected = min((cap.cap_micro_usd for decision in met if decision for cap in decision.caps), default=None)
+    assert least_cap_micro_usd(policy, tuple(tools[:1]), tuple(tools[1:])) == expected
 
 
 def test_an_offer_that_was_within_its_cap_is_refused_once_the_run_is_over_it():
