@@ -179,4 +179,4 @@ def _price(row: PriceOverride) -> Price:
 
 def settle_id(reserve_id: UUID) -> UUID:
     """The id of the entry that settles a reservation: whoever settles second writes nothing."""
-    return UUID(int=reserve_id.int ^ 1)
+    return ids.of_int(reserve_id.int ^ 1)

@@ -5,7 +5,7 @@ import struct
 import threading
 import time
 from datetime import UTC, datetime
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 _lock = threading.Lock()
 _last = 0
@@ -21,6 +21,14 @@ def _chance() -> int:
     return _chances.pop()
 
 
+def of_int(value: int) -> UUID:
+    """``UUID(int=value)`` of 128 bits that need no check: the class looks for every other way of saying it first."""
+    made = object.__new__(UUID)
+    object.__setattr__(made, "int", value)
+    object.__setattr__(made, "is_safe", SafeUUID.unknown)
+    return made
+
+
 def uuid7() -> UUID:
     """A new id, greater than every one made before it in this process."""
     global _last
@@ -33,7 +41,7 @@ def uuid7() -> UUID:
             _last += 1 + (_chance() >> 32)
         stamp = _last
     time_ms, tail = stamp >> 80, stamp & ((1 << 74) - 1)
-    return UUID(int=time_ms << 80 | 0x7 << 76 | (tail >> 62) << 64 | 0b10 << 62 | tail & ((1 << 62) - 1))
+    return of_int(time_ms << 80 | 0x7 << 76 | (tail >> 62) << 64 | 0b10 << 62 | tail & ((1 << 62) - 1))
 
 
 def lowest_at(at: datetime) -> UUID:

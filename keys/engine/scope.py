@@ -65,6 +65,11 @@ class Scope:
     expires_at: datetime | None = None
     networks: tuple[Network, ...] = ()
     models: ModelList | None = None
+    #: Nothing here refuses anything, ever.
+    is_open: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_open", not (self.is_disabled or self.expires_at or self.networks) and self.models is None)
 
     def lists(self, model: str) -> bool:
         """Whether the model list lets this model through."""

@@ -8,10 +8,11 @@ from urllib.parse import unquote
 
 import orjson
 
+from orcarouter.deadlines import Deadlines
 from orcarouter.gateway import billing, callback, callers, evaluate, metrics, pipeline, poll
 from orcarouter.gateway.engine import pricing
 from orcarouter.gateway.refusals import refuse_frozen
-from orcarouter.gateway.request import Request
+from orcarouter.gateway.request import CALL_SECONDS, Request
 from orcarouter.gateway.resolver import Resolver
 from orcarouter.gateway.state import State
 from orcarouter.gateway.upstream import VIA, Upstream
@@ -31,6 +32,8 @@ class Gateway:
         self.resolver = Resolver()
         self.waiters = poll.Waiters(self.state)
         self._open = 0
+        metrics.OPEN_STREAMS.set_function(lambda: self._open)
+        self._deadlines = Deadlines(CALL_SECONDS)
 
     async def start(self) -> None:
         await asyncio.to_thread(pricing.warm)
@@ -44,19 +47,17 @@ class Gateway:
         self.resolver.stop()
 
     async def __call__(self, scope, receive, send) -> None:
-        request = Request(scope, receive, send)
+        request = Request(scope, self._deadlines)
         route, handler, argument = _route(request)
         started = time.monotonic()
         self._open += 1
-        metrics.OPEN_STREAMS.inc()
         try:
             await self._serve(request, handler, argument)
         finally:
             self._open -= 1
-            metrics.OPEN_STREAMS.dec()
             request.close()
-            metrics.calls_of(route, request.status or 499).inc()
-            metrics.latency_of(route).observe(time.monotonic() - started)
+            metrics.CALLS.counts[route, request.status or 499] += 1
+            metrics.LATENCY.observe(time.monotonic() - started, (route,))
 
     async def _serve(self, request: Request, handler, argument: str) -> None:
         try:
@@ -71,6 +72,7 @@ class Gateway:
         except errors.OrcaError as error:
             if not request.is_answering:
                 await request.answer_error(error)
+            _let_go(error)
         except asyncio.CancelledError:
             if not request.hung_up:
                 raise
@@ -79,6 +81,13 @@ class Gateway:
             if request.is_answering:
                 raise
             await request.answer_error(errors.InternalError("Something went wrong on our side.", request_id=request.id))
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Free what an error keeps of its way: everything on it, often itself too, which the collector alone would find."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
 
 
 async def chat_completions(gateway: Gateway, request: Request, _: str) -> None:

@@ -51,6 +51,8 @@ def require(request: Request, grant: Grant | None, model: str | None) -> None:
 
 def scope_refusal(request: Request, grant: Grant, model: str | None) -> scope.Refusal | None:
     """Why this key may not ask this, from where it asks, just now; None where it may."""
+    if grant.scope.is_open:
+        return None
     address = client_address.client_address(request.peer, request.forwarded_for, settings.TRUSTED_PROXIES) if grant.scope.networks else None
     return scope.admits(grant.scope, model=model, address=address, at=datetime.now(UTC))
 

@@ -24,8 +24,13 @@ class Correlation:
     parent_step_id: str | None = None
 
 
+NOTHING = Correlation()
+
+
 def read(headers: dict[bytes, bytes]) -> Correlation:
     """The ids of the headers. Raises ``ValidationFailed`` naming the header for one that is too long or has other characters."""
+    if headers.keys().isdisjoint(_HEADERS):
+        return NOTHING
     found = {}
     for header, name in _HEADERS.items():
         value = headers.get(header)

@@ -139,7 +139,7 @@ def _kept(arguments: str, decision: Decision) -> dict:
 def _event(
     shared: Mapping[str, object], decision: Decision, surface: Surface, at: datetime, tools: Sequence[str], said: Mapping[str, object] | None = None
 ) -> dict:
-    metrics.decisions_of(surface, decision.verdict).inc(len(tools) or 1)
+    metrics.DECISIONS.counts[surface, decision.verdict] += len(tools) or 1
     return {**shared, "id": uuid7(), "occurred_at": at, "source": "relay", "surface": surface, **(said or _said(decision, tools))}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -42,7 +43,9 @@ class RelayHolds:
     """One instance a call. ``presented`` are the approvals that its request names."""
 
     def __init__(self, relay: Relay, presented: holds.Presented | None) -> None:
-        self.relay, self.presented = relay, presented
+        # What the call keeps would otherwise be freed by the collector alone, in pauses that other calls wait for.
+        self.relay: Relay = weakref.proxy(relay)
+        self.presented = presented
         self._place: holds.Place | None = None
         #: The provider's stream as far as it was read; None where it is too long to be kept, or nothing of it need be.
         self._read: list[bytes] | None = None

@@ -8,51 +8,63 @@ from functools import partial
 
 import pytest
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from orcarouter.http_protocol import DIRECT, BoundedProtocol, Line
+from orcarouter.http_protocol import DIRECT, BoundedProtocol, Cycle
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
 
 
 async def application(scope, receive, send):
-    message = await receive()
-    line = scope["extensions"][DIRECT]["line"]
-    if scope["path"] == "/stream":
-        await stream(scope, send)
+    cycle: Cycle = scope["extensions"][DIRECT]
+    if scope["path"] == "/asgi":
+        await echo(receive, send)
         return
-    line.on_lost = partial(lost.append, scope["path"])
+    body = await cycle.read(1_000)
+    if scope["path"] == "/stream":
+        await stream(cycle)
+        return
+    if scope["path"] == "/bug":
+        raise ZeroDivisionError
+    cycle.on_lost = partial(lost.append, scope["path"])
     if scope["path"] == "/wait":
-        waiting.append(line)
-        while not line.is_lost:  # noqa: ASYNC110 - what is tested is who is told
+        waiting.append(cycle)
+        while not cycle.disconnected:  # noqa: ASYNC110 - what is tested is who is told
             await asyncio.sleep(0.01)
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": message["body"]})
+    await cycle.answer(200, [b"x-path: %b\r\n" % scope["raw_path"]], body)
+
+
+async def echo(receive, send):
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message["body"], message["more_body"]
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
 
 
 PIECE = b"x" * 50_000
 #: Pieces written at once before the client was slow.
 written: list[int] = []
 #: Requests under way, and the paths of those that were told that their client is gone.
-waiting: list[Line] = []
+waiting: list[Cycle] = []
 lost: list[str] = []
 
 
-async def stream(scope, send):
-    """As much as the client has room for and a piece more, and what is sent and what is written at once by turns."""
-    write = scope["extensions"][DIRECT]["line"].write
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"a", "more_body": True})
-    assert write(b"b")
-    await send({"type": "http.response.body", "body": b"c", "more_body": True})
-    assert write(b"d")
+async def stream(cycle):
+    """As much as the client has room for and a piece more, and what waits for room and what does not by turns."""
+    await cycle.start([])
+    await cycle.write(b"a")
+    assert cycle.write_now(b"b")
+    await cycle.write(b"c")
+    assert cycle.write_now(b"d")
     count = 0
-    while write(PIECE):
+    while cycle.write_now(PIECE):
         count += 1
     written.append(count)
-    await send({"type": "http.response.body", "body": PIECE, "more_body": True})
-    assert write(b"e")
-    await send({"type": "http.response.body", "body": b"f"})
+    await cycle.write(PIECE)
+    assert cycle.write_now(b"e")
+    await cycle.write(b"f")
+    await cycle.end()
 
 
 class Hasty(BoundedProtocol):
@@ -60,20 +72,27 @@ class Hasty(BoundedProtocol):
 
 
 @asynccontextmanager
-async def connected():
-    """A connection to a real server."""
-    server = uvicorn.Server(uvicorn.Config(application, port=0, http=Hasty, lifespan="off", log_config=None))
+async def serving(application):
+    """The port of a real server of this application."""
+    server = uvicorn.Server(uvicorn.Config(application, port=0, http=Hasty, lifespan="off", log_config=None, timeout_keep_alive=1))
     serving = asyncio.create_task(server.serve())
     try:
         while not server.started:  # noqa: ASYNC110 - nothing announces it
             await asyncio.sleep(0.01)
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.servers[0].sockets[0].getsockname()[1])
-        async with asyncio.timeout(20):
-            yield reader, writer
-        writer.close()
+        yield server.servers[0].sockets[0].getsockname()[1]
     finally:
         server.should_exit = True
         await serving
+
+
+@asynccontextmanager
+async def connected():
+    """A connection to one."""
+    async with serving(application) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        async with asyncio.timeout(20):
+            yield reader, writer
+        writer.close()
 
 
 async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
@@ -128,6 +147,46 @@ async def test_requests_one_after_another_and_in_one_piece_are_answered_in_order
         assert await answer(reader) == (200, b"hi")
 
 
+async def test_a_connection_without_a_call_is_closed_in_the_end_and_one_in_use_is_not():
+    async with connected() as (reader, writer):
+        for _ in range(6):
+            writer.write(REQUEST)
+            assert await answer(reader) == (200, b"hi")
+            await asyncio.sleep(0.25)
+        assert await reader.read() == b""
+
+
+async def test_asgi_is_served_as_well():
+    async with connected() as (reader, writer):
+        for body in (b"", b"hi", b"x" * 200_000):
+            writer.write(b"POST /asgi HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            assert await answer(reader) == (200, body)
+
+
+@pytest.mark.parametrize(("line", "closes"), [(b"GET /%41%2f HTTP/1.1", False), (b"GET /a HTTP/1.0", True)])
+async def test_an_answer_keeps_the_connection_that_the_client_keeps(line, closes):
+    async with connected() as (reader, writer):
+        writer.write(line + b"\r\nHost: x\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"x-path: " + line.split()[1] in head
+        assert (b"connection: close" in head) == closes
+        assert b"\r\ndate: " in head
+
+
+async def test_a_client_that_asks_first_is_told_to_go_on():
+    async with connected() as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+        writer.write(b"hi")
+        assert await answer(reader) == (200, b"hi")
+
+
+async def test_an_application_that_fails_is_answered_for():
+    async with connected() as (reader, writer):
+        writer.write(REQUEST.replace(b"/ ", b"/bug ", 1))
+        assert (await answer(reader))[0] == 500
+
+
 async def test_a_request_may_take_longer_than_its_head():
     async with connected() as (reader, writer):
         writer.write(REQUEST[:-2])
@@ -160,7 +219,7 @@ async def test_who_answers_a_client_that_goes_away_is_told_and_who_has_answered_
         while not waiting:  # noqa: ASYNC110 - the server says nothing yet
             await asyncio.sleep(0.01)
         writer.close()
-        while not waiting[0].is_lost:  # noqa: ASYNC110
+        while not waiting[0].disconnected:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     waiting.clear()
     told, lost[:] = lost[:], []
@@ -175,7 +234,7 @@ async def test_an_answered_request_is_freed_without_the_collector():
             for _ in range(5):
                 writer.write(REQUEST)
                 assert await answer(reader) == (200, b"hi")
-            alive = sum(type(each) is RequestResponseCycle for each in gc.get_objects())
+            alive = sum(type(each) is Cycle for each in gc.get_objects())
         finally:
             gc.enable()
     assert alive == 1, "the connection keeps its last"

@@ -8,10 +8,11 @@ import time
 import httpx2 as httpx
 import pytest
 
-from orcarouter.gateway import request as gateway_request
+from orcarouter.deadlines import Deadlines
 from orcarouter.gateway.request import Request
 from orcarouter.gateway.upstream import VIA
 from tests.orcarouter.gateway.conftest import Agent
+from tests.orcarouter.test_http_protocol import serving
 
 WAIT_SECONDS = 20
 
@@ -118,27 +119,22 @@ def test_a_large_body_is_served_as_any_other(agent):
     assert exchange(agent, head(agent, f"Content-Length: {len(broken)}"), broken) == (400, "bad_request_body")
 
 
-async def test_a_client_that_stays_and_never_reads_is_gone_in_the_end(monkeypatch):
-    monkeypatch.setattr(gateway_request, "CALL_SECONDS", 0.1)
-    messages = iter([{"type": "http.request", "body": b"{}"}])
+async def test_a_client_that_stays_and_never_reads_is_gone_in_the_end():
+    gone: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
-    async def receive():
-        for message in messages:
-            return message
-        await asyncio.Event().wait()
+    async def application(scope, receive, send):
+        request = Request(scope, Deadlines(0.1))
+        try:
+            await request.read_body()
+            await request.start_stream([])
+            while True:
+                await request.write(b"x" * 100_000)
+        except asyncio.CancelledError:
+            gone.set_result(request.hung_up)
+            request.close()
 
-    async def send(message):
-        if message["type"] == "http.response.body":
-            await asyncio.Event().wait()
-
-    async def serve():
-        await request.read_body()
-        await request.start_stream([])
-        await request.write(b"data: x\n\n")
-
-    request = Request({"method": "POST", "path": "/", "headers": []}, receive, send)
-    with pytest.raises(asyncio.CancelledError):
-        async with asyncio.timeout(5):
-            await asyncio.create_task(serve())
-    assert request.hung_up
-    request.close()
+    async with serving(application) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+        assert await asyncio.wait_for(gone, WAIT_SECONDS)
+        writer.close()
