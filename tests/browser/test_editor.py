@@ -90,6 +90,55 @@ def test_the_fields_and_the_json_follow_one_another(desk, agent):
     assert desk.watch.troubles == []
 
 
+def test_a_rule_says_what_it_would_have_done_and_the_bar_what_saving_changes(desk, agent):
+    policy = agent.policy("databases", default_verdict="audit", rules=[{"verdict": "deny", "tool_name_glob": "db.drop", "label": "No drops"}])
+    ask(agent, 'call db.query {"sql": "select 1"} and call db.query {"sql": "delete"}', "db.query")
+    with tenancy.scope(policy.workspace_id):
+        rule = policy.rules.get().pk
+    page = desk.open(agent.tenant, Role.DEVELOPER, width=380)
+    page.goto(f"/policies/{policy.pk}/?edit={rule}")
+    line, bar = page.locator("#rule-effect"), page.get_by_role("region", name="Unsaved rule")
+    expect(line).to_contain_text("Of the 3 calls of the last 7 days it would have denied none.")
+    expect(bar).to_be_hidden()
+
+    tool = page.locator("#rule-form").get_by_label(re.compile("^Tool"))
+    tool.fill("db.*")
+    expect(line).to_contain_text("it would have denied 3, 3 more than the saved rule.")
+    expect(bar).to_contain_text("Tool changed")
+    expect(bar).to_contain_text("Stricter: 3 calls would be denied that are not now. Saving makes version 2")
+    assert sound(page) == []
+    page.get_by_role("button", name="See them").click()
+    expect(page.get_by_role("dialog").get_by_role("link", name="db.query")).to_have_count(3)
+    assert grave_findings(page) == []
+    page.keyboard.press("Escape")
+
+    page.get_by_role("button", name="Clause", exact=True).click()
+    page.get_by_label("Path of clause 1").fill("$.sql")
+    page.get_by_label("Operator of clause 1").select_option("regex")
+    page.get_by_label("Value of clause 1").fill("((")
+    expect(line).to_contain_text("Once the rule is valid")
+    expect(bar).to_contain_text("Not valid yet")
+    page.get_by_label("Value of clause 1").fill("delete")
+    expect(line).to_contain_text("it would have denied 1, 1 more than the saved rule.")
+    expect(bar).to_contain_text("Tool, Arguments changed")
+
+    bar.get_by_role("link", name="Discard").click()
+    expect(page.locator("#rule-form")).to_have_count(0)
+    expect(bar).to_have_count(0)
+    assert rules(page) == ["db.drop"]
+    page.goto(f"/policies/{policy.pk}/?edit={rule}")
+    tool.fill("db.*")
+    bar.get_by_role("button", name="Save the rule").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("version 2", exact=True)).to_be_visible()
+    page.locator("#policy").get_by_label("If no rule matches").select_option("deny")
+    whole = page.get_by_role("region", name="Unsaved policy")
+    expect(whole).to_contain_text("No recorded call would be decided otherwise. Saving makes version 3")
+    whole.get_by_role("button", name="Discard").click()
+    expect(whole).to_be_hidden()
+    assert desk.watch.troubles == []
+
+
 # --- Versions -----------------------------------------------------------------------------------------------------------
 def test_what_is_typed_in_one_form_of_a_policy_outlives_a_save_in_another(desk, agent):
     policy = agent.policy("agents", bind=False, default_verdict="deny")
