@@ -204,10 +204,11 @@ def test_a_slow_receiver_keeps_no_other_waiting_and_gets_few_at_a_time(site, rec
         for number in range(12):
             tell(other, id=f"{number:024x}")
         receiver.gate.clear()
-        tasks.send_for(1.5, attempt_seconds=2)
+        # Long enough for twelve who answer, on a machine that is busy too.
+        tasks.send_for(3, attempt_seconds=4)
         assert len(fast.received) == 12
     slow = attempts(site)
-    assert [each.error for each in slow] == ["No answer within 2 seconds."] * 10
+    assert [each.error for each in slow] == ["No answer within 4 seconds."] * 10
     assert max(each.finished_at for each in attempts(other)) < min(each.finished_at for each in slow)
     # Nothing has arrived there since: it is given two at a time, by however many workers.
     soon = timezone.now() + timedelta(seconds=1)
