@@ -13,7 +13,7 @@ from firewall.engine.shell.call import Call, Rule
 from firewall.engine.shell.credentials import credentials_read
 from firewall.engine.shell.databases import deleted_objects, sql, statement
 from firewall.engine.shell.evaluate import unbase64
-from firewall.engine.shell.files import overwritten
+from firewall.engine.shell.files import emptied, overwritten
 from firewall.engine.shell.paths import harmless
 from firewall.engine.shell.types import FED, Category, Command, Finding
 
@@ -68,6 +68,10 @@ _RUNS = re2.compile(
 _WRITES = re2.compile(
     r"""\bopen\s*\(\s*['"]([^'"]+)['"]\s*,\s*['"](?:r\+b?|wb?\+?|>|w)|\bopen\s*\(?\s*\w+\s*,\s*['"]\s*>+\s*([^'"]+)['"]|\b(?:writeFileSync|writeFile|truncateSync|file_put_contents)\s*\(\s*['"]([^'"]+)['"]"""
 )
+_LEAVES_EMPTY = re2.compile(
+    r"""\bopen\s*\(\s*['"]([^'"]+)['"]\s*,\s*['"]wb?['"]\s*\)\.close\(|\bPath\s*\(\s*['"]([^'"]+)['"]\s*\)\.write_text\(\s*(?:''|"")\s*\)"""
+    r"""|\bwriteFile(?:Sync)?\s*\(\s*['"]([^'"]+)['"]\s*,\s*(?:''|"")"""
+)
 _READS = re2.compile(r"\bopen\b|\bread\w*\b|\bFile\b|\bPath\b|\bfile_get_contents\b|\bslurp\b|<")
 _FORKS = re2.compile(
     r"(?s)\b(?:while|loop|for)\b.*\bfork\b|\bfork\b\s*while\b|\bfork\b.*\bwhile\b|\bfork\s*\(\s*\)\s*for\b|\bsetInterval\b.*\b(?:spawn|fork)\b|\bspawn\w*\s*\(\s*process\.(?:argv|execPath)\b.*\bprocess\.argv\b"
@@ -104,6 +108,9 @@ def program(text: str, call: Call) -> Finding | None:
         target = found.group(1).strip("\"' ")
         if _LOOPS.search(text) or (judged := call.words_again(["rm", "-f", target])):
             return Finding(Category.DELETION, found.group(0), "deletes files") if _LOOPS.search(text) else judged
+    for found in _LEAVES_EMPTY.finditer(text):
+        if judged := emptied(found.group(1) or found.group(2) or found.group(3)):
+            return judged
     for found in _WRITES.finditer(text):
         if judged := overwritten(found.group(1) or found.group(2) or found.group(3)):
             return judged
@@ -121,7 +128,7 @@ _LIBRARY = re2.compile(
 _SDK = re2.compile(
     r"\.(?:delete_(?:bucket|table|stack|db_instance|db_cluster|cluster|function|user|objects|namespace\w*|namespaced_\w+|collection\w*|index|topic|queue|volume|snapshot|database"
     r"|repository|secret|key_pair|group|role|all)|terminate_instances|schedule_key_deletion|purge_queue|drop_collection|drop_database|flushall|flushdb"
-    r"|indices\.delete|remove\s*\(\s*force\s*=\s*True)\b"
+    r"|indices\.delete|remove\s*\(\s*force\s*=\s*True)\b|(?s)\binstances?\b.*\.terminate\(\)|\.terminate\(\).*\binstances?\b"
 )
 
 
@@ -212,7 +219,7 @@ def interpreter(call: Call) -> Finding | None:
             texts += call.args[place + 1 : place + 2]
         elif len(word) > 2 and word[:2] in options and word[0] == "-":
             texts.append(word[2:])
-    if (call.name.startswith("python") and not call.operands and call.fed) or (call.fed and (not call.operands or call.operands == ["-"])):
+    if (call.name.startswith("python") and not call.operands and call.fed) or (call.fed and (not call.operands or call.operands[0] == "-")):
         texts.append(call.fed)
     return next((found for text in texts if (found := program(text, call))), None)
 

@@ -21,7 +21,7 @@ _UPDATE = re2.compile(r"(?i)(?:^|[;(]|\bAS\b)\s*UPDATE\s+[\w\"`\[\].]+(?:\s+(?:A
 _WHERE = re.compile(r"\bWHERE\b(?!\s*\(?\s*(?:1\s*=\s*1|TRUE\b|''\s*=\s*''|1\b(?!\s*[<>=])))", re.IGNORECASE)
 _OTHER = re2.compile(
     r"(?i)\bALTER\s+TABLE\b[^;]*\bDROP\b|\bREVOKE\s+ALL\b|\bGRANT\s+ALL\b[^;]*\bTO\s+PUBLIC\b|\b(?:ALTER|CREATE)\s+(?:ROLE|USER)\s+[\w\"]+\s+(?:WITH\s+)?SUPERUSER\b|\bDROP\s+OWNED\b|\bPURGE\s+(?:BINARY|MASTER)\s+LOGS\b|\bRESET\s+(?:MASTER|SLAVE)\b|\bpg_terminate_backend\b|\bxp_cmdshell\b"
-    r"|\bCOPY\b[^;]*\bPROGRAM\b|\bSHUTDOWN\b|\bDELETE\s+(?:DATABASE|BUCKET)\b|\bINTO\s+(?:OUTFILE|DUMPFILE)\b|\bDETACH\s+DELETE\b|\bALTER\s+TABLE\s+[\w.`\"]+\s+DELETE\s+WHERE\s+(?:1|true|1\s*=\s*1)\s*(?:$|;)",
+    r"|\bCOPY\b[^;]*\bPROGRAM\b|\bSHUTDOWN\b|\bDELETE\s+(?:DATABASE|BUCKET)\b|\bINTO\s+(?:OUTFILE|DUMPFILE)\b|\bDETACH\s+DELETE\b|\bMATCH\s*\(\w*\s*(?::\w+)?\s*\)\s*DELETE\b|\bALTER\s+TABLE\s+[\w.`\"]+\s+DELETE\s+WHERE\s+(?:1|true|1\s*=\s*1)\s*(?:$|;)",
 )
 _SQL_START = re2.compile(
     r"(?is)\s*(?:\(|BEGIN\b[^;]*;|START\s+TRANSACTION\s*;|SET\b[^;]*;|USE\s+\w+\s*;|--[^\n]*\n|/\*.*?\*/)*\s*(?:DROP|TRUNCATE|DELETE\s+FROM|UPDATE|ALTER\s+TABLE|WITH|SELECT|INSERT)\s"
@@ -194,6 +194,7 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     nodetool removenode | takes a node out of the cluster
     nodetool clearsnapshot | deletes backups
     nodetool assassinate | takes a node out of the cluster
+    memcflush ! --help | empties a store
     influx bucket delete | deletes a bucket
     """,
 )

@@ -101,11 +101,15 @@ def edited(files: list[str], *, leaves_nothing: bool = False) -> Finding | None:
     return next(filter(None, map(appended, files)), None)
 
 
+#: A program of perl that makes every line empty.
+_DROPS_LINES = re.compile(r"""(?:\$_\s*=\s*(?:""|''|undef)|undef\s+\$_)\s*;?""")
+
+
 def perl(call: Call) -> Finding | None:
     """``perl -pi -e`` on files of the system."""
     if any(_PERL_IN_PLACE.fullmatch(word) for word in call.args) and not call.flags & {"-x"}:
         told = next((after for word, after in itertools.pairwise(call.args) if re.fullmatch(r"-\w*[eE]", word)), "")
-        silent = "-n" in call.flags and not re.search(r"print|say|write|eof", told)
+        silent = ("-n" in call.flags and not re.search(r"print|say|write|eof", told)) or bool(_DROPS_LINES.fullmatch(told.strip()))
         return edited([word for word in call.operands if "/" in word or (silent and word != told)], leaves_nothing=silent)
     return None
 

@@ -239,7 +239,7 @@ def _unseen(call: Call, command: Command, *, reads_input: bool) -> Finding | Non
     """A shell or an interpreter given what is downloaded, or cannot be read here."""
     name = call.name
     interprets = code.interpreter_name(name) in code.INTERPRETERS
-    if not (name in wrappers.SHELLS or interprets or name in _EVALUATES or name in ("at", "batch", "ssh")):
+    if not (name in wrappers.SHELLS or interprets or name in _EVALUATES or name in ("at", "batch", "ssh", "su", "sudo", "doas")):
         return None
     if command.processes and (found := _downloaded(command, name)):
         return found

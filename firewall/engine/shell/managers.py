@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from firewall.engine.shell.call import Call, Row, Rule, table
+from firewall.engine.shell.system import CRITICAL_SERVICE
 from firewall.engine.shell.types import Category, Finding, word_set
 
 #: Verbs that mean it wherever they stand, for programs never heard of too.
@@ -313,9 +314,14 @@ _SALT = re.compile(
 )
 
 
+def _stops_service(word: str) -> bool:
+    named = re.search(r"\bname=['\"]?([\w@.-]+)", word)
+    return "state=stopped" in word and named is not None and bool(CRITICAL_SERVICE.fullmatch(named[1]))
+
+
 def ansible(call: Call) -> Finding | None:
     """``-a 'path=/srv state=absent'``; what it runs in a shell is judged as such."""
-    absent = next((word for word in call.args if re.search(r"\bstate=(?:absent|shutdown|removed)\b", word)), None)
+    absent = next((word for word in call.args if re.search(r"\bstate=(?:absent|shutdown|removed)\b", word) or _stops_service(word)), None)
     return Finding(Category.CLOUD, absent, "deletes on many machines") if absent and not call.flags & {"--check", "-C"} else None
 
 

@@ -53,7 +53,7 @@ _DATA_FILE = re.compile(r".*\.(?:db|sqlite3?|mdb|sql(?:\.gz)?|dump|bak|pem|key|k
 _WRITTEN_BY_HAND = re2.compile(
     r"(?:.*/)?(?:package\.json|go\.mod|(?:pyproject|Cargo)\.toml|pom\.xml|build\.gradle(?:\.kts)?|Gemfile|composer\.json|Makefile|Dockerfile|\.env(?:\.\w+)?|\.gitignore)"
     r"|(?:.*/)?(?:docker-)?compose\.ya?ml|(?:.*/)?(?:config|conf|settings|\.github|k8s|deploy)/(?:.*/)?[\w.-]+\.(?:ya?ml|json|toml|ini|conf|cfg)"
-    r"|(?:.*/)?[\w.-]+\.(?:py|jsx?|tsx?|go|rs|java|rb|php|c|cc|cpp|h|hpp|cs|kt|swift|scala|vue|svelte|ex|hs|tf|sol)"
+    r"|(?:.*/)?[\w.*-]+\.(?:py|jsx?|tsx?|go|rs|java|rb|php|c|cc|cpp|h|hpp|cs|kt|swift|scala|vue|svelte|ex|hs|tf|sol)"
 )
 _PRIVATE = re.compile(
     r"(?:.*/)?\.ssh/(?:id_\w+|\*|identity)|(?:.*/)?id_(?:rsa|ed25519|ecdsa|dsa)|(?:.*/)?\.aws/(?:credentials|\*)|(?:.*/)?\.(?:netrc|pgpass|my\.cnf|git-credentials|vault-token|htpasswd)"

@@ -77,6 +77,8 @@ def just(call: Call) -> Finding | None:
 
 def package_script(call: Call) -> Finding | None:
     """``npm run x`` where the text has written ``package.json``, with what runs before and after it."""
+    if call.operands[:2] == ["pkg", "set"]:
+        return next(filter(None, (call.again(word.partition("=")[2]) for word in call.operands[2:] if word.startswith("scripts."))), None)
     operands = call.operands[1:] if call.operands[:1] in (["run"], ["run-script"]) else call.operands
     if call.fed is None or not operands:
         return None

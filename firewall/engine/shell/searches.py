@@ -45,6 +45,8 @@ def listed(words: list[str]) -> str | None:
     if name == "git" and args[:1] == ["ls-files"]:
         names = [word for word in args[1:] if not word.startswith("-")]
         return HARMLESS if names and all(map(paths.rebuildable, names)) else f"./{FOUND}"
+    if name == "ls" and all("*" in word for word in args):
+        return "\n".join(args) or None
     if name not in FINDERS or not _ACTS.isdisjoint(args):
         return None
     if name in ("fd", "fdfind"):

@@ -10,13 +10,13 @@ from firewall.engine.shell.files import emptied
 from firewall.engine.shell.types import FED, UNKNOWN, Category, Command, Finding, Script
 
 #: Services whose end locks people out, loses data or takes what others use.
-_CRITICAL_SERVICE = re.compile(
-    r"(?:systemd-.*|sshd?|dbus.*|network(?:ing|-manager)?|NetworkManager|networkd|wpa_supplicant|docker|containerd|crio|kubelet|k3s|etcd|firewalld|ufw|iptables|ip6tables|nftables|fail2ban|apparmor"
-    r"|auditd|r?syslogd?|syslog-ng|journald|crond?|anacron|polkit|udev|lvm2.*|multipathd|iscsid|nfs-.*|postgres(?:ql)?(?:[@-].*)?|mysqld?|mariadb|mongod|mongodb|redis(?:-server)?|valkey|memcached"
+CRITICAL_SERVICE = re.compile(
+    r"(?:systemd-.*|sshd?|dbus.*|network(?:ing|-manager)?|NetworkManager|networkd|wpa_supplicant|dockerd?|containerd|crio|kubelet|k3s|etcd|firewalld|ufw|iptables|ip6tables|nftables|fail2ban|apparmor"
+    r"|auditd|r?syslogd?|syslog-ng|journald|crond?|anacron|polkit|udev|lvm2.*|multipathd|iscsid|nfs-.*|postmaster|postgres(?:ql)?(?:[@-].*)?|mysqld?|mariadb|mongod|mongodb|redis(?:-server)?|valkey|memcached"
     r"|rabbitmq-server|kafka|zookeeper|elasticsearch|opensearch|cassandra|influxdb|clickhouse-server|nginx|apache2|httpd|haproxy|traefik|caddy|envoy|keepalived|consul|vault|nomad|bind9|named|dnsmasq|chronyd|ntpd?"
     r"|display-manager|gdm3?|lightdm|getty.*|init|launchd|libvirtd|clamav.*|crowdstrike.*|falcon-sensor|osqueryd|multi-user\.target|graphical\.target|default\.target|\*)(?:\.service|\.socket|\.target)?"
 )
-_TAKES_DOWN = frozenset({"stop", "disable", "mask", "kill", "revert", "remove", "unload", "bootout"})
+_TAKES_DOWN = frozenset({"stop", "down", "disable", "mask", "kill", "revert", "remove", "unload", "bootout"})
 
 
 def service(call: Call) -> Finding | None:
@@ -33,7 +33,7 @@ def service(call: Call) -> Finding | None:
     if action == "isolate" and (name := next((name for name in names if re.match(r"(?:rescue|emergency|poweroff|reboot|halt|kexec)\b", name)), None)):
         return Finding(Category.SERVICES, name, "stops or restarts the machine")
     if action in _TAKES_DOWN:
-        name = next((name for name in names if _CRITICAL_SERVICE.fullmatch(name)), None)
+        name = next((name for name in names if CRITICAL_SERVICE.fullmatch(name)), None)
         if name or (call.name == "launchctl" and action in ("bootout", "unload", "remove")):
             return Finding(Category.SERVICES, name or action, "stops a service that others need")
     return None
@@ -95,7 +95,7 @@ def kill_by_name(call: Call) -> Finding | None:
     if user and not any(word not in (user, ".", ".*", "") for word in call.operands):
         return Finding(Category.SERVICES, user, "ends every process of a user")
     for name in call.operands:
-        if _CRITICAL_SERVICE.fullmatch(name) or name in (".", ".*", "", "systemd", "bash", "sh", "zsh"):
+        if CRITICAL_SERVICE.fullmatch(name) or name in (".", ".*", "", "systemd", "bash", "sh", "zsh"):
             return Finding(Category.SERVICES, name, "ends processes that others need")
     return None
 
@@ -217,7 +217,9 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     route + flush | removes every route
     nmcli networking off | turns the network off
     nmcli connection delete | deletes a network connection
-    ifdown + -a --all | turns the network off
+    ifdown ! --help -n | takes a network interface away
+    route del | takes a route away
+    route delete | takes a route away
     grub-install,update-initramfs,dracut + -d /dev/sda | changes how the machine starts
     efibootmgr + -B --delete-bootnum | changes how the machine starts
     tmutil deletelocalsnapshots | deletes backups
@@ -286,7 +288,7 @@ PACKAGES: dict[str, tuple[Row, ...]] = table(
 )
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(("systemctl", "service", "rc-service", "invoke-rc.d", "launchctl"), service),
+    **dict.fromkeys(("systemctl", "service", "rc-service", "invoke-rc.d", "launchctl", "sv"), service),
     **dict.fromkeys(("shutdown", "reboot", "halt", "poweroff"), stop_machine),
     **dict.fromkeys(("killall", "pkill", "killall5", "skill"), kill_by_name),
     **dict.fromkeys(("init", "telinit"), init),

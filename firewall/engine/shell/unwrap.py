@@ -72,7 +72,7 @@ def _remote_or_later(call: Call) -> Inside | None:
             return Inside(words=_after_options(call.args, frozenset({"-w", "-E", "--timeout"}), 1))
         if name == "runuser" and (user := _after_options(call.args, frozenset({"-u", "-g", "-G", "--user"}), 0)):
             return Inside(words=user)
-        return Inside(texts=tuple(call.operands[1:2])) if name == "sg" else None
+        return Inside(texts=tuple(call.operands[1:2])) if name == "sg" else Inside(reads_input=name in ("su", "newgrp"))
     if name in (".", "source"):
         return Inside(reads_input=True) if call.operands[:1] in (["/dev/stdin"], ["/dev/fd/0"]) else None
     if name in ("schtasks", "new-scheduledtaskaction"):
@@ -101,6 +101,8 @@ def _wrapped(call: Call) -> Inside | None:
         return Inside(texts=(text,))
     if call.name == "command" and call.flags & {"-v", "-V"}:
         return Inside()
+    if call.name in ("sudo", "doas") and not call.operands and call.flags & {"-s", "-i", "--shell", "--login"}:
+        return Inside(reads_input=True)
     rest = _after_options(call.args, wrapper.valued, wrapper.skipped, settings=True)
     if call.name in ("setarch", "arch") and len(rest) > 1 and ARCHITECTURE.fullmatch(rest[0]):
         rest = rest[1:]
