@@ -6,7 +6,7 @@ nothing goes on (``approval_store_down``).
 
 import asyncio
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -73,7 +73,7 @@ class Candidate:
 
     call: ToolCall
     decision: Decision
-    event: dict[str, Any]
+    event: MutableMapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +291,7 @@ def _whole_answer(kept: selectors.Kept | None, ids: Sequence[str]) -> str:
     return selectors.opened_answer(kept)
 
 
-async def redeem(store: Store, place: Place, used: Mapping[str, Bound], events: Collection[dict], request_id: str) -> None:
+async def redeem(store: Store, place: Place, used: Mapping[str, Bound], events: Collection[Mapping[str, Any]], request_id: str) -> None:
     """Spend approvals, all or none, with the rows of the calls that they let go. Raises ``ApprovalInvalid``, ``StoreUnavailable``."""
     rows = {event["approval_id"]: event for event in events if event.get("approval_id") in used}
     try:
@@ -300,7 +300,7 @@ async def redeem(store: Store, place: Place, used: Mapping[str, Bound], events: 
         raise errors.StoreUnavailable("The approval cannot be spent just now.") from error
 
 
-def _redeem(workspace_id: int, used: Mapping[str, Bound], rows: Mapping[str, dict], request_id: str) -> None:
+def _redeem(workspace_id: int, used: Mapping[str, Bound], rows: Mapping[str, Mapping[str, Any]], request_id: str) -> None:
     with tenancy.scope(workspace_id):
         within = workspace(workspace_id)
         if within is None:

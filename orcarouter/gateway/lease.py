@@ -15,6 +15,7 @@ from django.db import Error
 
 from keys import money_services
 from orcarouter.gateway.recorder import Recorder
+from orcarouter.gateway.rows import Row
 from workspaces.ids import uuid7
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ BEAT_SECONDS = 2.0
 NOTE_SECONDS = 0.5
 
 #: The ledger row that says what a stream has cost so far, or None where that has not changed.
-Note = Callable[[], dict | None]
+Note = Callable[[], Row | None]
 
 
 class Lease:

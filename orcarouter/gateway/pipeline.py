@@ -34,6 +34,7 @@ from orcarouter.gateway.recorder import Recording
 from orcarouter.gateway.refusals import BUDGET_UNKNOWN, KEY_FROZEN, blind_refusal, run_state, said_of, unaffordable
 from orcarouter.gateway.relay_holds import RelayHolds, ruling_of, waits
 from orcarouter.gateway.request import Request
+from orcarouter.gateway.rows import Row, Rows
 from orcarouter.gateway.state import State
 from orcarouter.gateway.upstream import ProviderAnswer, Upstream, message_of, taken
 from workspaces import errors
@@ -192,7 +193,7 @@ class Relay:
             await self.block(error)
 
     # --- 3, 4: inbound --------------------------------------------------------------------------------------------------
-    async def _judge_request(self) -> list[dict]:
+    async def _judge_request(self) -> list[Row]:
         """The events of the advertised tools. Raises ``FirewallBlocked`` or ``UnknownField``, recorded, if one may not be."""
         exchange, policy = self.call.exchange, self.policy
         whole = self._judge_whole()
@@ -228,7 +229,7 @@ class Relay:
             return unknown
         return decide_request(policy, self.run_state)
 
-    async def refuse(self, decision: Decision, events: Sequence[dict], what: str = "request") -> NoReturn:
+    async def refuse(self, decision: Decision, events: Rows, what: str = "request") -> NoReturn:
         message = f"{what} blocked by firewall: {decision.reason}"
         kind = errors.ModelPriceError if decision.reason_code is ReasonCode.PRICE_UNKNOWN else errors.FirewallBlocked
         await self.block(kind(message, **said_of(decision)), events)
@@ -237,7 +238,7 @@ class Relay:
     def _refuses_unknown_fields(policy: Policy) -> bool:
         return policy.refuse_unknown_fields and policy.default_verdict is Verdict.DENY and not policy.shadow_mode
 
-    async def block(self, error: errors.OrcaError, events: Sequence[dict] = ()) -> NoReturn:
+    async def block(self, error: errors.OrcaError, events: Rows = ()) -> NoReturn:
         await self.settle("blocked", error.status, record.NOTHING, UsageSource.NONE, error_code=error.code, events=events)
         raise error
 
@@ -268,7 +269,7 @@ class Relay:
             return await self.state.sequences.judge(self.call.grant, self.policy, self.own_run, self.chains, self.run_state, judge)
         return (await judge(self.run_state))[0]
 
-    def _ruled(self, calls: Sequence[EmittedCall], judged: Sequence[Judged]) -> tuple[list[dict], list[Ruling]]:
+    def _ruled(self, calls: Sequence[EmittedCall], judged: Sequence[Judged]) -> tuple[list[Row], list[Ruling]]:
         """The events of judged calls, and for each what becomes of it."""
         rulings = [ruling_of(each.decision) for each in judged]
         self.blocked += sum(not ruling.leaves for ruling in rulings)
@@ -286,7 +287,7 @@ class Relay:
             raise taken(errors.UpstreamError("The provider's answer could be read as different tool calls."))
         if read.is_error:
             raise errors.UpstreamError(f"The provider answered 200 with an error: {message_of(body, provided.route.secret)}", upstream_status=200)
-        events: list[dict] = []
+        events: list[Row] = []
         rulings = [AS_IT_CAME] * len(read.calls)
         if self.judges:
             judged = await self.judge(read.calls)
@@ -372,10 +373,10 @@ class Relay:
     async def _settle_stream(self, relayed: gate.Gate, outcome: str, error_code: str | None = None) -> None:
         await self.settle(outcome, 200, *self.used(relayed.usage, relayed.text_bytes), error_code=error_code)
 
-    async def settle(self, outcome: str, status: int, used: Usage, source: UsageSource, *, error_code: str | None = None, events: Sequence[dict] = ()) -> None:
+    async def settle(self, outcome: str, status: int, used: Usage, source: UsageSource, *, error_code: str | None = None, events: Rows = ()) -> None:
         await self.state.stands(self._submit(outcome, status, used, source, error_code=error_code, events=events))
 
-    def _submit(self, outcome: str, status: int, used: Usage, source: UsageSource, *, error_code: str | None = None, events: Sequence[dict] = ()) -> Recording:
+    def _submit(self, outcome: str, status: int, used: Usage, source: UsageSource, *, error_code: str | None = None, events: Rows = ()) -> Recording:
         self.is_settled = True
         latency_ms = round((time.monotonic() - self.call.started) * 1000)
         cost = record.cost_of(self.call, used)
@@ -395,7 +396,7 @@ class Relay:
         accounts = self.call.accounts if self.is_held else ()
         return Settlement(self.call.grant.workspace_id, self.call.claim_id, cost_micro_usd, accounts)
 
-    def _note(self) -> dict | None:
+    def _note(self) -> Row | None:
         """What the stream has cost so far, for whoever settles it should this process die; None where that is known."""
         used, _ = self.used(self.gate.usage, self.gate.text_bytes)
         if used == self.noted:

@@ -1,13 +1,14 @@
-"""What is written of a call: rows of the event and usage tables as plain dicts, in the recorder's columns."""
+"""What is written of a call: rows of the event and usage tables and of the ledger, by their columns."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache, partial
+from typing import Any
 from uuid import UUID
 
-from firewall.engine.advertised import Row
+from firewall.engine.advertised import Row as Said
 from firewall.engine.afterwards import Judged
 from firewall.engine.recorded import judged_on
 from firewall.engine.summary import summarise
@@ -15,7 +16,7 @@ from firewall.engine.types import Decision, Policy, RunState, Surface, ToolCall,
 from keys.engine.grant import Grant, Route
 from keys.models import LedgerEntry, UsageSource
 from keys.money_selectors import settle_id
-from orcarouter.gateway import metrics
+from orcarouter.gateway import metrics, rows
 from orcarouter.gateway.correlate import Correlation
 from orcarouter.gateway.cost import cost_micro_usd
 from orcarouter.gateway.engine import costed
@@ -23,9 +24,11 @@ from orcarouter.gateway.engine.calls import EmittedCall, Usage
 from orcarouter.gateway.engine.exchange import Exchange, shown
 from orcarouter.gateway.money import Claim, run_account
 from orcarouter.gateway.request import Request
+from orcarouter.gateway.rows import Part, Row
 from workspaces.ids import moment_of, uuid7
 
 NOTHING = Usage(input_tokens=0, output_tokens=0)
+NOTHING_KEPT = Part(rows.KEPT, {})
 
 
 @dataclass(slots=True)
@@ -51,9 +54,10 @@ class Call:
     #: Attempts at the provider that came to nothing and are booked, and what they are booked at.
     lost_attempts: int = 0
     lost_micro_usd: int = 0
-    #: The columns that events and usage share, and those of them that the ledger has no column of its own for. What is not known is left out.
-    shared: dict = field(init=False, repr=False)
-    labels: dict = field(init=False, repr=False)
+    #: The columns that all rows share, and those that events and usage do. What is not known is left out.
+    moment: Part = field(init=False, repr=False)
+    who: Part = field(init=False, repr=False)
+    labels: Part = field(init=False, repr=False)
 
     @property
     def attempt_id(self) -> UUID:
@@ -84,34 +88,37 @@ class Call:
             "step_id": self.correlation.step_id,
             "parent_step_id": self.correlation.parent_step_id,
         }
-        self.labels = {column: value for column, value in labels.items() if value is not None}
-        own = {"workspace_id": self.grant.workspace_id, "request_id": self.request_id, "key_id": self.grant.key_id, "agent_run_id": self.run_id}
-        self.shared = own | self.labels
+        self.labels = Part(rows.LABELS, {column: value for column, value in labels.items() if value is not None})
+        who = {"workspace_id": self.grant.workspace_id, "request_id": self.request_id, "key_id": self.grant.key_id, "agent_run_id": self.run_id}
+        self.who = Part(rows.WHO, who)
+        self.moment = Part(rows.STARTED, {"occurred_at": self.started_at})
 
     def leave_run(self) -> None:
         """The run may not begin: what is recorded from here on is not of it, so that it has not begun in the ledger either."""
-        self.shared = {**self.shared, "agent_run_id": None, "run_source": None}
+        self.who = Part(rows.WHO, {**self.who.values, "agent_run_id": None})
+        self.labels = Part(rows.LABELS, {**self.labels.values, "run_source": None})
 
 
-def request(call: Call, decision: Decision, run: RunState, at: datetime) -> list[dict]:
+def request(call: Call, decision: Decision, run: RunState, at: datetime) -> list[Row]:
     """The one event of a request that was refused for itself, not for one of its tools; ``run`` is what it was judged with."""
-    return [_event(call.shared, decision, Surface.INBOUND, at, ()) | {"judged_on": judged_on(call.grant.policy, run)}]
+    return [_event(call, decision, _said(decision, Surface.INBOUND, ()), _judged(call, run, at))]
 
 
-def advertised(call: Call, rows: Sequence[Row], run: RunState, at: datetime) -> list[dict]:
-    """One event a row: a decision for one tool, or one shared by several."""
-    kept = judged_on(call.grant.policy, run)
-    return [_event(call.shared, row.decision, Surface.INBOUND, at, row.tools, _of_row(row)) | {"judged_on": kept} for row in rows]
+def advertised(call: Call, offered: Sequence[Said], run: RunState, at: datetime) -> list[Row]:
+    """One event for each: a decision for one tool, or one shared by several."""
+    judged = _judged(call, run, at)
+    return [_event(call, each.decision, _of_offer(each), judged) for each in offered]
 
 
-def emitted(call: Call, calls: Sequence[EmittedCall], judged: Sequence[Judged], at: datetime) -> list[dict]:
+def emitted(call: Call, calls: Sequence[EmittedCall], judged: Sequence[Judged], at: datetime) -> list[Row]:
     """The events of an answer's tool calls, of each one and of the sequences it completed, with what is kept of its arguments."""
     found = []
     for called, each in zip(calls, judged, strict=True):
-        kept = judged_on(call.grant.policy, each.run)
+        rested_on = _judged(call, each.run, at)
         for decision in (each.decision, *each.findings):
             if decision.is_recorded:
-                found.append(_event(call.shared, decision, Surface.RESPONSE, at, (called.name,)) | _kept(called.arguments, decision) | {"judged_on": kept})
+                said = _said(decision, Surface.RESPONSE, (called.name,))
+                found.append(_event(call, decision, said, rested_on, Part(rows.KEPT, _kept(called.arguments, decision))))
     return found
 
 
@@ -119,14 +126,15 @@ def evaluated(
     shared: Mapping[str, object], called: ToolCall, arguments: str | None, decision: Decision, *, policy: Policy | None, run: RunState, at: datetime
 ) -> dict:
     """The event of a call that its maker asked about, with ``shared`` for what it belongs to; ``arguments`` None where none were given."""
-    kept = judged_on(policy, run, called.destinations)
-    row = {**_event(shared, decision, called.surface, at, (called.name,)), "source": "evaluate", "judged_on": kept}
-    return row if arguments is None else row | _kept(arguments, decision)
+    said = _said(decision, called.surface, (called.name,)).values
+    own = {**_own(decision, said), "source": "evaluate", "occurred_at": at, "judged_on": judged_on(policy, run, called.destinations)}
+    return {**shared, **said, **own} if arguments is None else {**shared, **said, **own, **_kept(arguments, decision)}
 
 
 def lost(shared: Mapping[str, object], decision: Decision, at: datetime) -> dict:
     """The event of a call that nothing else is known of."""
-    return _event(shared, decision, Surface.INBOUND, at, ())
+    said = _said(decision, Surface.INBOUND, ()).values
+    return {**shared, **said, **_own(decision, said), "occurred_at": at}
 
 
 def _kept(arguments: str, decision: Decision) -> dict:
@@ -136,23 +144,32 @@ def _kept(arguments: str, decision: Decision) -> dict:
     return {"args_summary": summary.text, "args_hash": summary.digest}
 
 
-def _event(
-    shared: Mapping[str, object], decision: Decision, surface: Surface, at: datetime, tools: Sequence[str], said: Mapping[str, object] | None = None
-) -> dict:
-    metrics.DECISIONS.counts[surface, decision.verdict] += len(tools) or 1
-    return {**shared, "id": uuid7(), "occurred_at": at, "source": "relay", "surface": surface, **(said or _said(decision, tools))}
+def _event(call: Call, decision: Decision, said: Part, judged: Part, kept: Part = NOTHING_KEPT) -> Row:
+    return Row(_own(decision, said.values), judged, call.who, call.labels, said, kept)
+
+
+def _own(decision: Decision, said: Mapping[str, Any]) -> dict:
+    """What no other event says, of one that is counted by this."""
+    metrics.DECISIONS.counts[said["surface"], said["verdict"]] += len(said["tools"]) or 1
+    return {"id": uuid7(), "approval_id": decision.approval_id}
+
+
+def _judged(call: Call, run: RunState, at: datetime) -> Part:
+    return Part(rows.JUDGED, {"occurred_at": at, "judged_on": judged_on(call.grant.policy, run)})
 
 
 @lru_cache(maxsize=4_096)  # the rows of an offer are the same with each call, and to make what they say costs most of an event
-def _of_row(row: Row) -> Mapping[str, object]:
-    return _said(row.decision, row.tools)
+def _of_offer(row: Said) -> Part:
+    return _said(row.decision, Surface.INBOUND, row.tools)
 
 
-def _said(decision: Decision, tools: Sequence[str]) -> dict:
+def _said(decision: Decision, surface: Surface, tools: Sequence[str]) -> Part:
     """What an event says of its decision."""
     names = [shown(name) for name in tools]
-    return {
-        "verdict": decision.verdict,
+    said = {
+        "source": "relay",
+        "surface": surface.value,
+        "verdict": decision.verdict.value,
         "tool_name": names[0] if len(names) == 1 else None,
         "tools": names if len(names) > 1 else [],
         "reason": shown(decision.reason, 500),
@@ -167,8 +184,8 @@ def _said(decision: Decision, tools: Sequence[str]) -> dict:
         "shadow": decision.shadow,
         "gap": decision.gap,
         "quarantine": False,
-        "approval_id": decision.approval_id,
     }
+    return Part(rows.SAID, said)
 
 
 def tool_usage(shared: Mapping[str, object], request: Request, *, status: int, outcome: str, error_code: str | None, cost_micro_usd: int) -> dict:
@@ -208,55 +225,40 @@ def tool_movement(shared: Mapping[str, object], request: Request, *, member_id: 
 
 
 # --- Money ------------------------------------------------------------------------------------------------------------
-def _movement(call: Call, entry_id: UUID, kind: LedgerEntry.Kind, cause: str) -> dict:
-    """A row of the ledger that moves nothing yet."""
-    return {
-        "id": entry_id,
-        "workspace_id": call.grant.workspace_id,
-        "occurred_at": call.started_at,
-        "request_id": call.request_id,
-        "kind": kind.value,
-        "cause": cause,
-        "key_id": call.grant.key_id,
-        "member_id": call.grant.limits.member_id,
-        "agent_run_id": call.run_id,
-        "held_micro_usd": 0,
-        "spent_micro_usd": 0,
-    }
+def _movement(call: Call, entry_id: UUID, kind: LedgerEntry.Kind, cause: str, /, **more: object) -> Row:
+    own = {"id": entry_id, "kind": kind.value, "cause": cause, "member_id": call.grant.limits.member_id}
+    return Row({**own, "held_micro_usd": 0, "spent_micro_usd": 0, **more}, call.moment, call.who)
 
 
-def reserve(call: Call) -> dict:
+def reserve(call: Call) -> Row:
     """Before the provider is asked: what the call holds, and what is to be said of it should its process die."""
     deadline = call.claim and datetime.fromtimestamp(call.claim.deadline_ms / 1000, UTC)
-    kept = {**call.labels, "streamed": call.exchange.is_stream, "context_digest": call.context_digest, "fingerprint": call.fingerprint}
+    kept = {**call.labels.values, "streamed": call.exchange.is_stream, "context_digest": call.context_digest, "fingerprint": call.fingerprint}
     if call.lost_micro_usd:
         kept["lost_micro_usd"] = call.lost_micro_usd
-    row = _movement(call, call.attempt_id, LedgerEntry.Kind.RESERVE, "retry" if call.lost_attempts else "call")
-    return row | {"held_micro_usd": call.held_micro_usd, "process_id": call.process_id, "deadline_at": deadline, "call": kept}
+    more = {"held_micro_usd": call.held_micro_usd, "process_id": call.process_id, "deadline_at": deadline, "call": kept}
+    return _movement(call, call.attempt_id, LedgerEntry.Kind.RESERVE, "retry" if call.lost_attempts else "call", **more)
 
 
-def streamed(call: Call, used: Usage) -> dict:
+def streamed(call: Call, used: Usage) -> Row:
     """What a call has cost so far: it moves nothing."""
-    return _movement(call, uuid7(), LedgerEntry.Kind.STREAMED, "call") | {"streamed_micro_usd": cost_of(call, used) or 0}
+    return _movement(call, uuid7(), LedgerEntry.Kind.STREAMED, "call", streamed_micro_usd=cost_of(call, used) or 0)
 
 
-def settle(call: Call, *, cause: str, cost_micro_usd: int) -> dict:
+def settle(call: Call, *, cause: str, cost_micro_usd: int) -> Row:
     """At the end: what was held is given back, what was spent is booked."""
-    row = _movement(call, settle_id(call.attempt_id), LedgerEntry.Kind.SETTLE, cause)
-    return row | {"held_micro_usd": -call.held_micro_usd, "spent_micro_usd": cost_micro_usd}
+    return _movement(call, settle_id(call.attempt_id), LedgerEntry.Kind.SETTLE, cause, held_micro_usd=-call.held_micro_usd, spent_micro_usd=cost_micro_usd)
 
 
 def usage(
     call: Call, *, outcome: str, status: int, used: Usage, source: UsageSource, cost_micro_usd: int | None, latency_ms: int, error_code: str | None = None
-) -> dict:
+) -> Row:
     """The one row a finished call leaves, of all its attempts. ``cost_micro_usd`` is of the last attempt; None is an unknown price."""
     if call.lost_micro_usd and source is UsageSource.NONE:
         source = UsageSource.COUNTED
-    return {
-        **call.shared,
+    own = {
         # Its request's own id: whoever writes second, the call or the sweep, writes nothing.
         "id": call.uuid,
-        "occurred_at": call.started_at,
         "provider_id": call.route and call.route.provider_id,
         "provider_name": call.route and call.route.provider_name,
         "status": status,
@@ -274,6 +276,7 @@ def usage(
         "context_digest": call.context_digest,
         "fingerprint": call.fingerprint,
     }
+    return Row(own, call.moment, call.who, call.labels)
 
 
 def cost_of(call: Call, used: Usage) -> int | None:

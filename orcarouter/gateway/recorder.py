@@ -2,7 +2,6 @@
 
 libpq itself, non-blocking, on the event loop's reader callback, over a connection of its own under the role that may
 only insert. A row is written at most once, however often its batch is tried: its id is its identity.
-Columns that a row leaves out are NULL.
 """
 
 import asyncio
@@ -11,15 +10,16 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-import orjson
 import psycopg
 from django.conf import settings
 from psycopg import pq
+
+from orcarouter.gateway import rows
+from orcarouter.gateway.rows import TABLES, Rows, Table
 
 logger = logging.getLogger(__name__)
 
@@ -40,50 +40,40 @@ RETRY_SECONDS = 0.2
 #: A peer that vanished without a word is noticed by the kernel.
 LIVENESS: dict[str, Any] = {"tcp_user_timeout": 5_000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 
-EVENT_COLUMNS = {
-    "id": "uuid", "workspace_id": "bigint", "occurred_at": "timestamptz", "source": "text", "surface": "text", "verdict": "text",
-    "tool_name": "text", "tools": "text[]", "skill_name": "text", "reason": "text", "reason_code": "text", "factors": "text[]",
-    "risk_score": "smallint", "policy_id": "bigint", "policy_name": "text", "policy_version": "integer", "rule_id": "bigint",
-    "rule_label": "text", "request_id": "text", "client_request_id": "text", "conversation_id": "text", "agent_run_id": "text",
-    "run_source": "text", "step_id": "text", "parent_step_id": "text", "key_id": "bigint", "token_name": "text", "environment": "text",
-    "model_name": "text", "args_summary": "text", "args_hash": "text", "approval_id": "text", "cost_micro_usd": "bigint",
-    "shadow": "boolean", "gap": "boolean", "quarantine": "boolean", "judged_on": "jsonb",
-}  # fmt: skip
-USAGE_COLUMNS = {
-    "id": "uuid", "workspace_id": "bigint", "occurred_at": "timestamptz", "request_id": "text", "key_id": "bigint", "token_name": "text",
-    "environment": "text", "model_name": "text", "provider_id": "bigint", "provider_name": "text", "conversation_id": "text",
-    "agent_run_id": "text", "run_source": "text", "step_id": "text", "parent_step_id": "text", "status": "smallint", "error_code": "text",
-    "outcome": "text", "streamed": "boolean", "prompt_tokens": "integer", "completion_tokens": "integer", "cached_tokens": "integer",
-    "reasoning_tokens": "integer", "usage_source": "text", "cost_micro_usd": "bigint", "latency_ms": "integer", "first_byte_ms": "integer",
-    "context_digest": "text", "fingerprint": "text",
-}  # fmt: skip
-LEDGER_COLUMNS = {
-    "id": "uuid", "workspace_id": "bigint", "occurred_at": "timestamptz", "request_id": "text", "kind": "text", "cause": "text",
-    "key_id": "bigint", "member_id": "bigint", "agent_run_id": "text", "held_micro_usd": "bigint", "spent_micro_usd": "bigint",
-    "streamed_micro_usd": "bigint", "process_id": "uuid", "deadline_at": "timestamptz", "call": "jsonb",
-}  # fmt: skip
-
 
 def _statement(on_conflict: str = "") -> bytes:
-    def insert(table: str, columns: dict[str, str], parameter: str) -> str:
-        names = ", ".join(columns)
-        types = ", ".join(f"{name} {kind}" for name, kind in columns.items())
-        return f"INSERT INTO {table} ({names}) SELECT {names} FROM json_to_recordset({parameter}::json) AS r({types}) {on_conflict}"  # noqa: S608 - our own names
+    def insert(table: Table, parameter: str) -> str:
+        names = ", ".join(table.columns)
+        return f"INSERT INTO {table.name} ({names}) SELECT {names} FROM unnest({parameter}::{table.type}[]) {on_conflict}"  # noqa: S608 - our own names
 
-    events, ledger = insert("firewall_event", EVENT_COLUMNS, "$1"), insert("keys_ledgerentry", LEDGER_COLUMNS, "$3")
-    return f"WITH e AS ({events}), l AS ({ledger}) {insert('keys_usage', USAGE_COLUMNS, '$2')}".encode()
+    events, ledger = insert(rows.EVENT, "$1"), insert(rows.ENTRY, "$3")
+    return f"WITH e AS ({events}), l AS ({ledger}) {insert(rows.USAGE, '$2')}".encode()
 
 
+_event, _usage, _ledger = (table.encode for table in TABLES)
 #: A batch is written by the first. Where a row of it stands already, all are refused, and the second writes the others: to look
 #: for each row before it is written would cost a tenth more, and rows stand already only after a loss.
 #: No conflict target: naming one would need the right to read.
 STATEMENT, STATEMENT_AGAIN = _statement(), _statement("ON CONFLICT DO NOTHING")
+#: The parameters are binary.
+FORMATS = [pq.Format.BINARY] * len(TABLES)
 
 
-def record_now(events: list[dict], usage: list[dict], ledger: list[dict]) -> None:
+def _oids(connection: psycopg.Connection) -> tuple[int, ...]:
+    """The types of the tables' rows, as this database numbers them."""
+    found = connection.execute("SELECT " + ", ".join(f"'{table.type}'::regtype::oid::int8" for table in TABLES)).fetchone()
+    assert found is not None
+    return tuple(found)
+
+
+def record_now(events: Rows, usage: Rows, ledger: Rows) -> None:
     """The same for a worker: one batch over a connection of its own. Raises ``psycopg.Error``."""
+    given = list(zip(TABLES, (events, usage, ledger), strict=True))
     with psycopg.connect(settings.DATABASE_RECORDER_URL, autocommit=True, connect_timeout=3, application_name="orca-sweep") as connection:
-        psycopg.RawCursor(connection).execute(STATEMENT_AGAIN, [orjson.dumps(rows).decode() for rows in (events, usage, ledger)])
+        parameters = [rows.array(oid, len(each), map(table.encode, each)) for oid, (table, each) in zip(_oids(connection), given, strict=True)]
+        done = connection.pgconn.exec_params(STATEMENT_AGAIN, parameters, param_formats=FORMATS)
+        if done.status != pq.ExecStatus.COMMAND_OK:
+            raise _as_error(done.error_field(pq.DiagnosticField.SQLSTATE), done.error_message)
 
 
 class NotRecorded(Exception):
@@ -101,16 +91,19 @@ class Recording(asyncio.Future[None]):
 class Entry:
     """The rows of one caller, already encoded: they stand or fall together."""
 
-    events: bytes
-    usage: bytes
-    ledger: bytes
-    rows: int
+    #: Of each table, and how many.
+    elements: tuple[bytes, ...]
+    counts: tuple[int, ...]
     done: Recording
     since: float = field(default_factory=time.monotonic)
 
     @property
+    def rows(self) -> int:
+        return sum(self.counts)
+
+    @property
     def size(self) -> int:
-        return len(self.events) + len(self.usage) + len(self.ledger)
+        return sum(map(len, self.elements))
 
 
 class Recorder:
@@ -129,6 +122,7 @@ class Recorder:
         self.wait_seconds, self._statement_seconds, self._linger_seconds, self._max_bytes = wait_seconds, statement_seconds, linger_seconds, buffer_bytes
         self._buffer: deque[Entry] = deque()
         self._buffered_bytes = 0
+        self._oids: tuple[int, ...] = ()
         self._in_flight: list[Entry] = []
         self._connection: psycopg.Connection | None = None
         self._pg: pq.abc.PGconn | None = None
@@ -168,7 +162,7 @@ class Recorder:
         return self._pg is not None or not self._buffer or time.monotonic() - self._buffer[0].since < 1.0
 
     # --- Use ---
-    def submit(self, events: list[dict], usage: list[dict], ledger: Sequence[dict] = (), *, lingers: bool = False) -> Recording:
+    def submit(self, events: Rows, usage: Rows, ledger: Rows = (), *, lingers: bool = False) -> Recording:
         """Queue rows; what is given back is done when they stand, or raises ``NotRecorded`` after its ``wait_seconds``.
 
         That changes nothing for the rows: they are tried on, and may still come to stand later.
@@ -176,8 +170,8 @@ class Recorder:
         """
         done = Recording(loop=self._loop)
         # Encoded at once: a bad value fails its own caller here and never a batch.
-        rows = len(events) + len(usage) + len(ledger)
-        entry = Entry(orjson.dumps(events)[1:-1], orjson.dumps(usage)[1:-1], orjson.dumps(list(ledger))[1:-1], rows, done)
+        elements = b"".join(map(_event, events)), b"".join(map(_usage, usage)), b"".join(map(_ledger, ledger))
+        entry = Entry(elements, (len(events), len(usage), len(ledger)), done)
         if self._buffered_bytes + entry.size > self._max_bytes:
             done.set_exception(NotRecorded("the buffer is full"))
             return done
@@ -314,14 +308,18 @@ class Recorder:
 
     def _open(self) -> psycopg.Connection:
         milliseconds = int(self._statement_seconds * 1000)
-        options = f"-c statement_timeout={milliseconds} -c timezone=UTC"
+        # There is but one plan for what is an array of rows: not even the first batches need one of their own.
+        options = f"-c statement_timeout={milliseconds} -c plan_cache_mode=force_generic_plan"
         connection = psycopg.connect(self._url, autocommit=True, connect_timeout=3, options=options, application_name="orca-recorder", **LIVENESS)
-        for name, statement in ((b"record", STATEMENT), (b"record_again", STATEMENT_AGAIN)):
-            prepared = connection.pgconn.prepare(name, statement)
-            if prepared.status != pq.ExecStatus.COMMAND_OK:
-                message = prepared.error_message.decode(errors="replace")
-                connection.close()
-                raise psycopg.OperationalError(message)
+        try:
+            self._oids = _oids(connection)
+            for name, statement in ((b"record", STATEMENT), (b"record_again", STATEMENT_AGAIN)):
+                prepared = connection.pgconn.prepare(name, statement)
+                if prepared.status != pq.ExecStatus.COMMAND_OK:
+                    raise psycopg.OperationalError(prepared.error_message.decode(errors="replace"))
+        except psycopg.Error:
+            connection.close()
+            raise
         return connection
 
     def _close(self) -> None:
@@ -336,9 +334,10 @@ class Recorder:
     async def _execute(self, prepared: bytes, batch: list[Entry]) -> None:
         pg = self._pg
         assert pg is not None
-        tables = ([entry.events for entry in batch], [entry.usage for entry in batch], [entry.ledger for entry in batch])
+        counts = map(sum, zip(*(entry.counts for entry in batch), strict=True))
+        parameters = list(map(rows.array, self._oids, counts, zip(*(entry.elements for entry in batch), strict=True)))
         self._asked, self._answered = batch, self._loop.create_future()
-        pg.send_query_prepared(prepared, [b"[" + b",".join(filter(None, rows)) + b"]" for rows in tables])
+        pg.send_query_prepared(prepared, parameters, param_formats=FORMATS)
         try:
             async with asyncio.timeout(self._statement_seconds + 1):
                 while pg.flush():  # noqa: ASYNC110 - libpq has no event for it

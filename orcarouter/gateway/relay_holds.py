@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from approvals import services
 from approvals.engine.binding import Refused
-from firewall.engine.advertised import Offered, Row
+from firewall.engine.advertised import Offered
+from firewall.engine.advertised import Row as Said
 from firewall.engine.afterwards import Judged
 from firewall.engine.types import Decision, ReasonCode, Surface, ToolCall, Verdict
 from keys.models import UsageSource
@@ -20,6 +21,7 @@ from orcarouter.gateway.engine import answer, whole
 from orcarouter.gateway.engine.answer import Answer
 from orcarouter.gateway.engine.calls import AS_IT_CAME, EmittedCall, Ruling
 from orcarouter.gateway.engine.exchange import shown
+from orcarouter.gateway.rows import Row, Rows
 from workspaces import errors
 
 if TYPE_CHECKING:
@@ -109,7 +111,7 @@ class RelayHolds:
             return ruled
         at, place = datetime.now(UTC), await self.place()
         candidates = {
-            number: holds.Candidate(call, each, record.advertised(relay.call, [Row(each, (call.name,))], relay.run_state, at)[0])
+            number: holds.Candidate(call, each, record.advertised(relay.call, [Said(each, (call.name,))], relay.run_state, at)[0])
             for number, (call, each) in enumerate(zip(calls, ruled, strict=True))
             if each.verdict is Verdict.PENDING_APPROVAL
         }
@@ -124,12 +126,12 @@ class RelayHolds:
         """Decisions on calls that the request's history tells of: nobody can be asked about what has been done."""
         return Offered(past.names, tuple(_noted(each, "the call was made before this request") for each in past.decisions))
 
-    async def redeem(self, events: Sequence[dict]) -> None:
+    async def redeem(self, events: Rows) -> None:
         """Spend the approvals that let offered tools go on, before anything is sent. Raises ``ApprovalInvalid``."""
         if self.presented is not None and self.presented.used:
             await holds.redeem(self.relay.state, await self.place(), self.presented.used, events, self.relay.request.id)
 
-    def spent_in_vain(self, error: errors.OrcaError) -> list[dict]:
+    def spent_in_vain(self, error: errors.OrcaError) -> list[Row]:
         """The events that say of spent approvals that what followed failed: they stay spent."""
         used = self.presented.used if self.presented is not None else {}
         reason = f"the approval was spent, and the call then failed: {error.code}"
@@ -236,7 +238,7 @@ class RelayHolds:
         return _spelled(called) in Counter(_spelled(known) for known, _ in self._judged)
 
     # --- A kept answer ---
-    async def replay(self, events: Sequence[dict]) -> None:
+    async def replay(self, events: Rows) -> None:
         """Give out the answer that was kept, in the shape asked for, and spend its approvals. Raises ``ApprovalInvalid``, ``FirewallBlocked``."""
         relay, presented = self.relay, self.presented
         assert presented is not None
@@ -256,7 +258,7 @@ class RelayHolds:
         await relay.request.write(whole.as_stream(body, with_usage=relay.call.exchange.wants_usage))
         await relay.request.end()
 
-    async def _spend(self, read: Answer, events: Sequence[dict]) -> bytes:
+    async def _spend(self, read: Answer, events: Rows) -> bytes:
         """The kept answer as it may leave, its approvals spent and all of it recorded."""
         relay, presented = self.relay, self.presented
         assert presented is not None

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -26,6 +26,7 @@ from orcarouter.gateway.lease import Lease
 from orcarouter.gateway.link import Away, Link
 from orcarouter.gateway.money import Claim
 from orcarouter.gateway.recorder import NotRecorded, Recorder, Recording
+from orcarouter.gateway.rows import Rows
 from orcarouter.gateway.sequences import Sequences
 from workspaces import valkey
 from workspaces.errors import PolicyUnavailable, StoreUnavailable
@@ -313,9 +314,9 @@ class State:
     def submit(
         self,
         grant: Grant,
-        events: list[dict],
-        usage: list[dict],
-        ledger: Sequence[dict] = (),
+        events: Rows,
+        usage: Rows,
+        ledger: Rows = (),
         settlement: Settlement | None = None,
         *,
         lingers: bool = False,
@@ -336,7 +337,7 @@ class State:
             metrics.NOT_RECORDED.inc()
             raise StoreUnavailable("The call cannot be recorded just now, so it is not answered.") from error
 
-    async def record(self, grant: Grant, events: list[dict], usage: list[dict]) -> None:
+    async def record(self, grant: Grant, events: Rows, usage: Rows) -> None:
         """Record rows and return when they stand; fails as ``stands`` does."""
         await self.stands(self.submit(grant, events, usage))
 

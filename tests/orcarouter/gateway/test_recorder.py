@@ -15,6 +15,7 @@ from django.db import connection
 
 from orcarouter.gateway import recorder
 from orcarouter.gateway.recorder import NotRecorded, Recorder
+from orcarouter.gateway.rows import USAGE
 from tests.environment import DATA_DIR
 from tests.factories.workspaces import make_tenant
 from workspaces import tenancy
@@ -34,7 +35,7 @@ def url(settings) -> str:
 
 
 def usage(workspace_id: int, **fields) -> dict:
-    blank = dict.fromkeys(recorder.USAGE_COLUMNS)
+    blank = dict.fromkeys(USAGE.columns)
     known = {"request_id": "req_1", "key_id": 1, "token_name": "t", "environment": "", "status": 200, "outcome": "completed", "streamed": False}
     counts = {"prompt_tokens": 1, "completion_tokens": 1, "cached_tokens": 0, "reasoning_tokens": 0, "usage_source": "provider", "latency_ms": 1}
     digests = {"context_digest": "", "fingerprint": ""}

@@ -19,7 +19,7 @@ from keys.engine.scope import Scope
 from orcarouter.gateway import money, runs
 from orcarouter.gateway.accounts import Settlement
 from orcarouter.gateway.money import Claim
-from orcarouter.gateway.recorder import USAGE_COLUMNS
+from orcarouter.gateway.rows import USAGE
 from orcarouter.gateway.state import State
 from tests.factories.workspaces import make_tenant
 from tests.figures import stored
@@ -80,7 +80,7 @@ def row_of(grant: Grant, lineage: runs.Lineage, run_id: str, cost: int | None) -
     called = {"agent_run_id": run_id, "run_source": lineage.source, "context_digest": lineage.digests[0], "fingerprint": lineage.fingerprint}
     counts = {"prompt_tokens": 1, "completion_tokens": 1, "cached_tokens": 0, "reasoning_tokens": 0, "latency_ms": 1, "cost_micro_usd": cost}
     other = {"token_name": "k", "environment": "", "status": 200, "outcome": "completed", "streamed": False, "usage_source": "provider"}
-    return dict.fromkeys(USAGE_COLUMNS) | said | called | counts | other
+    return dict.fromkeys(USAGE.columns) | said | called | counts | other
 
 
 def forget(workspace_id: int) -> None:

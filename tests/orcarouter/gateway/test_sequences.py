@@ -19,7 +19,7 @@ from firewall.engine.types import Policy, Rule, RunState, Surface, ToolCall, Ver
 from firewall.selectors.runs import calls_of_run
 from orcarouter.gateway import runs
 from orcarouter.gateway.link import Away
-from orcarouter.gateway.recorder import EVENT_COLUMNS
+from orcarouter.gateway.rows import EVENT
 from orcarouter.gateway.state import State
 from tests.factories.workspaces import make_tenant
 from tests.orcarouter.gateway.conftest import Agent, make_agent
@@ -187,7 +187,7 @@ async def keep(state: State, run: runs.Owned, **fields: object) -> None:
     of_run = {"id": row_id, "workspace_id": run.workspace_id, "occurred_at": moment_of(row_id), "key_id": run.key_id, "agent_run_id": run.run_id}
     blank = {"tools": [], "factors": [], "reason": "", "environment": "", "risk_score": 0, "shadow": False, "gap": False, "quarantine": False}
     said = {"verdict": "allow", "source": "relay", "request_id": "req_1"} | fields
-    await state.recorder.submit([dict.fromkeys(EVENT_COLUMNS) | blank | of_run | said], [])
+    await state.recorder.submit([dict.fromkeys(EVENT.columns) | blank | of_run | said], [])
 
 
 async def make(state: State, run: runs.Owned, told: bytes | None, name: str = "db.read") -> bool:
