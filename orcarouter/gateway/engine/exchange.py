@@ -121,15 +121,19 @@ def _read_value(body: bytes) -> dict[str, Any] | Refusal:
 def is_deeper_than(value: dict[str, Any] | list[Any], limit: int) -> bool:
     level: list[Any] = [value]
     for _ in range(limit):
-        children: list[Any] = []
-        for container in level:
-            if container:  # millions of empty ones fit in a body
-                found = container.values() if type(container) is dict else container
-                children += [child for child in found if type(child) is dict or type(child) is list]
-        if not children:
+        level = [
+            child
+            for container in level
+            if container  # millions of empty ones fit in a body
+            for child in (container.values() if type(container) is dict else container)
+            if type(child) in _CONTAINERS
+        ]
+        if not level:
             return False
-        level = children
     return True
+
+
+_CONTAINERS = frozenset({dict, list})
 
 
 class _RepeatedName(Exception):

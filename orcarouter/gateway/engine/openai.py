@@ -237,24 +237,27 @@ def _past_tools(messages: list[dict[str, Any]], offered: tuple[str, ...]) -> tup
 def _called_in(message: Mapping[str, Any]) -> Iterator[str]:
     """The names of the calls in a message, in every shape that somebody may read as one. A call without a name is none."""
     calls, legacy, content = message.get("tool_calls"), message.get("function_call"), message.get("content")
+    names: list[Any] = []
     for call in calls if isinstance(calls, list) else ():
         if isinstance(call, dict):
-            yield from _called_by(call)
+            names += _called_by(call)
     if isinstance(legacy, dict):
-        yield from _texts(legacy.get("name"))
+        names.append(legacy.get("name"))
     for part in content if isinstance(content, list) else ():
         # Anthropic's blocks, which some providers take here too: tool_use, server_tool_use, mcp_tool_use.
         if isinstance(part, dict) and isinstance(kind := part.get("type"), str) and kind.endswith("tool_use"):
-            yield from _texts(part.get("name"))
+            names.append(part.get("name"))
+    return _texts(*names)
 
 
-def _called_by(call: Mapping[str, Any]) -> Iterator[str]:
-    for shape in (call, call.get("function"), call.get("custom")):
+def _called_by(call: Mapping[str, Any]) -> list[Any]:
+    found = [call.get("name")]
+    for shape in (call.get("function"), call.get("custom")):
         if isinstance(shape, dict):
-            yield from _texts(shape.get("name"))
-    kind = call.get("type")
-    if kind not in ("function", "custom"):
-        yield from _texts(kind)  # a hosted tool
+            found.append(shape.get("name"))
+    if call.get("type") not in ("function", "custom"):
+        found.append(call.get("type"))  # a hosted tool
+    return found
 
 
 def _texts(*values: Any) -> Iterator[str]:
