@@ -1,9 +1,13 @@
 """What a policy that is being edited would have said of the newest calls, before anything is saved."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from time import thread_time
+
+from django.db import OperationalError, connection, transaction
+from psycopg.errors import QueryCanceled
 
 from firewall.engine.backtest import Ledger
 from firewall.engine.preview import Preview, preview
@@ -19,13 +23,15 @@ DAYS = 7
 #: Newest events that are judged, each twice; and how long (seconds of CPU) that may take: someone waits at a keyboard, and others beside them.
 MOST_EVENTS = 2_000
 MOST_SECONDS = 0.06
+#: Reading them takes longer where the policy's keys have few among very many.
+MOST_READ_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Previewed:
     """``since`` is when the oldest of the events was recorded; None: nothing was. ``is_partial``: the seven days have more.
 
-    ``is_cut``: of these, too, not all were judged, for want of time.
+    ``is_cut``: of these, too, not all were judged, or not even read, for want of time.
     """
 
     counts: Preview
@@ -46,17 +52,18 @@ def previewed(
     at: datetime,
     most_events: int = MOST_EVENTS,
     most_seconds: float = MOST_SECONDS,
+    most_read_ms: int = MOST_READ_MS,
 ) -> Previewed:
     """``policy`` with its ``saved_rules`` beside ``edited`` with ``rules``, as if neither were in shadow. ``rule_id`` is the one that is watched."""
     workspace = policy.workspace
     only, but = governed(workspace, policy)
     is_own_keys = only != []
-    start = at - timedelta(days=DAYS)
-    events, is_partial = newest_events(
-        workspace, start=start, end=at, key_ids=only if is_own_keys else None, but_key_ids=but if is_own_keys else [], at_most=most_events
-    )
+    start, of_keys = at - timedelta(days=DAYS), (only, but) if is_own_keys else (None, [])
+    with _in_time(most_read_ms) as read:
+        read.events, is_partial = newest_events(workspace, start=start, end=at, key_ids=of_keys[0], but_key_ids=of_keys[1], at_most=most_events)
+    events = read.events
     if not events:
-        return Previewed(Preview(), None, False, False, is_own_keys)
+        return Previewed(Preview(), None, False, read.is_late, is_own_keys)
     before = replace(compiled(policy, saved_rules), shadow_mode=False)
     # No version that was ever in force: nothing that was recorded is this policy's.
     after = replace(compiled(edited, rules), shadow_mode=False, version=0)
@@ -73,6 +80,29 @@ def previewed(
 
     counts = preview(after, before, events, rule_id=rule_id, ledgers=ledgers, may_go_on=may_go_on)
     return Previewed(counts, oldest, is_partial, judged < len(events), is_own_keys)
+
+
+@dataclass(slots=True)
+class _Read:
+    events: list[Event] = field(default_factory=list)
+    is_late: bool = False
+
+
+@contextmanager
+def _in_time(most_ms: int) -> Iterator[_Read]:
+    """What is asked of the database inside has so long; then it is given up, and the transaction goes on without it."""
+    read = _Read()
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            usual = cursor.fetchone()[0]
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(most_ms)])
+            yield read
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [usual])
+    except OperationalError as error:
+        if not isinstance(error.__cause__, QueryCanceled):
+            raise
+        read.is_late = True
 
 
 def _ledgers(policy: Policy, policies: Sequence[EnginePolicy], events: Sequence[Event], *, start: datetime, end: datetime) -> dict[RunName, Ledger] | None:

@@ -3,7 +3,9 @@
 import re
 from datetime import timedelta
 
+import psycopg
 import pytest
+from django.db import connections
 from django.utils import timezone
 from django.utils.html import strip_tags
 from django.utils.http import urlencode
@@ -124,6 +126,16 @@ def test_the_policys_own_fields_say_what_they_would_change(acme, browser, rules)
     fields = {"name": "agents", "default_verdict": "deny"}
     assert said(browser, rules, fields, where="effect") == "Stricter: 1 call would be denied that is not now."
     assert said(browser, rules, fields | {"name": ""}, where="effect") == ""
+
+
+def test_what_takes_too_long_to_read_is_given_up(acme, browser, rules):
+    call(acme)
+    known = connections["owner"].settings_dict
+    with psycopg.connect(host=known["HOST"], port=known["PORT"] or None, dbname=connections["default"].settings_dict["NAME"], user=known["USER"]) as other:
+        other.execute("SET lock_timeout = 5000")
+        other.execute("LOCK TABLE firewall_event IN ACCESS EXCLUSIVE MODE")
+        assert "could not be read in time" in said(browser, rules, DENY_DB)
+    assert "it would have denied 1." in said(browser, rules, DENY_DB | {"tool_name_glob": "db.query", "priority": "1"})
 
 
 def test_only_the_keys_that_the_policy_governs_count_and_time_is_bounded(acme, rules):
