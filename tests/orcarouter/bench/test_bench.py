@@ -23,6 +23,6 @@ def test_a_quick_bench_fills_every_row_and_touches_no_data_folder_but_for_its_re
     assert len(figures) == 30
     for figure in figures:
         assert figure["name"] in done.stdout
-        assert figure["measured"] is not None or "nginx is not installed" in figure["detail"]
+        assert figure["measured"] is not None or "nginx is not installed" in figure["detail"] or "not the same load" in figure["detail"]
         assert figure["is_met"] is None or figure["limit"] is not None
     assert {each.name for each in tmp_path.iterdir()} <= {"bench", "secrets.json", "secrets.lock", "static"}
