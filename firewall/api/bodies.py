@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.exceptions import APIException
 
 from firewall.engine import remarks
 from firewall.engine.rule_json import ENCODED_FIELDS
@@ -11,7 +12,7 @@ from firewall.models import DefaultVerdict, Event, Policy, PolicyVersion, Rule, 
 from firewall.selectors import compiled
 from firewall.services import FIXED_SETTINGS, POLICY_FIELDS, RULE_FIELDS, SETTINGS_TO_COME
 from workspaces.api_base import ApiRequest, Body
-from workspaces.errors import ValidationFailed
+from workspaces.errors import OrcaError, ValidationFailed
 
 
 # --- In -------------------------------------------------------------------------------------------------------------
@@ -154,6 +155,15 @@ def expected_version(fields: dict, request: ApiRequest) -> int | None:
     if type(version) is not int or not 0 < version < 2**31:
         raise ValidationFailed("The version of a policy is a whole number.", param="version")
     return version
+
+
+def version_to_delete(request: ApiRequest) -> int | None:
+    """The same of a DELETE, which needs no body: one that is no JSON object says nothing."""
+    try:
+        said = request.data
+    except (APIException, OrcaError):
+        said = None
+    return expected_version({"version": said["version"]} if isinstance(said, Mapping) and "version" in said else {}, request)
 
 
 # --- Out ------------------------------------------------------------------------------------------------------------

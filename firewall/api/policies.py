@@ -21,6 +21,7 @@ from firewall.api.bodies import (
     expected_version,
     page_of,
     read,
+    version_to_delete,
 )
 from firewall.models import Policy, Rule
 from workspaces.api_base import ApiRequest, WorkspaceViewSet, row_id
@@ -79,7 +80,7 @@ class PolicyViewSet(WorkspaceViewSet):
 
     @extend_schema(responses={204: None})
     def destroy(self, request: ApiRequest, pk: str) -> Response:
-        services.delete_policy(self.get_object(), expected_version=expected_version({}, request), actor=request.user, at=timezone.now())
+        services.delete_policy(self.get_object(), expected_version=version_to_delete(request), actor=request.user, at=timezone.now())
         return Response(status=204)
 
     @extend_schema(request=Order, responses=PolicyWithRules)
@@ -157,7 +158,7 @@ class RuleViewSet(WorkspaceViewSet):
 
     @extend_schema(responses={204: None})
     def destroy(self, request: ApiRequest, pk: str) -> Response:
-        services.delete_rule(self.get_object(), expected_version=expected_version({}, request), actor=request.user, at=timezone.now())
+        services.delete_rule(self.get_object(), expected_version=version_to_delete(request), actor=request.user, at=timezone.now())
         return Response(status=204)
 
     def _change(self, request: ApiRequest, fields: dict) -> Response:

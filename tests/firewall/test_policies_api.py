@@ -62,7 +62,7 @@ def test_warnings_come_with_a_policy_and_with_a_rule(api):
 
     told = send(api, "get", f"{POLICIES}/{policy['id']}").json()["warnings"]
 
-    assert [(each["rule_id"], each["code"]) for each in told] == [(rule["id"], "loose_suffix"), (policy["rules"][1]["id"], "never_reached")]
+    assert [(each["rule_id"], each["code"]) for each in told] == [(rule["id"], "loose_suffix"), (policy["rules"][1]["id"], "cap_shadowed")]
     assert rule["warnings"] == told[:1]
     assert "Lets through" in told[0]["text"]
 
@@ -217,6 +217,15 @@ def test_a_change_of_what_somebody_else_changed_is_refused_with_both_versions(ac
     assert [(change["kind"], change["field"]) for change in told["changes"]] == [("policy", "shadow_mode")]
     assert told["saved_by"] == acme.person(Role.DEVELOPER).email
     assert (fresh.status_code, fresh.json()["version"], fresh.headers["ETag"]) == (200, 3, '"3"')
+
+
+def test_what_somebody_else_changed_is_not_deleted_unseen(api):
+    policy = make(api)
+    paths = f"{RULES}/{policy['rules'][0]['id']}", f"{POLICIES}/{policy['id']}"
+
+    for path in paths:
+        assert [send(api, "delete", path, {"version": 9}).status_code, send(api, "delete", path, "", **{"If-Match": '"9"'}).status_code] == [409, 409]
+    assert [send(api, "delete", path, {"version": version}).status_code for version, path in enumerate(paths, start=1)] == [204, 204]
 
 
 def test_a_name_is_taken_once_a_workspace(api, rival):
