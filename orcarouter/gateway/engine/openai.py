@@ -395,13 +395,12 @@ def _native_names(tool: Mapping[str, Any], path: str, *, may_be_any: bool) -> It
     """``{"googleSearch": {}}``, or a list of function declarations; of a tool without a type any member is one: ``{"toolSpec": {"name": ...}}``."""
     _require(len(tool) > 0, "must name a tool", path)
     for name, value in tool.items():
-        if name in _NATIVE_LISTS:
+        if name in _NATIVE_LISTS or name == "tools":
             _require(isinstance(value, list) and len(value) <= MAX_TOOLS, "must be a list", f"{path}.{name}")
-            for index, declared in enumerate(value):
-                yield _called_name(declared, f"{path}.{name}.{index}")
-        elif name == "tools":  # a namespace: what it holds is called like any other tool
-            for index, inner in enumerate(_list(tool, name)):
-                yield from _tool_names(inner, f"{path}.{name}.{index}")
+            for index, inner in enumerate(value):
+                where = f"{path}.{name}.{index}"
+                # What a namespace holds is called like any other tool.
+                yield from _tool_names(inner, where) if name == "tools" else (_called_name(inner, where),)
         elif name in _NATIVE_NAMES or (may_be_any and name not in _DESCRIBING):
             yield name
             yield from _texts(value.get("name")) if isinstance(value, dict) else ()
