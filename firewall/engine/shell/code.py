@@ -55,12 +55,12 @@ _LIST = re2.compile(
 _LISTED = re2.compile(r"""(?s)"([^"\\]*)"|'([^'\\]*)'|([A-Za-z_][\w.]*)(?:\([\w., ]*\))?""")
 _DELETES_TREE = re2.compile(
     r"\brmtree\b|\bdelete-directory\b|\bremovedirs\b|\brm_rf?\b|\bremove_(?:entry_secure|dir|tree|all)\b|\brm(?:dir)?Sync\b|\bfs(?:Promises|\.promises)?\.rm(?:dir)?\s*\(|\brimraf\b|\bdeltree\b|\bDirectory\.Delete\b|\bRemoveAll\b"
-    r"|unlink\s*(?:\(\s*)?(?:glob|<|[\w:]*glob)|\bdeleteDir\b|\bremoveSync\b|\bemptyDir(?:Sync)?\b|\['\"]rm['\"]\s*,\s*['\"]-r|\b(?:rm|unlink)\w*\s*\([^)]*\brecursive\s*[:=]\s*(?:true|TRUE|T\b)"
+    r"|unlink\s*(?:\(\s*)?(?:glob|<|[\w:]*glob)|\bdeleteDir\b|\bsh\.rm\s*\(|\bremoveSync\b|\bemptyDir(?:Sync)?\b|\['\"]rm['\"]\s*,\s*['\"]-r|\b(?:rm|unlink)\w*\s*\([^)]*\brecursive\s*[:=]\s*(?:true|TRUE|T\b)"
 )
 _DELETES_FILE = re2.compile(
     r"\b(?:os\.(?:remove|unlink|rmdir)|unlink(?:Sync)?|File\.delete|Path\([^)]*\)\.unlink|fs\.unlink|FileUtils\.rm|os\.truncate)\s*\(?\s*([^,;)]*)"
 )
-_LOOPS = re2.compile(r"\bfor\b|\bwhile\b|\bmap\b|\bforeach\b|\.each\b|\bglob\b|\bwalk\b|\blistdir\b")
+_LOOPS = re2.compile(r"\bfor\b|\bwhile\b|\bmap\b|\bforeach\b|\.each\b|\bforEach\b|\breaddir(?:Sync)?\b|\bglob\b|\bwalk\b|\blistdir\b")
 _RUNS = re2.compile(
     r"\bsystem\b|\bpopen\d?\b|\bsubprocess\b|\bspawn\w*\b|\bexec\w*\b|\bshell_exec\b|\bpassthru\b|\bqx\b|`|\bchild_process\b|\bsh\.|\beval\b|\bcommand\b"
     r"|\bdo shell script\b|%x|\bShellExecute\b|\bProcess\b|\bopen3\b|\|\s*getline|\|\s*\"sh\"|\brun\b|\bRuntime\b|\$\(|\bcall\b|\bcheck_(?:call|output)\b"

@@ -83,6 +83,8 @@ def overwritten(target: str) -> Finding | None:
 
 def emptied(target: str, *, made: bool = False) -> Finding | None:
     """Making ``target`` empty; ``made``: by a program that is as often told to make it."""
+    if paths.temporary(target):
+        return None
     if paths.log(target):
         return Finding(Category.TRACES, target, "wipes a log or a history")
     if target.endswith((FOUND, FED)):

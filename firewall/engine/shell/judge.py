@@ -9,7 +9,7 @@ from firewall.engine.shell import code, containers, databases, files, network, p
 from firewall.engine.shell.call import Call
 from firewall.engine.shell.evaluate import says
 from firewall.engine.shell.parse import KEYWORDS, parse
-from firewall.engine.shell.programs import DATA, program_name
+from firewall.engine.shell.programs import SHADOWED, program_name
 from firewall.engine.shell.scope import MAX_DEPTH, Scope
 from firewall.engine.shell.types import FED, UNKNOWN, Category, Command, Finding, Judgement, Script, TooDeepError
 from firewall.engine.shell.written import Written
@@ -90,7 +90,7 @@ class _Judge:
                 return found
         for name, body in scope.aliases.items():
             # Who calls a program by a name that looks, asks for nothing else.
-            if (name in DATA or name in wrappers.WRAPPERS) and (found := self.text(f"{body} {FED}", depth + 1)):
+            if name in SHADOWED and (found := self.text(f"{body} {FED}", depth + 1)):
                 return found
         return None
 
@@ -217,7 +217,7 @@ class _Judge:
             return None
         if inside.reads_input:
             return self.fed_words(call, inside.words, depth)
-        return self.words(inside.words, command, call.before, depth + 1, fed=call.fed)
+        return self.words(inside.words, command, call.before, depth + 1, fed=call.fed, inner=call.inner)
 
     def fed_words(self, call: Call, words: list[str], depth: int) -> Finding | None:
         """``xargs``: the words come after, or where the mark stands; those not known are some files of a search."""

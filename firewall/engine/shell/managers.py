@@ -36,6 +36,8 @@ LOOKS = word_set(
 )
 #: So do these, where they are not the name of what is managed.
 _SPARES_LATER = word_set("deploy send publish invoke submit call start restart connect begin")
+#: Parts of words that make something, whatever it is named for: ``ecto.gen.migration drop_users``.
+_MAKES = word_set("gen generate migration scaffold")
 _VERB = re.compile(r"[A-Za-z][A-Za-z:_-]*")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _REMOVING_OPTIONS = word_set(
@@ -80,6 +82,8 @@ def verb(call: Call) -> Finding | None:
     verbs = _DESTROYS | _REMOVES if known else _DESTROYS
     operands = [word.replace(".", "-") for word in call.operands] if call.name == "govc" else call.operands
     for place, word in enumerate(operands[: 6 if known else 2]):
+        if len(word) <= 64 and not _MAKES.isdisjoint(re.split(r"[.:_-]", word)):
+            return None
         if len(word) > 64 or not _VERB.fullmatch(word):
             continue
         parts = parts_of(word)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from firewall.engine.shell.evaluate import piped
 from firewall.engine.shell.scope import ASSIGNMENT, MAX_DEPTH, MAX_VALUE_CHARS, Loop, Scope
-from firewall.engine.shell.types import UNKNOWN, Command, Pipeline, Redirect, Script, TooDeepError
+from firewall.engine.shell.types import FED, UNKNOWN, Command, Pipeline, Redirect, Script, TooDeepError
 from firewall.engine.shell.words import Words
 
 _BLANK = re.compile(r"(?:[^\S\n]|\\\r?\n)+")
@@ -142,6 +142,9 @@ class _Reader(Words):
         if not (words := command.words):
             return
         fed = piped(before) if words[0] == "read" and command.stdin is None else command.stdin
+        if words[0] == "read" and fed is None and self.loops:
+            # A loop over lines that are not known: each is one of many that it is fed.
+            self.scope.variables |= dict.fromkeys((word for word in words[1:] if word.isidentifier()), FED)
         if (body := self.scope.define(words, fed)) is not None:
             command.inner.append(_Reader(body, self.scope, self.depth).script())
             command.words = body.split() + words[1:]

@@ -77,6 +77,8 @@ for _rules in (
 ):
     for _name, _rule in _rules.items():
         _RULES[_name] = (*_RULES.get(_name, ()), _rule)
+#: Names that a shadow would be taken for something else by.
+SHADOWED = DATA | wrappers.WRAPPERS.keys() | wrappers.SHELLS | managers.MANAGERS | {"git", "ssh", "docker", "vim", "vi"}
 #: Not judged in a text for Windows read as if it were for a POSIX shell, where its backslashes are lost.
 _WINDOWS_ONLY = frozenset(windows.RULES) - {"rmdir", "move"}
 #: Programs looked for behind a glob: ``/bin/r?``.

@@ -126,7 +126,9 @@ def crontab(call: Call) -> Finding | None:
     if call.fed is not None and call.operands in ([], ["-"]) and not call.fed.strip():
         return Finding(Category.SERVICES, call.name, "deletes every scheduled job")
     if call.operands in ([], ["-"]) and (call.operands or call.before or call.fed) and not call.flags & {"-l", "-e"}:
-        if any("crontab" in command.words[:3] and "-l" in command.words for command in call.before) and any(map(_takes_lines, call.before)):
+        group = call.before[0].inner[:1] if call.before and not call.before[0].words else []
+        feeds = [*call.before, *(command for script in group if len(script) == 1 for command in script[0])]
+        if any("crontab" in command.words[:3] and "-l" in command.words for command in feeds) and any(map(_takes_lines, feeds)):
             return Finding(Category.SERVICES, call.name, "takes scheduled jobs away")
         scheduled = [call.fed] if call.fed else [text for command in call.before[-1:] for script in command.inner for text in says(script)]
         for line in (line for text in scheduled for line in text.splitlines()):

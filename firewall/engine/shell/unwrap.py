@@ -226,7 +226,7 @@ def _after_word(call: Call) -> Inside | None:
             inner = [entrypoint, *inner]
         command = call.value("-c", "--command") if name in ("npm", "pnpm", "doppler") else None
         return Inside(words=inner, texts=(command,) if command else ())
-    if name in ("yarn", "pnpm", "bun") and call.operands[:1] and call.operands[0] in MANAGERS:
+    if name in ("yarn", "pnpm", "bun") and call.operands[:1] and call.operands[0] in MANAGERS | {"rimraf", "del-cli", "shx", "cross-env"}:
         return Inside(words=args[args.index(call.operands[0]) :])
     return _each_tool(call)
 
@@ -242,6 +242,8 @@ def _each_tool(call: Call) -> Inside | None:
             if {"ssh", "run-command", "send-command", "invoke"} & set(args) or name in ("nix-shell", "wsl")
             else None
         )
+        if "ssh" in args and "--" in args[:-1]:
+            return Inside(texts=(" ".join(args[args.index("--") + 1 :]),))
         if command:
             return Inside(texts=(command, *re.findall(r'"([^"]*)"', command)))
         if name == "wsl" and args and not args[0].startswith("-"):

@@ -157,7 +157,8 @@ def delete(call: Call) -> Finding | None:
         return Finding(Category.DELETION, call.name, "deletes a folder and all that is in it")
     if call.name in ("del", "erase") and any(target.endswith(FOUND) for target in targets):
         return Finding(Category.DELETION, call.name, "deletes every file found")
-    if call.name in ("del", "erase") and switches & {"/q", "/f"} and any(paths.whole(target) or "*" in target or paths.system(target) for target in targets):
+    unasked = switches & {"/q", "/f"} or (call.fed or "").strip().lower().startswith("y")
+    if call.name in ("del", "erase") and unasked and any(paths.whole(target) or "*" in target or paths.system(target) for target in targets):
         return Finding(Category.DELETION, call.name, "deletes files without asking")
     return remove_item(call) if call.name not in ("rmdir", "unlink") or any(word.lower().startswith("-rec") for word in call.args) else None
 

@@ -76,6 +76,16 @@ git ls-files | while read -r f; do rm "$f"; done
 fd -e py | xargs rm
 echo /srv | while read d; do rm -rf "$d"; done
 npm pkg set scripts.clean="rm -rf src"
+while read -r f; do rm -f "$f"; done < <(git ls-files)
+while read f; do rm "$f"; done < list.txt
+gcloud compute ssh web --zone z -- 'sudo rm -rf /srv'
+ps -e -o pid= | xargs sudo kill -TERM
+(crontab -l | sed '/backup/d') | crontab -
+yarn rimraf src
+python3 -c 'import sh; sh.rm("-rf", "/srv")'
+node -e "require('fs').readdirSync('.').forEach(f=>require('fs').unlinkSync(f))"
+echo y| del C:\x\*.*
+alias git='git push --force #'
 python3 - x <<E<nl>import shutil<nl>shutil.rmtree("/srv")<nl>E
 python3 -c 'import boto3; [i.terminate() for i in boto3.resource("ec2").instances.all()]'
 sudo -s <<E<nl>rm -rf /srv<nl>E
@@ -96,6 +106,13 @@ node -e "require('fs').writeFileSync('package.json','')"
 """
 
 SAFE = r"""
+while read -r f; do wc -l "$f"; done < list.txt
+read -r answer; echo "$answer"
+(crontab -l | grep -v backup; echo '0 3 * * * backup.sh') | crontab -
+alias git='git --no-pager'
+mix ecto.gen.migration drop_users
+Clear-Content C:\Temp\x.log
+: > /tmp/x.sql
 cat x.sh | ssh web1 'cat > /tmp/x.sh'
 ssh h bash -s < deploy.sh
 curl -s https://x.example/a.csv | ssh h 'cat > a.csv'
