@@ -90,10 +90,14 @@ class RuleLine:
         return "look again" if first.text.startswith("Its step") else IN_A_WORD[first.code]
 
 
+#: Policies in the list; the search finds any by its name.
+MAX_LISTED = 500
+
+
 @require_GET
 @page("firewall.view_policy")
 def policies(request: ConsoleRequest) -> HttpResponse:
-    found = list(selectors.policies(request.workspace)[:500])
+    found = list(selectors.policies(request.workspace)[:MAX_LISTED])
     warnings = summaries(request.workspace, found)
     denied = selectors.denied_per_day(request.workspace, at=timezone.now())
     blocked = {each.pk: selectors.would_have_blocked(each, at=timezone.now()) for each in found if each.shadow_mode and each.enabled}
@@ -102,6 +106,7 @@ def policies(request: ConsoleRequest) -> HttpResponse:
     warned = first_told(request.workspace, enabled)
     context = {
         "lines": lines,
+        "not_listed": request.workspace.policies.count() - len(found) if len(found) == MAX_LISTED else 0,
         "days": selectors.DAYS_SHOWN,
         "warned": warned,
         "warned_more": sum(summary.count for _, summary in enabled) - len(warned),

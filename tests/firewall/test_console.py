@@ -9,7 +9,7 @@ from django.utils.html import escape
 
 from firewall.console.edits import typed_rule
 from firewall.engine.validate import problems
-from firewall.models import RuleVerdict, Stage
+from firewall.models import Policy, RuleVerdict, Stage
 from tests.factories.firewall import EventFactory, make_policy
 from tests.firewall.pages import HTMX, RULE, fresh, page
 from workspaces import tenancy
@@ -357,3 +357,9 @@ def test_pages_of_the_feed_keep_their_filters(acme, browser):
 def test_filters_that_say_nothing_usable_are_a_bad_request(browser):
     for query in ("verdict=maybe", "key_id=x", "from=yesterday", "run_id=%00", "cursor=x", "tool_name=%00"):
         assert browser.get(f"/events/?{query}").status_code == 400, query
+
+
+def test_the_list_says_how_many_policies_it_has_no_room_for(acme):
+    with tenancy.scope(acme.workspace.pk):
+        Policy.objects.bulk_create(Policy(workspace=acme.workspace, name=f"p{number}") for number in range(502))
+    assert "2 more policies are not listed" in acme.client(Role.MEMBER).get("/policies/").content.decode()
