@@ -127,9 +127,14 @@ def remove_item(call: Call) -> Finding | None:
             continue
         if recursive or paths.system(target) or paths.whole(target) or target == FOUND:
             return Finding(Category.DELETION, target, "deletes a folder and all that is in it")
-    if targets:
+    if targets or any(map(_lists_harmless, call.before)):
         return None
     return Finding(Category.DELETION, call.name, "deletes everything it is fed") if recursive or any(map(lists_all, call.before)) else None
+
+
+def _lists_harmless(command: Command) -> bool:
+    targets = Call("", command.words[1:]).operands
+    return command.words[:1] != [] and command.words[0].lower() in ("get-childitem", "gci", "ls", "dir") and bool(targets) and all(map(paths.harmless, targets))
 
 
 def lists_all(command: Command) -> bool:

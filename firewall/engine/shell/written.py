@@ -25,6 +25,10 @@ _SHEBANG = re.compile(r"#!\s*(?:\S*/env\s+(?:-S\s+)?)?(?:\S*/)?([\w.+-]+)")
 _ORDERED = frozenset({"crontab", "at", "batch", "diskpart", "make", "gmake", "xargs", "parallel", "ftp", "sftp", "expect", "ansible-playbook"})
 
 
+#: Options that have a program read, and not run.
+_ONLY_CHECKS = {"sh": ("-n",), "node": ("--check", "-c"), "nodejs": ("--check", "-c"), "ruby": ("-c",), "perl": ("-c",), "php": ("-l",)}
+
+
 @dataclass(slots=True)
 class Written:
     """The texts by the last part of the file's name, since the folder may change in between. Each is run once: a file may run itself."""
@@ -80,6 +84,8 @@ class Written:
             return replace(call, name=shebang[1] if shebang else "sh", args=[], before=[], fed=text)
         if (implied := self._implied(call)) is not None:
             return replace(call, args=["-f", "-", *call.args] if call.name in ("make", "gmake") else call.args, before=[], fed=implied)
+        if not call.flags.isdisjoint(_ONLY_CHECKS.get("sh" if call.name in SHELLS else interpreter_name(call.name), ())):
+            return call
         runs = call.name in SHELLS or call.name in (".", "source") or interpreter_name(call.name) in INTERPRETERS
         named = call.operands[:1] if runs else call.args if call.name in CLIENTS or call.name in _ORDERED else []
         for file in named:

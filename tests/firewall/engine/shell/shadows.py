@@ -78,6 +78,8 @@ echo /srv | while read d; do rm -rf "$d"; done
 npm pkg set scripts.clean="rm -rf src"
 while read -r f; do rm -f "$f"; done < <(git ls-files)
 while read f; do rm "$f"; done < list.txt
+echo 'require("fs").rmSync("/srv", {recursive: true})' > x.js; node x.js
+Get-ChildItem .\src -Recurse | Remove-Item -Recurse -Force
 gcloud compute ssh web --zone z -- 'sudo rm -rf /srv'
 ps -e -o pid= | xargs sudo kill -TERM
 (crontab -l | sed '/backup/d') | crontab -
@@ -107,6 +109,9 @@ node -e "require('fs').writeFileSync('package.json','')"
 
 SAFE = r"""
 while read -r f; do wc -l "$f"; done < list.txt
+echo 'require("fs").rmSync("/srv", {recursive: true})' > x.js; node --check x.js
+echo 'rm -rf /srv' > x.sh; bash -n x.sh
+Get-ChildItem .\node_modules -Recurse | Remove-Item -Recurse -Force
 read -r answer; echo "$answer"
 (crontab -l | grep -v backup; echo '0 3 * * * backup.sh') | crontab -
 alias git='git --no-pager'
