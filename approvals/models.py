@@ -1,6 +1,7 @@
 """Holds and who decided about them; their settings, the webhook that is told of them, and the outbox of what is to be told."""
 
 import secrets
+from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -49,6 +50,9 @@ def new_id() -> str:
 
 class Approval(models.Model):
     """One held call and what became of it. Without foreign keys to key, policy and rule: it outlives them, as events do."""
+
+    #: Of the event that was written with it, where it was made just now.
+    event_id: UUID | None = None
 
     class State(models.TextChoices):
         PENDING = StateWords.PENDING, "Pending"

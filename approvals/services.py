@@ -110,6 +110,7 @@ def _hold(workspace: Workspace, call: HeldCall, digest: str) -> Approval:
     approval.save(force_insert=True)
     approval.refresh_from_db()
     _record([{**call.event, "approval_id": approval.pk}])
+    approval.event_id = call.event["id"]
     _audit([approval], "create", None)
     outbox.enqueue([approval], event=HoldEvent.PENDING, at=approval.created_at)
     return approval

@@ -6,10 +6,11 @@ nothing goes on (``approval_store_down``).
 
 import asyncio
 import re
-from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
+from uuid import UUID
 
 from django.db import DatabaseError
 
@@ -33,6 +34,9 @@ MAX_NAMED = 20
 #: What is kept of an answer at most; the calls of a longer one are denied.
 MAX_KEPT_BYTES = 8 * 1024 * 1024
 _ID = re.compile(r"[0-9a-f]{24}")
+#: In the row of an event, beside its columns.
+STANDS = "stands"
+R = TypeVar("R", bound=Mapping[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +84,14 @@ class Candidate:
 class Hold:
     id: str
     expires_at: datetime
+    #: Of the event that was written with it; None where the call was held before.
+    event_id: UUID | None
 
 
 async def hold(
     store: Store, place: Place, candidates: Sequence[Candidate], *, keep: Callable[[Sequence[bool]], str | None] | None = None, all_or_none: bool = False
 ) -> tuple[list[Hold | None], ReasonCode]:
-    """The hold of each call, None where it cannot be held, and the code for those. The rows of the held get their id."""
+    """The hold of each call, None where it cannot be held, and the code for those. The rows of the held get their id. See ``unrecorded``."""
     try:
         found = await store.change(_hold, place, candidates, keep, all_or_none)
     except (DatabaseError, TimeoutError):
@@ -93,6 +99,9 @@ async def hold(
     for candidate, held in zip(candidates, found, strict=True):
         if held is not None:
             candidate.event["approval_id"] = held.id
+            if candidate.event["id"] == held.event_id:
+                candidate.event[STANDS] = True
+    store.tell_feed(place.workspace_id)
     return found, ReasonCode.HOLD_UNAVAILABLE
 
 
@@ -103,7 +112,7 @@ def _hold(place: Place, candidates: Sequence[Candidate], keep: Callable[[Sequenc
         if within is None:
             return [None] * len(calls)
         found = services.hold_calls(within, calls=calls, keep=keep, all_or_none=all_or_none)
-        return [Hold(each.pk, each.expires_at) if each else None for each in found]
+        return [Hold(each.pk, each.expires_at, each.event_id) if each else None for each in found]
 
 
 def _held_call(place: Place, candidate: Candidate) -> HeldCall:
@@ -291,13 +300,21 @@ def _whole_answer(kept: selectors.Kept | None, ids: Sequence[str]) -> str:
     return selectors.opened_answer(kept)
 
 
-async def redeem(store: Store, place: Place, used: Mapping[str, Bound], events: Collection[Mapping[str, Any]], request_id: str) -> None:
-    """Spend approvals, all or none, with the rows of the calls that they let go. Raises ``ApprovalInvalid``, ``StoreUnavailable``."""
+async def redeem(store: Store, place: Place, used: Mapping[str, Bound], events: Collection[MutableMapping[str, Any]], request_id: str) -> None:
+    """Spend approvals, all or none, with the rows of the calls that they let go. See ``unrecorded``. Raises ``ApprovalInvalid``, ``StoreUnavailable``."""
     rows = {event["approval_id"]: event for event in events if event.get("approval_id") in used}
     try:
         await store.change(_redeem, place.workspace_id, used, rows, request_id)
     except (DatabaseError, TimeoutError) as error:
         raise errors.StoreUnavailable("The approval cannot be spent just now.") from error
+    for event in rows.values():
+        event[STANDS] = True
+    store.tell_feed(place.workspace_id)
+
+
+def unrecorded(events: Iterable[R]) -> list[R]:
+    """Without those that stand already, as they were written in one transaction with what became of their approval."""
+    return [event for event in events if STANDS not in event]
 
 
 def _redeem(workspace_id: int, used: Mapping[str, Bound], rows: Mapping[str, Mapping[str, Any]], request_id: str) -> None:

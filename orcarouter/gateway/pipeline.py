@@ -160,7 +160,7 @@ class Relay:
             if self.holds.is_replay:
                 await self.holds.replay(events)
                 return
-            await self.holds.redeem(events)
+            events = await self.holds.redeem(events)
         except errors.ApprovalInvalid as error:
             await self.block(error)
         # --- 5: the record and the provider, at the same time. The first byte of a stream waits for this record, a whole answer for its usage too.

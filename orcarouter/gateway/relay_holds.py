@@ -119,17 +119,19 @@ class RelayHolds:
         held = [(candidate, each) for candidate, each in zip(candidates.values(), found, strict=True) if each is not None]
         if not held:
             return [holds.unheld(each, code) if number in candidates else each for number, each in enumerate(ruled)]
-        await relay.block(holds.pending(relay.request, held), [candidate.event for candidate in candidates.values()])
+        await relay.block(holds.pending(relay.request, held), holds.unrecorded(candidate.event for candidate in candidates.values()))
 
     @staticmethod
     def past(past: Offered) -> Offered:
         """Decisions on calls that the request's history tells of: nobody can be asked about what has been done."""
         return Offered(past.names, tuple(_noted(each, "the call was made before this request") for each in past.decisions))
 
-    async def redeem(self, events: Rows) -> None:
-        """Spend the approvals that let offered tools go on, before anything is sent. Raises ``ApprovalInvalid``."""
-        if self.presented is not None and self.presented.used:
-            await holds.redeem(self.relay.state, await self.place(), self.presented.used, events, self.relay.request.id)
+    async def redeem(self, events: list[Row]) -> list[Row]:
+        """Spend the approvals that let offered tools go on, before anything is sent; the events still to record. Raises ``ApprovalInvalid``."""
+        if self.presented is None or not self.presented.used:
+            return events
+        await holds.redeem(self.relay.state, await self.place(), self.presented.used, events, self.relay.request.id)
+        return holds.unrecorded(events)
 
     def spent_in_vain(self, error: errors.OrcaError) -> list[Row]:
         """The events that say of spent approvals that what followed failed: they stay spent."""
@@ -171,7 +173,7 @@ class RelayHolds:
         error = holds.pending(relay.request, held)
         used, source = relay.used(read.usage, read.text_bytes)
         new = [row for called, of_call in zip(read.calls, rows, strict=True) for row in of_call if not self._is_recorded(called)]
-        await relay.settle("held", error.status, used, source, error_code=error.code, events=new)
+        await relay.settle("held", error.status, used, source, error_code=error.code, events=holds.unrecorded(new))
         raise error
 
     # --- A stream ---
@@ -276,7 +278,7 @@ class RelayHolds:
         rulings = [ruling_of(each.decision) for each in judged]
         relay.blocked = sum(not ruling.leaves for ruling in rulings)
         body = answer.release(read, rulings, notices=relay.notices)
-        await relay.settle("completed", 200, record.NOTHING, UsageSource.NONE, events=[*events, *rows])
+        await relay.settle("completed", 200, record.NOTHING, UsageSource.NONE, events=[*events, *holds.unrecorded(rows)])
         return body
 
 

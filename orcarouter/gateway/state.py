@@ -345,10 +345,13 @@ class State:
         if recording.cancelled() or recording.exception() is not None:
             return
         if has_events:
-            # Observation: the feed polls as well, so a lost hint costs it a second.
-            self.link.hint("PUBLISH", valkey.feed_channel(grant.workspace_id), 1)
+            self.tell_feed(grant.workspace_id)
         if settlement is not None:
             self.accounts.settle(settlement)
+
+    def tell_feed(self, workspace_id: int) -> None:
+        """There are new events. The feed looks by itself as well, so a hint that is lost costs it a second."""
+        self.link.hint("PUBLISH", valkey.feed_channel(workspace_id), 1)
 
 
 def _owner(grant: Grant, lineage: runs.Lineage) -> Grant:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from firewall.engine.types import Decision, Verdict
 from keys.engine.ceilings import Limits
 from keys.engine.grant import Grant
-from orcarouter.gateway import claims, money, record, runs
+from orcarouter.gateway import claims, holds, money, record, runs
 from orcarouter.gateway.accounts import Settlement
 from orcarouter.gateway.money import Claim
 from orcarouter.gateway.refusals import BUDGET_UNKNOWN, unaffordable
@@ -69,12 +69,12 @@ class Charge:
         """Record the decision with what it costs, and return when both stand. Raises ``StoreUnavailable``."""
         price = self.price_micro_usd
         if not price or not goes_on(decision):
-            if events:
-                await self.state.record(grant, list(events), [])
+            if events := holds.unrecorded(events):
+                await self.state.record(grant, events, [])
             self.release()
             return
         usage = record.tool_usage(shared, self.request, status=200, outcome="completed", error_code=None, cost_micro_usd=price)
-        events = [{**event, "cost_micro_usd": price} if not place else event for place, event in enumerate(events)]
+        events = holds.unrecorded({**event, "cost_micro_usd": price} if not place else event for place, event in enumerate(events))
         movement = record.tool_movement(shared, self.request, member_id=self.limits.member_id, cost_micro_usd=price)
         settlement = Settlement(self.workspace_id, self.request.id, price, self.accounts)
         await self.state.stands(self.state.submit(grant, events, [usage], [movement], settlement))

@@ -88,7 +88,7 @@ def test_the_same_call_keeps_its_hold_and_equal_calls_share_one(scope, acme, pol
         ({"args_hash": "0" * 64}, "args_hash"),
         ({"tool_hash": "0" * 64}, "tool_hash"),
         ({"request_hash": "0" * 64}, "request_hash"),
-        ({"policy_id": 1}, "policy_id"),
+        ({"policy_id": 10**9}, "policy_id"),
     ],
 )
 def test_an_approval_fits_its_own_call_and_no_other(scope, acme, policy, changes, field):
