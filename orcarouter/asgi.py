@@ -27,23 +27,27 @@ IMPORTS = {re.compile(r"(?:/api/workspace/firewall)?/policies/(?:[0-9]+/)?import
 django_application = BoundedBody(_django, settings.DATA_UPLOAD_MAX_MEMORY_SIZE, IMPORTS)
 
 
-async def application(scope, receive, send):
+def application(scope, receive, send):
     """Dispatch by path alone: no session, middleware or template is on an agent's way."""
-    if scope["type"] == "lifespan":
-        await _lifespan(receive, send)
-    elif scope["type"] != "http":
-        await send({"type": "websocket.close", "code": 1003})
-    elif scope["path"] in health.ROUTES:
-        await health.ROUTES[scope["path"]](scope, receive, send, gateway)
-    elif scope["path"].startswith(("/v1/", "/api/v1/")) or scope["path"] == "/v1":
-        await (gateway if ROLE != "console" else health.elsewhere)(scope, receive, send)
-    elif ROLE != "gateway":
-        await django_application(scope, receive, send)
-    else:
-        await health.elsewhere(scope, receive, send)
+    return _server_of(scope)(scope, receive, send)
 
 
-async def _lifespan(receive, send):
+def _server_of(scope):
+    if scope["type"] != "http":
+        return _lifespan if scope["type"] == "lifespan" else _no_websocket
+    path = scope["path"]
+    if path.startswith(("/v1/", "/api/v1/")) or path == "/v1":
+        return gateway if ROLE != "console" else health.elsewhere
+    if path in health.ROUTES:
+        return health.ROUTES[path]
+    return django_application if ROLE != "gateway" else health.elsewhere
+
+
+async def _no_websocket(scope, receive, send):
+    await send({"type": "websocket.close", "code": 1003})
+
+
+async def _lifespan(scope, receive, send):
     """Start the gateway before the first call, end it after the last."""
     while True:
         message = await receive()

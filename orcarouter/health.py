@@ -28,12 +28,12 @@ _looked_at = 0.0
 _threads = ThreadPoolExecutor(2, thread_name_prefix="orca-health")
 
 
-async def healthz(scope, receive, send, gateway) -> None:
+async def healthz(scope, receive, send) -> None:
     """200 as long as the process answers at all."""
     await _answer(send, 200, {"status": "ok"})
 
 
-async def readyz(scope, receive, send, gateway) -> None:
+async def readyz(scope, receive, send) -> None:
     """200 when PostgreSQL, Valkey, the migrations and a worker are there; else 503 that names what is not."""
     global _looking
     if _looking is None or (_looking.done() and time.monotonic() - _looked_at > FRESH_SECONDS):
@@ -53,7 +53,7 @@ async def _look() -> dict[str, bool]:
     return dict(zip(checks, found, strict=True))
 
 
-async def metrics(scope, receive, send, gateway) -> None:
+async def metrics(scope, receive, send) -> None:
     """Prometheus text: to loopback, or to whoever has ``METRICS_TOKEN``."""
     if not _may_read_metrics(scope):
         await _answer(send, 401, AuthenticationRequired("Send the metrics token as a bearer token.").body())

@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 from uuid import UUID, SafeUUID
 
+_TIME, _VERSION_7, _UPPER, _LOWER = ((1 << 48) - 1) << 80, 0x7 << 76 | 0b10 << 62, ((1 << 12) - 1) << 62, (1 << 62) - 1
 _lock = threading.Lock()
 _last = 0
 #: Random bits, drawn many at a time: the system call costs more than all else. A forked process draws its own.
@@ -32,16 +33,16 @@ def of_int(value: int) -> UUID:
 def uuid7() -> UUID:
     """A new id, greater than every one made before it in this process."""
     global _last
-    now_ms = time.time_ns() // 1_000_000
+    now = time.time_ns() // 1_000_000 << 80
     with _lock:
-        if now_ms > _last >> 80:
-            _last = now_ms << 80 | _chance() << 10
+        if now > _last:
+            _last = now | _chance() << 10
         else:
             # Several ids in one millisecond, or a clock set back: continue from the last one, so that order is kept.
             _last += 1 + (_chance() >> 32)
         stamp = _last
-    time_ms, tail = stamp >> 80, stamp & ((1 << 74) - 1)
-    return of_int(time_ms << 80 | 0x7 << 76 | (tail >> 62) << 64 | 0b10 << 62 | tail & ((1 << 62) - 1))
+    # 48 bits of time, 6 fixed ones, and the other 74 around these.
+    return of_int(stamp & _TIME | _VERSION_7 | (stamp & _UPPER) << 2 | stamp & _LOWER)
 
 
 def lowest_at(at: datetime) -> UUID:

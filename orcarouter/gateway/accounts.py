@@ -8,8 +8,6 @@ from functools import partial
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-import hiredis
-
 from keys import money_selectors
 from orcarouter.gateway import money
 from orcarouter.gateway.link import RETRY_SECONDS, Away, Link
@@ -95,14 +93,13 @@ class Accounts:
 
     def _send(self, settlement: Settlement) -> None:
         command = ("EVAL", money.SETTLE, 1, valkey.version_key(settlement.workspace_id))
-        sent = self._link.tell(*command, settlement.request_id, settlement.cost_micro_usd, *settlement.accounts)
+        sent = self._link.call(*command, settlement.request_id, settlement.cost_micro_usd, *settlement.accounts)
         sent.add_done_callback(partial(self._heard, settlement.request_id))
 
     def _heard(self, request_id: str, sent: asyncio.Future) -> None:
         if sent.cancelled():
             return
-        error = sent.exception()
-        if error is None and not isinstance(sent.result(), hiredis.ReplyError):
+        if sent.exception() is None:
             self._waiting.pop(request_id, None)
         elif self._again is None:
             self._again = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._send_again)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 import time
+from collections.abc import Coroutine
 from urllib.parse import unquote
 
 import orjson
@@ -19,6 +20,8 @@ from orcarouter.gateway.upstream import VIA, Upstream
 from workspaces import errors
 
 logger = logging.getLogger(__name__)
+
+Served = Coroutine[None, None, None]
 
 MAX_OPEN_CALLS = 1_000
 
@@ -90,24 +93,24 @@ def _let_go(error: BaseException | None) -> None:
         error = error.__context__
 
 
-async def chat_completions(gateway: Gateway, request: Request, _: str) -> None:
-    await pipeline.chat_completions(gateway.state, gateway.upstream, request)
+def chat_completions(gateway: Gateway, request: Request, _: str) -> Served:
+    return pipeline.chat_completions(gateway.state, gateway.upstream, request)
 
 
-async def evaluate_call(gateway: Gateway, request: Request, _: str) -> None:
-    await evaluate.evaluate(gateway.state, gateway.resolver, request)
+def evaluate_call(gateway: Gateway, request: Request, _: str) -> Served:
+    return evaluate.evaluate(gateway.state, gateway.resolver, request)
 
 
-async def evaluate_plan(gateway: Gateway, request: Request, _: str) -> None:
-    await evaluate.evaluate_plan(gateway.state, gateway.resolver, request)
+def evaluate_plan(gateway: Gateway, request: Request, _: str) -> Served:
+    return evaluate.evaluate_plan(gateway.state, gateway.resolver, request)
 
 
-async def approval_callback(gateway: Gateway, request: Request, approval_id: str) -> None:
-    await callback.receive(gateway.state, request, approval_id)
+def approval_callback(gateway: Gateway, request: Request, approval_id: str) -> Served:
+    return callback.receive(gateway.state, request, approval_id)
 
 
-async def poll_approval(gateway: Gateway, request: Request, approval_id: str) -> None:
-    await poll.poll(gateway.state, gateway.waiters, request, approval_id)
+def poll_approval(gateway: Gateway, request: Request, approval_id: str) -> Served:
+    return poll.poll(gateway.state, gateway.waiters, request, approval_id)
 
 
 async def list_models(gateway: Gateway, request: Request, _: str) -> None:
@@ -136,16 +139,16 @@ def _model(name: str, is_demo: bool) -> dict:
     return {"id": name, "object": "model", "created": 0, "owned_by": "orcarouter-demo" if is_demo else "orcarouter", "supported_endpoint_types": ["openai"]}
 
 
-async def generation(gateway: Gateway, request: Request, _: str) -> None:
-    await billing.generation(gateway.state, request)
+def generation(gateway: Gateway, request: Request, _: str) -> Served:
+    return billing.generation(gateway.state, request)
 
 
-async def billing_usage(gateway: Gateway, request: Request, _: str) -> None:
-    await billing.usage(gateway.state, request)
+def billing_usage(gateway: Gateway, request: Request, _: str) -> Served:
+    return billing.usage(gateway.state, request)
 
 
-async def billing_subscription(gateway: Gateway, request: Request, _: str) -> None:
-    await billing.subscription(gateway.state, request)
+def billing_subscription(gateway: Gateway, request: Request, _: str) -> Served:
+    return billing.subscription(gateway.state, request)
 
 
 async def not_implemented(gateway: Gateway, request: Request, _: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import hiredis
+from msgspec import structs
 
 from orcarouter.gateway import record, runs
 from orcarouter.gateway.accounts import Settlement
@@ -46,7 +47,7 @@ async def _holds(relay: Relay, following: record.Call) -> bool:
     looked = runs.Lineage(call.run_id, call.run_id, "", (), call.grant.key_id)
     is_held = False
     try:
-        is_held = relay.is_held and await state.hold(call.grant, looked, replace(call.claim, id=following.claim_id))
+        is_held = relay.is_held and await state.hold(call.grant, looked, structs.replace(call.claim, id=following.claim_id))
     except (Away, hiredis.ReplyError):
         logger.info("no_second_attempt_without_valkey", extra={"request_id": call.request_id})
     finally:

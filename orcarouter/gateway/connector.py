@@ -90,7 +90,7 @@ class Connection(asyncio.Protocol):
         What comes is given in the turn of the event loop in which it comes: to wake a task for each piece costs more than the
         piece. Raises `Broken`, or what ``fail`` was told.
         """
-        while not self._pieces or take(self._taken()):
+        while not self._pieces or take(self.taken()):
             if self._is_whole:
                 return False
             self._take = take
@@ -101,7 +101,8 @@ class Connection(asyncio.Protocol):
                 self._take = None
         return True
 
-    def _taken(self) -> bytes:
+    def taken(self) -> bytes:
+        """What has come of the body and was not taken yet."""
         found = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._unread_bytes = 0
@@ -114,7 +115,7 @@ class Connection(asyncio.Protocol):
         """Give what has come to whoever waits in ``pass_to``; an error of theirs is theirs as well."""
         assert self._waiter is not None
         try:
-            if take(self._taken()):
+            if take(self.taken()):
                 return
         except Exception as error:
             if not self._waiter.done():
@@ -137,6 +138,9 @@ class Connection(asyncio.Protocol):
         if self._error is None and not self._is_whole:
             self._error = error
             self._wake()
+
+    def time_out(self) -> None:
+        self.fail(TimeoutError())
 
     def _wake(self, *, is_enough: bool = False) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -32,7 +32,7 @@ class Away(Exception):
 
 
 class Link(asyncio.Protocol):
-    """A multiplexed client. ``call`` raises ``Away``; ``hint`` is fire and forget."""
+    """A multiplexed client. ``call`` has a reply; ``hint`` is fire and forget."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -115,29 +115,20 @@ class Link(asyncio.Protocol):
         self._is_greeted, self._refusal = True, ""
 
     # --- Use ---
-    async def call(self, *command: str | bytes | int) -> Any:
-        """The reply to one command. Raises ``Away``, or ``hiredis.ReplyError`` for an error that Valkey answers."""
-        if not self._is_greeted:
-            raise Away("Valkey is away")
-        return await self._ask(*command)
+    def call(self, *command: str | bytes | int) -> asyncio.Future[Any]:
+        """Send a command; the future has its reply, or raises ``Away``, or ``hiredis.ReplyError`` for an error that Valkey answers."""
+        return self._ask(*command) if self._is_greeted else self._away()
 
-    async def _ask(self, *command: str | bytes | int) -> Any:
+    def _ask(self, *command: str | bytes | int) -> asyncio.Future[Any]:
         if self._transport is None:
-            raise Away("Valkey is away")
+            return self._away()
         future = self._loop.create_future()
         self._send(command, future)
-        reply = await future
-        if isinstance(reply, hiredis.ReplyError):
-            raise reply
-        return reply
+        return future
 
-    def tell(self, *command: str | bytes | int) -> asyncio.Future:
-        """Send a command; the future has its reply (an error that Valkey answers too), or raises ``Away``."""
+    def _away(self) -> asyncio.Future[Any]:
         future = asyncio.get_running_loop().create_future()
-        if self._is_greeted:
-            self._send(command, future)
-        else:
-            future.set_exception(Away("Valkey is away"))
+        future.set_exception(Away("Valkey is away"))
         return future
 
     def hint(self, *command: str | bytes | int) -> None:
@@ -185,7 +176,11 @@ class Link(asyncio.Protocol):
         self._reader.feed(chunk)
         while (reply := self._reader.gets()) is not False:
             future, _ = self._waiting.popleft()
-            if future is not None and not future.done():
+            if future is None or future.done():
+                continue
+            if isinstance(reply, hiredis.ReplyError):
+                future.set_exception(reply)
+            else:
                 future.set_result(reply)
 
     def connection_lost(self, error: Exception | None) -> None:

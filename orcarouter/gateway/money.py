@@ -7,10 +7,11 @@ so that a ceiling set later does not find an old sum.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from keys.engine.ceilings import Account, Ceiling, Cycle, Scope, period
 
@@ -123,8 +124,7 @@ return redis.call('GET', rebuild)
 RUN = "run"
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """What a call may cost at most, and the ceilings that it must fit under until it is settled.
 
     ``amount_micro_usd`` None is a call without a price: it holds nothing, nor does one that ``looks_only``.

@@ -16,6 +16,7 @@ import orjson
 from django.conf import settings
 
 from keys.engine.grant import Route
+from orcarouter.deadlines import Deadlines
 from orcarouter.gateway import metrics
 from orcarouter.gateway.connector import Broken, Connection, Connector, Origin, Unreachable
 from orcarouter.gateway.engine.exchange import shown
@@ -47,6 +48,7 @@ class ProviderAnswer:
     route: Route
     first_byte_ms: int
     deadline: float
+    _idle_seconds: float
     _connector: Connector
     _loop: asyncio.AbstractEventLoop
     #: The last event of a stream was read: only the end of the body is to come.
@@ -102,13 +104,16 @@ class ProviderAnswer:
     def _look(self) -> None:
         """End a wait that has become too long. One timer an answer: one for each chunk would cost more than the chunk."""
         now = self._loop.time()
-        due = min((self._waits_since or now) + settings.UPSTREAM_IDLE_SECONDS, self.deadline)
+        due = min((self._waits_since or now) + self._idle_seconds, self.deadline)
         if now < due:
             self._looker = self._loop.call_at(due, self._look)
         else:
-            self.connection.fail(TimeoutError())
+            self.connection.time_out()
 
     async def body(self) -> bytes:
+        if self.connection.is_whole and b"content-encoding" not in self.connection.headers:
+            # As most are: nothing is left to wait for.
+            return self.connection.taken()
         pieces: list[bytes] = []
 
         def keep(piece: bytes) -> bool:
@@ -168,6 +173,8 @@ class Upstream:
     async def start(self) -> None:
         self._resolver = net.PinnedResolver()
         self._connector = Connector(self._resolver.resolve, connect_seconds=settings.UPSTREAM_CONNECT_SECONDS)
+        self._first_bytes = Deadlines(settings.UPSTREAM_FIRST_BYTE_SECONDS)
+        self._idle_seconds, self._total_seconds = settings.UPSTREAM_IDLE_SECONDS, settings.UPSTREAM_TOTAL_SECONDS
         # What is said of an address follows from it and the settings alone.
         self._door = lru_cache(1024)(self._make_door)
 
@@ -227,7 +234,7 @@ class Upstream:
             raise _Retry(UpstreamTimeout("The provider could not be reached in time.")) from None
         except Unreachable as error:
             raise self._unreachable(route, error, was_sent=False) from error
-        timer = loop.call_later(settings.UPSTREAM_FIRST_BYTE_SECONDS, connection.fail, TimeoutError())
+        self._first_bytes.begin(connection, connection.time_out)
         try:
             await connection.ask(door.head, b"%d\r\n\r\n" % len(body), body)
         except TimeoutError:
@@ -241,10 +248,10 @@ class Upstream:
             self._connector.release(connection)
             raise
         finally:
-            timer.cancel()
+            self._first_bytes.end(connection)
         first_byte_ms = round((time.monotonic() - started) * 1000)
         metrics.UPSTREAM_SECONDS.observe(first_byte_ms / 1000)
-        answer = ProviderAnswer(connection, route, first_byte_ms, loop.time() + settings.UPSTREAM_TOTAL_SECONDS, self._connector, loop)
+        answer = ProviderAnswer(connection, route, first_byte_ms, loop.time() + self._total_seconds, self._idle_seconds, self._connector, loop)
         if connection.status != 200:
             await self._refuse(answer)
         return answer

@@ -64,8 +64,8 @@ async def test_an_error_is_its_own_callers_alone(url):
 
 async def test_a_caller_that_gives_up_shifts_nobody_elses_reply(url):
     async with linked(url) as made:
-        first = asyncio.create_task(made.call("ECHO", "first"))
-        second = asyncio.create_task(made.call("ECHO", "second"))
+        first = made.call("ECHO", "first")
+        second = made.call("ECHO", "second")
         await asyncio.sleep(0)
         first.cancel()
         made.hint("ECHO", "hint")
