@@ -194,9 +194,9 @@ def _messages(request: Mapping[str, Any]) -> list[dict[str, Any]]:
         raise _Refused("messages must be a list of messages.", "messages")
     if len(messages) > MAX_MESSAGES:
         raise _Refused(f"messages holds more than {MAX_MESSAGES} messages.", "messages")
-    for index, message in enumerate(messages):
-        if not isinstance(message, dict):
-            raise _Refused(f"messages.{index} must be an object.", f"messages.{index}")
+    if set(map(type, messages)) != {dict}:
+        index = next(index for index, message in enumerate(messages) if type(message) is not dict)
+        raise _Refused(f"messages.{index} must be an object.", f"messages.{index}")
     return messages
 
 
@@ -277,6 +277,7 @@ class _Offer(msgspec.Struct, frozen=True):
 
 #: Arrays of tools that are remembered, at most 16 MiB of them; a larger one is read with each call.
 REMEMBERED_OFFERS, MAX_OFFER_BYTES = 256, 64 * 1024
+MAX_BODY_OF_OFFER_BYTES = 1024 * 1024
 #: What offers tools beside ``tools``.
 _OTHER_OFFERS = TOOL_FIELDS | {"functions", "web_search_options"}
 
@@ -286,7 +287,8 @@ def _read(body: bytes) -> tuple[dict[str, Any], dict[str, msgspec.Raw], _Offer |
 
     An agent sends the same tools with every call, often more of them than of all else.
     """
-    around = read_around_tools(body, longest=MAX_OFFER_BYTES)
+    # What is refused is read twice, which must not be felt.
+    around = read_around_tools(body, longest=MAX_OFFER_BYTES) if len(body) <= MAX_BODY_OF_OFFER_BYTES else None
     if around is not None and (offer := remembered_offer(around[2])) is not None:
         return around[0], around[1], offer
     found = read_object(body)

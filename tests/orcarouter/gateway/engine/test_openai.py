@@ -278,6 +278,7 @@ def test_an_array_of_tools_is_remembered_up_to_a_size():
     before = openai.remembered_offer.cache_info()
     assert parsed(tools=small).tools == ("small",)
     assert parsed(tools=large).tools == ("large",)
+    assert parsed(tools=small, metadata="x" * openai.MAX_BODY_OF_OFFER_BYTES).tools == ("small",)
     after = openai.remembered_offer.cache_info()
     assert (after.hits, after.misses) == (before.hits + 1, before.misses)
 
