@@ -95,15 +95,12 @@ class Entry:
     elements: tuple[bytes, ...]
     counts: tuple[int, ...]
     done: Recording
-    since: float = field(default_factory=time.monotonic)
+    rows: int = field(init=False)
+    size: int = field(init=False)
+    since: float = field(init=False)
 
-    @property
-    def rows(self) -> int:
-        return sum(self.counts)
-
-    @property
-    def size(self) -> int:
-        return sum(map(len, self.elements))
+    def __post_init__(self) -> None:
+        self.rows, self.size, self.since = sum(self.counts), sum(map(len, self.elements)), time.monotonic()
 
 
 class Recorder:

@@ -186,7 +186,7 @@ _OF_EVENT = Group({"id": "uuid", "approval_id": "word"})
 _OF_USAGE = Group({
     "id": "uuid", "provider_id": "number", "provider_name": "word", "status": "number", "error_code": "word",
     "outcome": "word", "streamed": "boolean", "prompt_tokens": "number", "completion_tokens": "number", "cached_tokens": "number", "reasoning_tokens": "number",
-    "usage_source": "word", "cost_micro_usd": "number", "latency_ms": "number", "first_byte_ms": "number", "context_digest": "word", "fingerprint": "word",
+    "usage_source": "word", "cost_micro_usd": "number", "latency_ms": "number", "first_byte_ms": "number", "context_digest": "text", "fingerprint": "word",
 })  # fmt: skip
 _OF_ENTRY = Group({
     "id": "uuid", "kind": "word", "cause": "word", "member_id": "number", "held_micro_usd": "number",
