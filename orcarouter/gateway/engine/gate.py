@@ -227,6 +227,9 @@ class Gate:
             return None
         if isinstance(chunk.model, str):
             self.model = chunk.model
+        if chunk.usage is _NULL and self._is_text(chunk.choices):
+            sent.append(event.raw)
+            return None
         has_usage = chunk.usage is not _NULL and self._book(chunk.usage)
         raw, data = self._costed(event.raw, event.data) if has_usage else (event.raw, event.data)
         if not chunk.choices:
@@ -242,6 +245,20 @@ class Gate:
         elif choices:
             (early if self._waits and _only_opens(choices) else sent).append(raw)
         return None
+
+    def _is_text(self, choices: list[_Choice] | None) -> bool:
+        """Whether a frame is what nearly all are, a piece of one answer's text while nothing is held: it is booked, and leaves."""
+        if not choices or len(choices) != 1 or self._held.choices or self._closed_early:
+            return False
+        choice = choices[0]
+        delta = choice.delta
+        if delta is None or type(text := delta.content) is not str or not text or choice.finish_reason or choice.message is not None:
+            return False
+        if delta.tool_calls or delta.function_call is not None or delta.reasoning_content or delta.reasoning or delta.refusal:
+            return False
+        self.text_bytes += len(text) if text.isascii() else len(text.encode())
+        self._with_text.add(choice.index or 0)
+        return True
 
     def _costed(self, raw: bytes, data: bytes) -> tuple[bytes, bytes]:
         """A frame with usage, its bytes and its JSON, as it may leave."""
