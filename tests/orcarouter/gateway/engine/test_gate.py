@@ -42,6 +42,15 @@ def test_text_flows_while_nothing_is_held_and_calls_wait_for_the_end_of_their_tu
     assert gate.resume([AS_IT_CAME]).send == b"".join(call) + finish
 
 
+def test_text_after_a_call_of_its_choice_waits_with_it():
+    gate = Gate()
+    held, finish = [*call_frames(0, "web.search"), chunk({"content": "and so"})], chunk({}, finish="tool_calls")
+    for frame in held:
+        assert gate.feed(frame).send == b""
+    assert [found.name for found in gate.feed(finish).calls] == ["web.search"]
+    assert gate.resume([AS_IT_CAME]).send == b"".join(held) + finish
+
+
 def test_the_survivors_of_a_turn_are_numbered_from_zero_after_the_notice():
     sent, judged, gate = relay([*turn("web.search", "shell.exec", "kb.read", text="Let me see."), DONE], ["shell.exec", "web.search"])
     assert [call.position for call in judged] == [0, 1, 2]
@@ -255,11 +264,13 @@ def test_nothing_leaves_after_done():
 
 def test_a_call_too_large_to_hold_is_blocked_whatever_is_ruled():
     pieces = [chunk(fragment(0, "x" * 60_000)) for _ in range(20)]
-    stream = [chunk({"content": "hm"}), *call_frames(0, "shell.exec", "")[:1], *pieces, chunk({}, finish="tool_calls"), chunk(None, usage=USAGE), DONE]
+    rest = [chunk({"content": "still talking"}), chunk({}, finish="tool_calls"), chunk(None, usage=USAGE), DONE]
+    stream = [chunk({"content": "hm"}), *call_frames(0, "shell.exec", "")[:1], *pieces, *rest]
     sent, judged, gate = relay(stream)
     assert [(call.name, call.fault) for call in judged] == [("shell.exec", "response_too_large")]
     assert len(judged[0].arguments) <= MAX_HELD_BYTES + 60_000
     assert b"xxxx" not in sent
+    assert b"still talking" not in sent
     message = assembled(sent)
     assert (message["finish_reason"], message["tool_calls"]) == ("stop", {})
     assert "blocked" in message["content"]
