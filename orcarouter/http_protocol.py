@@ -63,7 +63,10 @@ class Cycle(RequestResponseCycle):
         except BaseException as error:
             self.logger.error("application_bug", exc_info=error)
         if not self.response_complete and not self.disconnected:
-            if self.response_started:
+            if self.flow.write_paused:
+                # To close would wait for a client that does not read.
+                self.transport.abort()
+            elif self.response_started:
                 self.transport.close()
             else:
                 await self.send_500_response()

@@ -12,7 +12,7 @@ from firewall.engine.decide import decide
 from firewall.engine.destinations import destinations
 from firewall.engine.replay import Event
 from firewall.engine.types import Decision, Policy, RunState, Surface, ToolCall, Verdict
-from orcarouter.gateway import record
+from orcarouter.gateway import record, rows
 
 START_MS = 1_760_000_000_000
 
@@ -68,8 +68,9 @@ class Live:
         """Tools that one request offers."""
         self.run = replace(self.run, at_ms=self.run.at_ms + self.gap_ms, **state)
         offered = advertised.decide_advertised(self.policy, tuple(names), self.run, observe_mode=self.observes)
-        call: Any = SimpleNamespace(shared=shared(len(self.decisions), self.run_id), grant=SimpleNamespace(policy=self.policy))
-        rows = record.advertised(call, offered.rows, self.run, datetime.fromtimestamp(self.run.at_ms / 1000, UTC))
-        self.events += [event_of(row, self.run.at_ms) for row in rows]
+        told = shared(len(self.decisions), self.run_id)
+        call: Any = SimpleNamespace(who=rows.Part(rows.WHO, told), labels=rows.Part(rows.LABELS, told), grant=SimpleNamespace(policy=self.policy))
+        found = record.advertised(call, offered.rows, self.run, datetime.fromtimestamp(self.run.at_ms / 1000, UTC))
+        self.events += [event_of(row, self.run.at_ms) for row in found]
         self.decisions += [(ToolCall(Surface.INBOUND, name), self.run, decision) for name, decision in zip(names, offered.decisions, strict=True)]
         return list(offered.decisions)

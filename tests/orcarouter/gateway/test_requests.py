@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import time
+from collections.abc import Callable
 
 import httpx2 as httpx
 import pytest
@@ -13,6 +14,7 @@ from orcarouter.gateway.request import Request
 from orcarouter.gateway.upstream import VIA
 from tests.orcarouter.gateway.conftest import Agent
 from tests.orcarouter.test_http_protocol import serving
+from workspaces import tenancy
 
 WAIT_SECONDS = 20
 
@@ -50,6 +52,18 @@ def exchange(agent: Agent, *pieces: bytes) -> tuple[int, str]:
         status, headers, told = answer(connection)
     assert headers["x-orca-request-id"].startswith("req_")
     return status, json.loads(told).get("error", {}).get("code", "")
+
+
+def wait_until(is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_dispatched(agent: Agent) -> bool:
+    with tenancy.scope(agent.workspace.pk):
+        return agent.workspace.ledger.filter(kind="reserve").exists()
 
 
 def test_a_body_comes_whole_however_it_is_cut(agent):
@@ -92,10 +106,7 @@ def test_requests_in_one_piece_are_answered_and_recorded_one_by_one(agent):
     with connect(agent) as connection:
         connection.sendall(one * 3)
         assert connection.recv(65536)
-        deadline = time.monotonic() + WAIT_SECONDS
-        while len(agent.usage()) < 3:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: len(agent.usage()) >= 3)
     assert len({row.request_id for row in agent.usage()}) == 3
 
 
@@ -104,11 +115,9 @@ def test_a_client_that_is_gone_before_the_answer_leaves_one_row(agent, stream):
     text = body(stream=stream, model="demo-slow")
     with connect(agent) as connection:
         connection.sendall(head(agent, f"Content-Length: {len(text)}") + text)
-        time.sleep(0.2)
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not agent.usage():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        # It is on its way: one who leaves before that leaves nothing.
+        wait_until(lambda: is_dispatched(agent))
+    wait_until(agent.usage)
     assert [row.outcome for row in agent.usage()] == ["hung_up"]
 
 
