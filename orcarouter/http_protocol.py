@@ -182,10 +182,13 @@ class BoundedProtocol(HttpToolsProtocol):
     max_head_bytes = 64 * 1024
     #: From the connection, or from the first piece of a head, to its end.
     head_seconds = 30.0
+    #: That a client whose request was refused has to read why.
+    linger_seconds = 1.0
 
     #: Of the head that comes, or at least of what came with it.
     head_bytes = 0
     _is_in_head = False
+    _is_refused = False
     _head_timer: asyncio.TimerHandle | None = None
     scope: Any
     parser: Any
@@ -216,6 +219,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.parser = None
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
         if self._is_in_head:
             self.head_bytes += len(data)
             if self.head_bytes > self.max_head_bytes:
@@ -294,7 +299,10 @@ class BoundedProtocol(HttpToolsProtocol):
         body = orjson.dumps(error.body())
         headers = b"content-type: application/json\r\nx-orca-request-id: req_%s\r\nconnection: close\r\n" % uuid7().hex.encode()
         self.transport.write(STATUS_LINE[error.status] + headers + b"content-length: %d\r\n\r\n" % len(body) + body)
-        self.transport.close()
+        # To close at once, with more of the request to come, would take the answer back (RFC 9112, 9.6).
+        self._is_refused = True
+        self.transport.write_eof()
+        self.loop.call_later(self.linger_seconds, self.transport.abort)
 
     def _begin_to_wait(self) -> None:
         self._head_timer = self.loop.call_later(self.head_seconds, self.transport.abort)
