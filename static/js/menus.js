@@ -2,9 +2,13 @@
 // `data-confirm` on a form or a button, and a stand-in for `commandfor` in browsers that lack it.
 const GAP = 4;
 
+const openerOf = (menu) => document.querySelector(`[popovertarget="${CSS.escape(menu.id)}"]`);
+// Where the opener of the open menu stood when it was opened.
+let stood;
+
 function place(menu) {
   if (CSS.supports("position-area", "bottom")) return;
-  const opener = document.querySelector(`[popovertarget="${CSS.escape(menu.id)}"]`);
+  const opener = openerOf(menu);
   if (!opener) return;
   const at = opener.getBoundingClientRect();
   const [width, height] = [menu.offsetWidth, menu.offsetHeight];
@@ -21,10 +25,14 @@ document.addEventListener("toggle", (event) => {
   menu.querySelector("a[href], button, input")?.focus({ preventScroll: true });
 }, true);
 
-// A fixed menu would stay behind while its row scrolls away.
+document.addEventListener("beforetoggle", (event) => {
+  if (event.target.matches?.("[popover][data-menu]") && event.newState === "open") stood = openerOf(event.target)?.getBoundingClientRect().top;
+}, true);
+
+// A fixed menu would stay behind while its row scrolls away. What had scrolled before it was opened may be told of only now.
 document.addEventListener("scroll", (event) => {
   const open = document.querySelector("[popover][data-menu]:popover-open");
-  if (open && !open.contains(event.target)) open.hidePopover();
+  if (open && !open.contains(event.target) && openerOf(open)?.getBoundingClientRect().top !== stood) open.hidePopover();
 }, true);
 
 document.addEventListener("keydown", (event) => {
