@@ -185,8 +185,10 @@ class BoundedProtocol(HttpToolsProtocol):
     #: That a client whose request was refused has to read why.
     linger_seconds = 1.0
 
-    #: Of the head that comes, or at least of what came with it.
+    #: Of the head that comes, with what else was in the piece in which it begins.
     head_bytes = 0
+    #: Of the piece that is read, and of the one in which the head begins.
+    _piece_bytes = _first_bytes = 0
     _is_in_head = False
     _is_refused = False
     _head_timer: asyncio.TimerHandle | None = None
@@ -221,13 +223,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
             return
+        self._piece_bytes = len(data)
         if self._is_in_head:
             self.head_bytes += len(data)
-            if self.head_bytes > self.max_head_bytes:
+            if self.head_bytes - self._first_bytes > self.max_head_bytes:
                 self._refuse(BadRequestBody(f"The head of the request is larger than {self.max_head_bytes} bytes."))
                 return
-        else:
-            self.head_bytes = len(data)
         super().data_received(data)
         if self._is_in_head and self._head_timer is None:
             self._begin_to_wait()
@@ -236,6 +237,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self.url, self.headers, self.expect_100_continue = b"", [], False
         self._is_in_head = True
+        self.head_bytes = self._first_bytes = self._piece_bytes
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False

@@ -71,10 +71,14 @@ class Hasty(BoundedProtocol):
     head_seconds = 0.4
 
 
+class Narrow(Hasty):
+    max_head_bytes = 100
+
+
 @asynccontextmanager
-async def serving(application):
+async def serving(application, protocol=Hasty):
     """The port of a real server of this application."""
-    server = uvicorn.Server(uvicorn.Config(application, port=0, http=Hasty, lifespan="off", log_config=None, timeout_keep_alive=1))
+    server = uvicorn.Server(uvicorn.Config(application, port=0, http=protocol, lifespan="off", log_config=None, timeout_keep_alive=1))
     serving = asyncio.create_task(server.serve())
     try:
         while not server.started:  # noqa: ASYNC110 - nothing announces it
@@ -86,9 +90,9 @@ async def serving(application):
 
 
 @asynccontextmanager
-async def connected():
+async def connected(protocol=Hasty):
     """A connection to one."""
-    async with serving(application) as port:
+    async with serving(application, protocol) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         async with asyncio.timeout(20):
             yield reader, writer
@@ -126,6 +130,19 @@ async def test_a_head_without_end_is_refused_in_the_one_body(piece):
         status, body = await answered
     assert status == 400
     assert json.loads(body)["error"]["code"] == "bad_request_body"
+
+
+async def test_what_comes_before_a_head_in_one_piece_is_none_of_it():
+    body = b"x" * 500
+    async with connected(Narrow) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n" + body + REQUEST[:20])
+        assert await answer(reader) == (200, body)
+        writer.write(REQUEST[20:])
+        assert await answer(reader) == (200, b"hi")
+        writer.write(REQUEST[:20])
+        await asyncio.sleep(0.05)
+        writer.write(b"X-Long: " + b"x" * 100)
+        assert (await answer(reader))[0] == 400
 
 
 async def test_what_is_no_http_is_refused_in_the_one_body():
