@@ -302,7 +302,8 @@ class BoundedProtocol(HttpToolsProtocol):
         headers = b"content-type: application/json\r\nx-orca-request-id: req_%s\r\nconnection: close\r\n" % uuid7().hex.encode()
         self.transport.write(STATUS_LINE[error.status] + headers + b"content-length: %d\r\n\r\n" % len(body) + body)
         # To close at once, with more of the request to come, would take the answer back (RFC 9112, 9.6).
-        self._is_refused = True
+        self._is_refused, self._is_in_head = True, False
+        self._end_of_wait()
         self.transport.write_eof()
         self.loop.call_later(self.linger_seconds, self.transport.abort)
 

@@ -68,17 +68,22 @@ async def stream(cycle):
 
 
 class Hasty(BoundedProtocol):
-    head_seconds = 0.4
+    head_seconds = 0.5
 
 
-class Narrow(Hasty):
+class Patient(Hasty):
+    linger_seconds = 30
+
+
+class Narrow(BoundedProtocol):
     max_head_bytes = 100
 
 
 @asynccontextmanager
-async def serving(application, protocol=Hasty):
+async def serving(application, protocol=BoundedProtocol, idle_seconds=30):
     """The port of a real server of this application."""
-    server = uvicorn.Server(uvicorn.Config(application, port=0, http=protocol, lifespan="off", log_config=None, timeout_keep_alive=1))
+    options = {"lifespan": "off", "log_config": None, "timeout_keep_alive": idle_seconds}
+    server = uvicorn.Server(uvicorn.Config(application, port=0, http=protocol, **options))
     serving = asyncio.create_task(server.serve())
     try:
         while not server.started:  # noqa: ASYNC110 - nothing announces it
@@ -90,9 +95,9 @@ async def serving(application, protocol=Hasty):
 
 
 @asynccontextmanager
-async def connected(protocol=Hasty):
+async def connected(protocol=BoundedProtocol, idle_seconds=30):
     """A connection to one."""
-    async with serving(application, protocol) as port:
+    async with serving(application, protocol, idle_seconds) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         async with asyncio.timeout(20):
             yield reader, writer
@@ -105,18 +110,28 @@ async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return int(head.split()[1]), await reader.readexactly(length)
 
 
-@pytest.mark.parametrize("beginning", [b"", b"POST /", b"POST / HTTP/1.1\r\nHost: x\r\n", REQUEST + REQUEST[:30]])
+@pytest.mark.parametrize("beginning", [b"", b"POST /", b"POST / HTTP/1.1\r\nHost: x\r\n"])
 async def test_a_head_that_does_not_end_in_time_ends_the_connection(beginning):
-    async with connected() as (reader, writer):
+    async with connected(Hasty) as (reader, writer):
         writer.write(beginning)
-        if beginning.startswith(REQUEST):
-            assert await answer(reader) == (200, b"hi")
-        for _ in range(3):
-            await asyncio.sleep(0.1)
-            if beginning:
-                writer.write(b"x")
-        with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
-            await reader.readexactly(1)
+        await ends_while_it_dribbles(reader, writer, beginning)
+
+
+async def test_nor_does_a_second_head_outlast_its_time():
+    async with connected(Hasty) as (reader, writer):
+        writer.write(REQUEST + REQUEST[:30])
+        assert await answer(reader) == (200, b"hi")
+        await ends_while_it_dribbles(reader, writer, REQUEST[:30])
+
+
+async def ends_while_it_dribbles(reader, writer, beginning):
+    ended = asyncio.create_task(reader.readexactly(1))
+    while not ended.done():
+        if beginning:
+            writer.write(b"x")
+        await asyncio.sleep(0.1)
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+        await ended
 
 
 @pytest.mark.parametrize("piece", [b"X-A: b\r\n" * 1000, b"x" * 8000])
@@ -152,6 +167,15 @@ async def test_what_is_no_http_is_refused_in_the_one_body():
     assert (status, json.loads(body)["error"]["code"]) == (400, "bad_request_body")
 
 
+async def test_who_is_refused_has_its_own_time_to_read_why():
+    async with connected(Patient) as (reader, writer):
+        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+        for _ in range(5):
+            await asyncio.sleep(Hasty.head_seconds / 2)
+            writer.write(b"more of it")
+        assert (await answer(reader))[0] == 400
+
+
 async def test_requests_one_after_another_and_in_one_piece_are_answered_in_order():
     async with connected() as (reader, writer):
         for _ in range(3):
@@ -165,11 +189,11 @@ async def test_requests_one_after_another_and_in_one_piece_are_answered_in_order
 
 
 async def test_a_connection_without_a_call_is_closed_in_the_end_and_one_in_use_is_not():
-    async with connected() as (reader, writer):
-        for _ in range(6):
+    async with connected(idle_seconds=2) as (reader, writer):
+        for _ in range(5):
             writer.write(REQUEST)
             assert await answer(reader) == (200, b"hi")
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(0.5)
         assert await reader.read() == b""
 
 
@@ -205,9 +229,9 @@ async def test_an_application_that_fails_is_answered_for():
 
 
 async def test_a_request_may_take_longer_than_its_head():
-    async with connected() as (reader, writer):
+    async with connected(Hasty) as (reader, writer):
         writer.write(REQUEST[:-2])
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(2 * Hasty.head_seconds)
         writer.write(b"hi")
         assert await answer(reader) == (200, b"hi")
 
