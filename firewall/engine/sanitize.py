@@ -27,6 +27,8 @@ Span = tuple[int, int]
 
 #: What may stand before a token: no letter or digit of its own, or the escape of a line's end in text that is JSON itself.
 _BEFORE = r"(?:^|[^A-Za-z0-9]|\\[nrtbf])"
+#: Python's, as RE2 cannot look without taking: the character between two numbers is the end of one and the beginning of the other.
+_SSN = re.compile(r"(?<![0-9])(?<![0-9]-)([0-9]{3}-[0-9]{2}-[0-9]{4}|[0-9]{3} [0-9]{2} [0-9]{4})(?!-?[0-9])")
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"')
 _COLON = re.compile(r"[ \t\r\n]*:")
 
@@ -86,15 +88,15 @@ def _luhn(digits: str) -> bool:
 
 
 PRESETS: Mapping[str, Preset] = {
-    name: Preset(name, re.compile(hint), re2.compile(pattern), spans)
+    name: Preset(name, re.compile(hint), re2.compile(pattern) if isinstance(pattern, str) else pattern, spans)
     for name, hint, pattern, spans in (
         ("aws_access_key", "A[KS]IA", rf"{_BEFORE}((?:AKIA|ASIA)[A-Za-z0-9]{{16,}})", _aws_key),
-        ("aws_secret_key", "(?s).{40}", r"(?:^|[^A-Za-z0-9/+]|\\[nrtbf])([A-Za-z0-9/+]{40,})", _aws_secret),
+        ("aws_secret_key", "(?s).{40}", r"(?:^|\\[nrtbf]|[^A-Za-z0-9/+])([A-Za-z0-9/+]{40,})", _aws_secret),
         ("anthropic_key", "sk-ant-", rf"{_BEFORE}(sk-ant-[A-Za-z0-9_-]{{40,}})", None),
         ("openai_key", "sk-", rf"{_BEFORE}(sk-[A-Za-z0-9_-]{{32,}})", None),
         ("bearer_token", "(?i:bearer)", rf"(?i){_BEFORE}bearer\s+([A-Za-z0-9._~+/=-]{{16,}})", None),
-        ("email", "@", r"([\pL\pN._%+'-]+@(?:[\pL\pN-]+\.)+(?:xn--[A-Za-z0-9-]+|\pL{2,}))", None),
-        ("ssn_us", "[0-9]{3}[- ][0-9]{2}[- ]", r"(?:^|[^0-9-])([0-9]{3}-[0-9]{2}-[0-9]{4}|[0-9]{3} [0-9]{2} [0-9]{4})(?:$|[^0-9-]|-\D)", None),
+        ("email", "@", r"(?:\\(?:[nrtbf]|u[0-9A-Fa-f]{4}))?([\pL\pN._%+'-]+@(?:[\pL\pN-]+\.)+(?:xn--[A-Za-z0-9-]+|\pL{2,}))", None),
+        ("ssn_us", "[0-9]{3}[- ][0-9]{2}[- ]", _SSN, None),
         ("credit_card", "[0-9][0-9 -]{11}[0-9]", r"(?:^|[^0-9A-Za-z]|\\[nrtbf])([0-9](?:[ -]?[0-9]){12,})", _cards),
     )
 }
