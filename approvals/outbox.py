@@ -22,6 +22,7 @@ from approvals.engine import retry
 from approvals.models import Channel, Delivery
 from workspaces import audit, errors
 from workspaces.models import User, Workspace
+from workspaces.times import rfc3339
 
 #: Notices to people: holds that come together are told together, and the next ones after a while, in one.
 COLLECT = timedelta(seconds=10)
@@ -100,7 +101,7 @@ def _summary(hold: Held) -> dict[str, object]:
         "token_name": hold.token_name,
         "because": hold.held_because,
         "policy_id": hold.policy_id,
-        "expires_at": hold.expires_at.isoformat(),
+        "expires_at": rfc3339(hold.expires_at),
     }
 
 

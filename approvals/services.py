@@ -23,6 +23,7 @@ from workspaces import audit, errors, vault
 from workspaces.ids import uuid7
 from workspaces.models import User, Workspace
 from workspaces.selectors import hold
+from workspaces.times import rfc3339
 
 #: Pending holds at most.
 PER_RUN, PER_KEY, PER_WORKSPACE = 20, 100, 1_000
@@ -173,7 +174,7 @@ def already_resolved(approval: Approval) -> errors.ApprovalResolved:
     """What the slower reviewer is told."""
     state = State.EXPIRED if selectors.is_past(approval) else approval.state
     who = f" by {approval.resolved_by_label}" if approval.resolved_by_label and state != State.EXPIRED else ""
-    at = approval.resolved_at.isoformat() if approval.resolved_at else None
+    at = rfc3339(approval.resolved_at) if approval.resolved_at else None
     return errors.ApprovalResolved(
         f"This hold is {selectors.STATE_WORDS[State(state)]}{who} already.", state=state, resolved_by=approval.resolved_by_label or None, resolved_at=at
     )

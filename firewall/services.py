@@ -22,6 +22,7 @@ from workspaces.errors import Conflict, NotFound, PolicyAttached, ValidationFail
 from workspaces.models import User, Workspace
 from workspaces.selectors import hold
 from workspaces.services import touch_config
+from workspaces.times import rfc3339
 
 SETTINGS_FIELDS = ("observe_mode", "run_gap_seconds")
 #: Documented settings with one value here: said, taken as they are, and refused otherwise, so that nobody believes another one set.
@@ -127,7 +128,7 @@ def conflict(policy: Policy, expected: int | None, current: int) -> VersionConfl
         current_version=current,
         changes=[asdict(change) for change in changes[:MOST_CHANGES_TOLD]],
         saved_by=after.author_label if after else None,
-        saved_at=after.saved_at.isoformat() if after else None,
+        saved_at=rfc3339(after.saved_at) if after else None,
     )
 
 

@@ -17,6 +17,8 @@ from typing import Any, TextIO
 
 import structlog
 
+from workspaces.times import rfc3339
+
 Record = MutableMapping[str, Any]
 
 #: Enough of a credential to find it by, as the console masks it.
@@ -66,9 +68,13 @@ def configure(options: Mapping[str, Any]) -> None:
 
 def _complete(_logger: object, _method: str, event: Record) -> Record:
     event["message"] = event.pop("event", "")
-    event.setdefault("time", datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+    event.setdefault("time", _now())
     event.setdefault("process", os.environ.get("ORCA_PROCESS", "orcarouter"))
     return event
+
+
+def _now() -> str:
+    return rfc3339(datetime.now(UTC), timespec="milliseconds")
 
 
 def _render_json(_logger: object, _method: str, event: Record) -> str:
@@ -140,5 +146,4 @@ class Relay:
                 said = None
             if isinstance(said, dict) and {"time", "level", "message"} <= said.keys():
                 return said | {"process": process}
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return {"time": now, "level": logging.getLevelName(level).lower(), "process": process, "message": line}
+        return {"time": _now(), "level": logging.getLevelName(level).lower(), "process": process, "message": line}

@@ -24,6 +24,7 @@ from django.db import models
 
 from workspaces import selectors
 from workspaces.models import AuditCheckpoint, AuditEntry, User, Workspace
+from workspaces.times import rfc3339
 
 log = logging.getLogger(__name__)
 
@@ -185,5 +186,5 @@ def _plain(value: object) -> object:
         case None | bool() | int():
             return value if value is None or isinstance(value, bool) else int(value)
         case datetime():
-            return value.astimezone(UTC).isoformat()
+            return rfc3339(value)
     return str(value)

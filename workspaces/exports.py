@@ -12,6 +12,7 @@ from django.http import StreamingHttpResponse
 
 from workspaces import tenancy
 from workspaces.errors import ValidationFailed
+from workspaces.times import rfc3339
 
 KINDS = ("csv", "json")
 #: A cell that begins so is run as a formula by spreadsheets.
@@ -28,7 +29,7 @@ def csv_cell(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case datetime():
-            return value.isoformat()
+            return rfc3339(value)
         case int() | float() | Decimal():
             return str(value)
     text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
@@ -118,5 +119,5 @@ def _read(workspace_id: int, text: Callable[[], Iterator[str]]) -> Generator[byt
 
 def _plain(value: object) -> object:
     if isinstance(value, datetime):
-        return value.isoformat()
+        return rfc3339(value)
     return str(value)

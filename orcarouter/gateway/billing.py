@@ -20,6 +20,7 @@ from orcarouter.gateway.link import Away
 from orcarouter.gateway.request import Request
 from orcarouter.gateway.state import State
 from workspaces import errors, money
+from workspaces.times import rfc3339
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ def shown(call: Usage) -> dict:
     return {
         "id": call.request_id,
         "model": call.model_name,
-        "created_at": call.occurred_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "created_at": rfc3339(call.occurred_at, timespec="milliseconds"),
         "streamed": call.streamed,
         "token_name": call.token_name,
         "tokens_prompt": call.prompt_tokens,

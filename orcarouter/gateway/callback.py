@@ -19,7 +19,8 @@ async def receive(state: State, request: Request, approval_id: str) -> None:
         approval = await state.change(_decide, approval_id, headers, body)
     except (DatabaseError, TimeoutError) as error:
         raise errors.StoreUnavailable("The database does not answer.") from error
-    await request.answer(200, orjson.dumps({"approval_id": approval.pk, "state": approval.state, "resolved_at": approval.resolved_at}))
+    told = {"approval_id": approval.pk, "state": approval.state, "resolved_at": approval.resolved_at}
+    await request.answer(200, orjson.dumps(told, option=orjson.OPT_UTC_Z))
 
 
 def _decide(approval_id: str, headers: dict[str, str], body: bytes):

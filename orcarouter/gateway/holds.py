@@ -8,7 +8,7 @@ import asyncio
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -27,6 +27,7 @@ from orcarouter.gateway.request import Request
 from orcarouter.gateway.state import State as Store
 from workspaces import errors, tenancy
 from workspaces.selectors import workspace
+from workspaces.times import rfc3339
 
 HEADER = b"x-orcarouter-firewall-approval"
 TITLE = "X-OrcaRouter-Firewall-Approval"
@@ -152,11 +153,7 @@ def pending(request: Request, held: Sequence[tuple[Candidate, Hold]]) -> errors.
 def where_to_wait(request: Request, held: Sequence[Hold]) -> dict[str, Any]:
     """Until when, and where, whoever was held may ask."""
     until = min(each.expires_at for each in held)
-    return {"expires_at": _moment(until), "poll_url": f"{request.base_url}/api/v1/firewall/approvals/{held[0].id}"}
-
-
-def _moment(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return {"expires_at": rfc3339(until), "poll_url": f"{request.base_url}/api/v1/firewall/approvals/{held[0].id}"}
 
 
 def no_claim(_: Grant) -> None:
