@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 from firewall.engine.decide import decide, decide_request, is_within_caps
 from firewall.engine.glob import escaped
@@ -13,6 +15,8 @@ from firewall.engine.types import Decision, Policy, ReasonCode, RunState, Surfac
 PAST = "called in the message history"
 #: Offered tools whose decisions a policy remembers, and offers of so many tools that it remembers as a whole: each bound is half a megabyte.
 MAX_TOOLS, MAX_OFFERS, TOOLS_OF_AN_OFFER = 2048, 32, 64
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,22 +74,37 @@ def decide_advertised(policy: Policy | None, names: tuple[str, ...], run: RunSta
     """
     if policy is None or run.is_stopped or not is_within_caps(policy, run):
         return Offered(names, tuple(decide(policy, ToolCall(Surface.INBOUND, name), run, observe_mode=observe_mode) for name in names))
-    return policy.offers.get(names) or _remembered(policy, names, run)
+    known = policy.offers.get(names)
+    if known is None:
+        return _remembered(policy, names, run)
+    policy.offers.move_to_end(names)
+    return known
 
 
 def _remembered(policy: Policy, names: tuple[str, ...], run: RunState) -> Offered:
     offered = Offered(names, tuple(policy.offered_tools.get(name) or _decided(policy, name, run) for name in names))
-    if len(policy.offers) < MAX_OFFERS and len(names) <= TOOLS_OF_AN_OFFER and all(name in policy.offered_tools for name in names):
-        policy.offers[names] = offered
+    if len(names) <= TOOLS_OF_AN_OFFER and all(map(_is_kept, offered.decisions)):
+        _keep(policy.offers, names, offered, MAX_OFFERS)
     return offered
 
 
 def _decided(policy: Policy, name: str, run: RunState) -> Decision:
     decision = decide(policy, ToolCall(Surface.INBOUND, name), run)
-    # No name that no tool may have: those have any length.
-    if len(policy.offered_tools) < MAX_TOOLS and decision.reason_code is not ReasonCode.BAD_TOOL_NAME:
-        policy.offered_tools[name] = decision
+    if _is_kept(decision):
+        _keep(policy.offered_tools, name, decision, MAX_TOOLS)
     return decision
+
+
+def _is_kept(decision: Decision) -> bool:
+    """Not of a name that no tool may have: those have any length."""
+    return decision.reason_code is not ReasonCode.BAD_TOOL_NAME
+
+
+def _keep(memo: OrderedDict[_K, _V], key: _K, value: _V, at_most: int) -> None:
+    """Remember one more, and forget the first of those that there is no room for: of offers the one that was not met for longest."""
+    memo[key] = value
+    if len(memo) > at_most:
+        memo.popitem(last=False)
 
 
 def decide_past(policy: Policy | None, names: tuple[str, ...], run: RunState, *, observe_mode: bool = False) -> Offered:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -170,8 +171,8 @@ class Policy:
     # Decisions that depend on no more than a call's name, by what gave them and the caps before it: filled by ``decide``.
     opinions: dict[object, Decision] = field(init=False, repr=False, compare=False)
     # What was decided of tools that were offered, of each and of all in one offer: filled by ``decide_advertised``.
-    offered_tools: dict[str, Decision] = field(init=False, repr=False, compare=False)
-    offers: dict[tuple[str, ...], Offered] = field(init=False, repr=False, compare=False)
+    offered_tools: OrderedDict[str, Decision] = field(init=False, repr=False, compare=False)
+    offers: OrderedDict[tuple[str, ...], Offered] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.rules, key=lambda rule: (rule.priority, rule.id)))
@@ -191,8 +192,8 @@ class Policy:
         object.__setattr__(self, "has_holds", holds and not self.shadow_mode)
         object.__setattr__(self, "rules_for", compile_rules(line for line in lines if line.rule.enabled))
         object.__setattr__(self, "opinions", {})
-        object.__setattr__(self, "offered_tools", {})
-        object.__setattr__(self, "offers", {})
+        object.__setattr__(self, "offered_tools", OrderedDict())
+        object.__setattr__(self, "offers", OrderedDict())
 
     @property
     def has_caps(self) -> bool:

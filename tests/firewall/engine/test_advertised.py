@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firewall.engine.advertised import decide_advertised, least_cap_micro_usd, named_refusal
+from firewall.engine.advertised import MAX_OFFERS, MAX_TOOLS, decide_advertised, least_cap_micro_usd, named_refusal
 from firewall.engine.decide import decide, decide_request, is_within_caps, over
 from firewall.engine.types import Policy, Rule, RunState, Surface, ToolCall, Verdict
 from tests.firewall.engine.strategies import money, names, policies, whole_policies
@@ -128,3 +128,20 @@ def test_an_offer_that_was_within_its_cap_is_refused_once_the_run_is_over_it():
         [Verdict.DENY, Verdict.ALLOW],
         [Verdict.ALLOW, Verdict.ALLOW],
     ]
+
+
+def test_of_too_many_offers_the_one_that_was_not_met_for_longest_is_forgotten():
+    governed = replace(GOVERNED)
+    regular = ("web.search", "kb.read")
+    known = decide_advertised(governed, regular, RunState())
+    for number in range(MAX_TOOLS + 1):
+        decide_advertised(governed, (f"kb.{number}",), RunState())
+        assert decide_advertised(governed, regular, RunState()) is known
+    assert (len(governed.offers), len(governed.offered_tools)) == (MAX_OFFERS, MAX_TOOLS)
+    assert list(governed.offers)[-2:] == [(f"kb.{MAX_TOOLS}",), regular]
+
+
+def test_names_that_no_tool_may_have_are_not_remembered():
+    governed = replace(GOVERNED, shadow_mode=True)
+    decide_advertised(governed, ("web.search", "x" * 100_000), RunState())
+    assert (list(governed.offers), list(governed.offered_tools)) == ([], ["web.search"])
