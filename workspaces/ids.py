@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from uuid import UUID, SafeUUID
 
 _TIME, _VERSION_7, _UPPER, _LOWER = ((1 << 48) - 1) << 80, 0x7 << 76 | 0b10 << 62, ((1 << 12) - 1) << 62, (1 << 62) - 1
+#: Named once: an enumeration looks for its members with each use.
+_UNKNOWN = SafeUUID.unknown
 _lock = threading.Lock()
 _last = 0
 #: Random bits, drawn many at a time: the system call costs more than all else. A forked process draws its own.
@@ -26,7 +28,7 @@ def of_int(value: int) -> UUID:
     """``UUID(int=value)`` of 128 bits that need no check: the class looks for every other way of saying it first."""
     made = object.__new__(UUID)
     object.__setattr__(made, "int", value)
-    object.__setattr__(made, "is_safe", SafeUUID.unknown)
+    object.__setattr__(made, "is_safe", _UNKNOWN)
     return made
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from functools import cached_property, lru_cache
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 
 class Cycle(StrEnum):
@@ -56,15 +56,14 @@ class Scope(StrEnum):
     RUN = "run"
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(NamedTuple):
     """A sum over the ledger: of whom, and from which day of UTC on (None: since ever). ``name`` is unique in the workspace."""
 
     scope: Scope
     owner: str
     since: date | None = None
 
-    @cached_property
+    @property
     def name(self) -> str:
         return f"{self.scope}:{self.owner}:{self.since or ''}"
 

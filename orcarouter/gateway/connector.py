@@ -8,9 +8,9 @@ a head within bounds, a body as it comes. The parser is httptools (llhttp), as f
 import asyncio
 import ssl
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from functools import partial
 from socket import SOCK_STREAM
+from typing import NamedTuple
 
 import aiohappyeyeballs
 import httptools
@@ -38,8 +38,7 @@ class Unreachable(Broken):
     """There is no connection: nothing was sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a connection leads. With ``socket``, a path, the rest is empty."""
 
     host: str
@@ -237,7 +236,7 @@ class Connection(asyncio.Protocol):
             # A hint before the answer.
             self.headers = {}
             return
-        if sum(len(name) + len(value) for name, value in self.headers.items()) > MAX_HEAD_BYTES:
+        if sum(map(len, self.headers)) + sum(map(len, self.headers.values())) > MAX_HEAD_BYTES:
             raise Broken
         self._has_head = True
         self._has_length = b"content-length" in self.headers or b"chunked" in self.headers.get(b"transfer-encoding", b"").lower() or self.status in (204, 304)

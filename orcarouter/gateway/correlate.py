@@ -23,6 +23,14 @@ class Correlation:
     step_id: str | None = None
     parent_step_id: str | None = None
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """What was said but for the run, which is found out where it was not."""
+        if self is NOTHING:
+            return {}
+        said = {"conversation_id": self.conversation_id, "step_id": self.step_id, "parent_step_id": self.parent_step_id}
+        return {name: value for name, value in said.items() if value is not None}
+
 
 NOTHING = Correlation()
 

@@ -107,7 +107,7 @@ def _claim(state: State, request: Request, exchange: Exchange, at: datetime, gra
 
 
 def _lineage(request: Request, grant: Grant, exchange: Exchange, correlation: correlate.Correlation, at: datetime) -> runs.Lineage:
-    digests = tuple(digest.hex() for digest in message_digests(exchange, secret=_PEPPER)[-runs.MAX_PREFIXES :][::-1])
+    digests = tuple([digest.hex() for digest in message_digests(exchange, secret=_PEPPER)[-runs.MAX_PREFIXES :][::-1]])
     run_id = correlation.agent_run_id
     if run_id is None and grant.one_run_an_hour:
         run_id = f"key-{grant.key_id}-{at:%Y%m%d%H}"

@@ -28,6 +28,8 @@ from orcarouter.gateway.rows import Part, Row
 from workspaces.ids import moment_of, uuid7
 
 NOTHING = Usage(input_tokens=0, output_tokens=0)
+#: As words: a member of Django's choices looks its value up with each use.
+_RESERVE, _STREAMED, _SETTLE = (kind.value for kind in (LedgerEntry.Kind.RESERVE, LedgerEntry.Kind.STREAMED, LedgerEntry.Kind.SETTLE))
 NOTHING_KEPT = Part(rows.KEPT, {})
 
 
@@ -83,12 +85,9 @@ class Call:
             "token_name": self.grant.key_name,
             "environment": self.grant.environment,
             "model_name": shown(self.exchange.model),
-            "conversation_id": self.correlation.conversation_id,
             "run_source": self.run_source,
-            "step_id": self.correlation.step_id,
-            "parent_step_id": self.correlation.parent_step_id,
         }
-        self.labels = Part(rows.LABELS, {column: value for column, value in labels.items() if value is not None})
+        self.labels = Part(rows.LABELS, labels | self.correlation.labels)
         who = {"workspace_id": self.grant.workspace_id, "request_id": self.request_id, "key_id": self.grant.key_id, "agent_run_id": self.run_id}
         self.who = Part(rows.WHO, who)
         self.moment = Part(rows.STARTED, {"occurred_at": self.started_at})
@@ -214,7 +213,7 @@ def tool_movement(shared: Mapping[str, object], request: Request, *, member_id: 
         "workspace_id": shared["workspace_id"],
         "occurred_at": moment_of(request.uuid),
         "request_id": request.id,
-        "kind": LedgerEntry.Kind.SETTLE.value,
+        "kind": _SETTLE,
         "cause": "tool",
         "key_id": shared["key_id"],
         "member_id": member_id,
@@ -225,8 +224,8 @@ def tool_movement(shared: Mapping[str, object], request: Request, *, member_id: 
 
 
 # --- Money ------------------------------------------------------------------------------------------------------------
-def _movement(call: Call, entry_id: UUID, kind: LedgerEntry.Kind, cause: str, /, **more: object) -> Row:
-    own = {"id": entry_id, "kind": kind.value, "cause": cause, "member_id": call.grant.limits.member_id}
+def _movement(call: Call, entry_id: UUID, kind: str, cause: str, /, **more: object) -> Row:
+    own = {"id": entry_id, "kind": kind, "cause": cause, "member_id": call.grant.limits.member_id}
     return Row({**own, "held_micro_usd": 0, "spent_micro_usd": 0, **more}, call.moment, call.who)
 
 
@@ -237,17 +236,17 @@ def reserve(call: Call) -> Row:
     if call.lost_micro_usd:
         kept["lost_micro_usd"] = call.lost_micro_usd
     more = {"held_micro_usd": call.held_micro_usd, "process_id": call.process_id, "deadline_at": deadline, "call": kept}
-    return _movement(call, call.attempt_id, LedgerEntry.Kind.RESERVE, "retry" if call.lost_attempts else "call", **more)
+    return _movement(call, call.attempt_id, _RESERVE, "retry" if call.lost_attempts else "call", **more)
 
 
 def streamed(call: Call, used: Usage) -> Row:
     """What a call has cost so far: it moves nothing."""
-    return _movement(call, uuid7(), LedgerEntry.Kind.STREAMED, "call", streamed_micro_usd=cost_of(call, used) or 0)
+    return _movement(call, uuid7(), _STREAMED, "call", streamed_micro_usd=cost_of(call, used) or 0)
 
 
 def settle(call: Call, *, cause: str, cost_micro_usd: int) -> Row:
     """At the end: what was held is given back, what was spent is booked."""
-    return _movement(call, settle_id(call.attempt_id), LedgerEntry.Kind.SETTLE, cause, held_micro_usd=-call.held_micro_usd, spent_micro_usd=cost_micro_usd)
+    return _movement(call, settle_id(call.attempt_id), _SETTLE, cause, held_micro_usd=-call.held_micro_usd, spent_micro_usd=cost_micro_usd)
 
 
 def usage(

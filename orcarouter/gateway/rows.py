@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from operator import getitem
+from operator import attrgetter, getitem
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +15,7 @@ import orjson
 
 #: So many values of a kind are remembered with what they are encoded as; then it is begun anew.
 MOST_REMEMBERED = 4_096
+_encoded = attrgetter("encoded")
 _EPOCH, _MICROSECOND = datetime(2000, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _TEXT_OID = 25
 Rows = Sequence[Mapping[str, Any]]
@@ -161,7 +162,7 @@ class Table:
         own = self.groups[0]
         try:
             if type(row) is Row:
-                encoded = b"".join((self._head, *map(getitem, own.kinds, map(row.own.get, own.names)), *[part.encoded for part in row.parts]))
+                encoded = b"".join((self._head, *map(getitem, own.kinds, map(row.own.get, own.names)), *map(_encoded, row.parts)))
             else:
                 encoded = b"".join((self._head, *[Part(group, row).encoded for group in self.groups]))
         except (AttributeError, ValueError, struct.error) as error:

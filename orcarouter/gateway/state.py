@@ -47,6 +47,8 @@ VERSION_SECONDS = 1.0
 LOAD_SECONDS = 5.0
 #: A change that takes longer is given up. It may wait for a lock that others hold.
 CHANGE_SECONDS = 10.0
+#: Between two hints to a feed: what an eye takes for at once.
+TELL_SECONDS = 0.05
 #: Times that one call asks Valkey, rebuilding in between what it has lost.
 MAX_ASKS = 6
 
@@ -67,6 +69,8 @@ class State:
         self._loading: dict[str, asyncio.Task] = {}
         self._versions: dict[int, tuple[int, float]] = {}
         self._scripts: dict[str, bytes] = {}
+        #: Workspaces whose feeds are soon told of new events.
+        self._told: set[int] = set()
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="orca-config")
         #: For what may have to wait until somebody lets go of a workspace: nobody who only reads waits behind it.
         self._changing = ThreadPoolExecutor(4, thread_name_prefix="orca-change")
@@ -350,8 +354,15 @@ class State:
             self.accounts.settle(settlement)
 
     def tell_feed(self, workspace_id: int) -> None:
-        """There are new events. The feed looks by itself as well, so a hint that is lost costs it a second."""
-        self.link.hint("PUBLISH", valkey.feed_channel(workspace_id), 1)
+        """There are new events. The feed looks by itself as well, so a hint that is lost costs it a second. One serves all of a moment."""
+        if not self._told:
+            asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell_feeds)
+        self._told.add(workspace_id)
+
+    def _tell_feeds(self) -> None:
+        told, self._told = self._told, set()
+        for workspace_id in told:
+            self.link.hint("PUBLISH", valkey.feed_channel(workspace_id), 1)
 
 
 def _owner(grant: Grant, lineage: runs.Lineage) -> Grant:
