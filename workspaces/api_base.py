@@ -283,13 +283,16 @@ def write_cursor(position: object, *, backwards: bool) -> str:
     return base64.urlsafe_b64encode(f"{'b' if backwards else 'f'}{position}".encode()).decode().rstrip("=")
 
 
-def read_cursor(cursor: str | None, model) -> tuple[object | None, bool]:
-    """``(position, backwards)`` of a cursor. Raises ``ValidationFailed`` for one that we did not write."""
+def read_cursor(cursor: str | None, model, name: str = "pk") -> tuple[object | None, bool]:
+    """``(position, backwards)`` of a cursor in a list by the field ``name``. Raises ``ValidationFailed`` for one that we did not write."""
     if not cursor:
         return None, False
     try:
         text = _opened(cursor)
-        return model._meta.pk.to_python(text[1:]), {"f": False, "b": True}[text[:1]]
+        if "\x00" in text:
+            raise ValueError(text)
+        field = model._meta.pk if name == "pk" else model._meta.get_field(name)
+        return field.to_python(text[1:]), {"f": False, "b": True}[text[:1]]
     except (ValueError, KeyError, DjangoValidationError) as error:
         raise errors.ValidationFailed("This cursor is not one of ours.", param="cursor") from error
 

@@ -28,6 +28,7 @@ from firewall.selectors.matches import DEFAULT, Matches, matches
 from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, OrcaError, PermissionRefused, PolicyAttached, ValidationFailed, VersionConflict
+from workspaces.paging import page_of
 from workspaces.permissions import allowed
 
 #: What is said after a switch was set, by its name and new value.
@@ -90,27 +91,29 @@ class RuleLine:
         return "look again" if first.text.startswith("Its step") else IN_A_WORD[first.code]
 
 
-#: Policies in the list; the search finds any by its name.
-MAX_LISTED = 500
-
-
 @require_GET
 @page("firewall.view_policy")
 def policies(request: ConsoleRequest) -> HttpResponse:
-    found = list(selectors.policies(request.workspace)[:MAX_LISTED])
-    warnings = summaries(request.workspace, found)
-    denied = selectors.denied_per_day(request.workspace, at=timezone.now())
-    blocked = {each.pk: selectors.would_have_blocked(each, at=timezone.now()) for each in found if each.shadow_mode and each.enabled}
-    lines = [PolicyLine(each, warnings.get(each.pk), denied.get(each.pk, []), blocked.get(each.pk, 0)) for each in found]
-    enabled = [(each, warnings[each.pk]) for each in found if each.enabled and each.pk in warnings]
+    q, state = request.GET.get("q", "").strip()[:64].replace("\x00", ""), request.GET.get("state", "")
+    found = selectors.find_policies(request.workspace, q=q, state=state)
+    listed = page_of(found, request.GET.get("cursor"), by="name")
+    warnings = summaries(request.workspace, listed.rows)
+    denied = selectors.denied_per_day(request.workspace, [each.pk for each in listed.rows], at=timezone.now())
+    shadowed = [each.pk for each in listed.rows if each.shadow_mode and each.enabled]
+    blocked = selectors.would_have_blocked(request.workspace, shadowed, at=timezone.now())
+    enabled = [(each, warnings[each.pk]) for each in listed.rows if each.enabled and each.pk in warnings]
     warned = first_told(request.workspace, enabled)
     context = {
-        "lines": lines,
-        "not_listed": request.workspace.policies.count() - len(found) if len(found) == MAX_LISTED else 0,
+        "lines": [PolicyLine(each, warnings.get(each.pk), denied.get(each.pk, []), blocked.get(each.pk, 0)) for each in listed.rows],
+        "page": listed,
+        "count": found.count() if listed.newer or listed.older else len(listed.rows),
+        "q": q,
+        "state": state,
+        "states": list(selectors.STATES),
         "days": selectors.DAYS_SHOWN,
         "warned": warned,
         "warned_more": sum(summary.count for _, summary in enabled) - len(warned),
-        "not_looked_at": len(found) - len(warnings),
+        "not_looked_at": len(listed.rows) - len(warnings),
     }
     return TemplateResponse(request, "firewall/policies.html", context)
 
@@ -261,7 +264,7 @@ def editor(
         "keys": list(shown.api_keys.order_by("name")[:50]),
         "said": said,
         "undo_url": undo_url,
-        "would_block": selectors.would_have_blocked(shown, at=timezone.now()) if shown.shadow_mode else 0,
+        "would_block": selectors.would_have_blocked(request.workspace, [shown.pk], at=timezone.now())[shown.pk] if shown.shadow_mode else 0,
     }
     is_part = request.htmx and not request.htmx.history_restore_request
     # To htmx every answer that it should show is 422.

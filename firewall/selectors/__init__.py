@@ -14,9 +14,11 @@ from firewall.selectors.events import (
 )
 from firewall.selectors.policies import (
     DAYS_SHOWN,
+    STATES,
     compared,
     compiled,
     denied_per_day,
+    find_policies,
     paths_seen,
     policies,
     settings_of,
@@ -31,6 +33,7 @@ __all__ = [
     "DAYS_SHOWN",
     "MOST_OF_A_REQUEST",
     "PARAMS",
+    "STATES",
     "VERDICTS",
     "EventFilter",
     "compared",
@@ -40,6 +43,7 @@ __all__ = [
     "event_page",
     "event_place",
     "events_of_request",
+    "find_policies",
     "moment_asked",
     "paths_seen",
     "policies",

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 
-from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db import connection
+from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, TruncDay
 
 from firewall.clause_rows import paths_in
@@ -12,7 +13,7 @@ from firewall.engine import rule_json
 from firewall.engine import types as engine
 from firewall.engine.arguments import decoded
 from firewall.models import Policy, PolicyVersion, Rule, RuleVerdict, Settings
-from workspaces.errors import NotFound
+from workspaces.errors import NotFound, ValidationFailed
 from workspaces.ids import lowest_at
 from workspaces.models import Workspace
 
@@ -20,6 +21,15 @@ _OF_RULE = (
     *("priority", "label", "stage", "tool_name_glob", "skill_name_glob", "verdict", "enabled"),
     *("args_match", "egress", "sanitize", "sequence", "cap_cost_cents"),
 )
+
+
+#: What a policy does to calls, in the words of its state in the list.
+STATES = {
+    "enforcing": Q(enabled=True, shadow_mode=False) & (Q(is_default=True) | Q(attached_key_count__gt=0)),
+    "shadow": Q(enabled=True, shadow_mode=True),
+    "disabled": Q(enabled=False),
+    "not in use": Q(enabled=True, shadow_mode=False, is_default=False, attached_key_count=0),
+}
 
 
 def policies(workspace: Workspace) -> QuerySet[Policy]:
@@ -30,6 +40,13 @@ def policies(workspace: Workspace) -> QuerySet[Policy]:
         rule_count=Coalesce(Subquery(rules, output_field=IntegerField()), 0),
         attached_key_count=Count("api_keys", distinct=True),
     )
+
+
+def find_policies(workspace: Workspace, *, q: str = "", state: str = "") -> QuerySet[Policy]:
+    """Those whose name has ``q`` in it, of one of ``STATES``. Raises ``ValidationFailed``."""
+    if state and state not in STATES:
+        raise ValidationFailed(f"One of {', '.join(STATES)}.", param="state")
+    return policies(workspace).filter(STATES.get(state, Q()), name__icontains=q)
 
 
 def settings_of(workspace: Workspace) -> Settings:
@@ -104,11 +121,11 @@ PATHS_SHOWN = 30
 EXAMPLE_CHARS = 60
 
 
-def denied_per_day(workspace: Workspace, *, at: datetime) -> dict[int, list[int]]:
-    """Denials of each policy on each of the last 14 days (UTC), today last. Policies that denied nothing are not in it."""
+def denied_per_day(workspace: Workspace, policies: Collection[int], *, at: datetime) -> dict[int, list[int]]:
+    """Denials of each of these policies on each of the last 14 days (UTC), today last. Policies that denied nothing are not in it."""
     today = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     first = today - timedelta(days=DAYS_SHOWN - 1)
-    denied = workspace.events.filter(verdict="deny", pk__gte=lowest_at(first), policy_id__isnull=False)
+    denied = workspace.events.filter(verdict="deny", pk__gte=lowest_at(first), policy_id__in=policies)
     found: dict[int, list[int]] = {}
     for policy_id, day, count in denied.values_list("policy_id", TruncDay("occurred_at", tzinfo=UTC)).order_by().annotate(count=Count("*")):
         place = min(max((day - first).days, 0), DAYS_SHOWN - 1)
@@ -116,10 +133,20 @@ def denied_per_day(workspace: Workspace, *, at: datetime) -> dict[int, list[int]
     return found
 
 
-def would_have_blocked(policy: Policy, *, at: datetime) -> int:
-    """Calls of the last seven days that only shadow mode let go on; counted up to ``MOST_COUNTED``."""
-    shadowed = policy.workspace.events.filter(verdict="audit", pk__gte=lowest_at(at - timedelta(days=7)), policy_id=policy.pk, shadow=True)
-    return shadowed.order_by()[:MOST_COUNTED].count()
+_BLOCKED = """
+    SELECT policy, (
+        SELECT count(*) FROM (
+            SELECT FROM firewall_event WHERE workspace_id = %s AND policy_id = policy AND id >= %s AND shadow AND verdict = 'audit' LIMIT %s
+        ) AS met
+    ) FROM unnest(%s::bigint[]) AS policy
+"""
+
+
+def would_have_blocked(workspace: Workspace, policies: Collection[int], *, at: datetime) -> dict[int, int]:
+    """Calls of the last seven days that only shadow mode let go on, by policy; each counted up to ``MOST_COUNTED``."""
+    with connection.cursor() as cursor:
+        cursor.execute(_BLOCKED, [workspace.pk, lowest_at(at - timedelta(days=7)), MOST_COUNTED, list(policies)])
+        return dict(cursor.fetchall())
 
 
 def tools_seen(workspace: Workspace) -> list[str]:

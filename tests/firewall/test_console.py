@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from html import unescape
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils.html import escape
 
 from firewall.console.edits import typed_rule
@@ -359,7 +361,35 @@ def test_filters_that_say_nothing_usable_are_a_bad_request(browser):
         assert browser.get(f"/events/?{query}").status_code == 400, query
 
 
-def test_the_list_says_how_many_policies_it_has_no_room_for(acme):
+def test_a_list_of_many_policies_comes_in_pages_by_name(acme, browser):
     with tenancy.scope(acme.workspace.pk):
-        Policy.objects.bulk_create(Policy(workspace=acme.workspace, name=f"p{number}") for number in range(502))
-    assert "2 more policies are not listed" in acme.client(Role.MEMBER).get("/policies/").content.decode()
+        policies = Policy.objects.bulk_create(Policy(workspace=acme.workspace, name=f"p{number:03}", shadow_mode=number % 2 == 0) for number in range(120))
+    names = [policy.name for policy in policies]
+
+    def listed(**asked):
+        return browser.get("/policies/", asked).context
+
+    first = listed()
+    second = listed(cursor=first["page"].older)
+    third = listed(cursor=second["page"].older)
+    back = listed(cursor=third["page"].newer)
+    assert [[line.policy.name for line in each["lines"]] for each in (first, second, third, back)] == [names[:50], names[50:100], names[100:], names[50:100]]
+    assert (first["count"], first["page"].newer, third["page"].older) == (120, "", "")
+    shadow = listed(state="shadow")
+    assert ([line.policy.name for line in shadow["lines"]], shadow["count"]) == (names[0:100:2], 60)
+    assert [line.policy.name for line in listed(q="P11", state="not in use")["lines"]] == names[111:120:2]
+    assert "No policy matches" in page(browser.get("/policies/", {"q": "elsewhere"}))
+    for query in ("state=loud", "cursor=x", "cursor=ZgA"):
+        assert browser.get(f"/policies/?{query}").status_code == 400, query
+
+
+def test_each_policy_of_the_list_costs_no_query_of_its_own(acme, browser):
+    def asked(count):
+        with tenancy.scope(acme.workspace.pk):
+            Policy.objects.bulk_create(Policy(workspace=acme.workspace, name=f"p{count}-{number}", shadow_mode=True) for number in range(count))
+        browser.get("/policies/")
+        with CaptureQueriesContext(connection) as queries:
+            page(browser.get("/policies/"))
+        return len(queries)
+
+    assert asked(2) == asked(30)

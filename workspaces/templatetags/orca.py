@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django import template
@@ -10,6 +11,7 @@ from django.apps import apps
 from django.conf import settings
 from django.forms import BoundField, CheckboxInput
 from django.template.context import Context
+from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.html import conditional_escape, escape, format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -48,6 +50,13 @@ def is_current(context: Context, href: str, exact: bool = False) -> bool:
     """Whether the page being shown is ``href`` or lies below it."""
     path = getattr(context.get("request"), "path", "")
     return path == href or (not exact and path.startswith(href.rstrip("/") + "/"))
+
+
+@register.simple_tag
+@cache
+def sprite() -> str:
+    """Where the icons are. Asked for some thousand times on a long page."""
+    return static("icons.svg")
 
 
 @register.filter
