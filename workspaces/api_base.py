@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from django.core.exceptions import ValidationError as DjangoValidationError
@@ -24,6 +24,7 @@ from workspaces.permissions import PERMISSIONS, allowed, scope_needed
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_DEPTH = 64
+MAX_UNKNOWN_TOLD = 50
 MAX_ID = 2**63 - 1
 PAGE_SIZE, MAX_PAGE_SIZE = 50, 200
 
@@ -76,9 +77,15 @@ class Body(serializers.Serializer):
     """A serializer that names a field it does not know instead of ignoring it."""
 
     def to_internal_value(self, data):
-        if isinstance(data, dict) and (unknown := sorted(set(data) - set(self.fields))):
-            raise serializers.ValidationError({unknown[0]: ["There is no such field."]})
+        if isinstance(data, dict):
+            refuse_unknown(data, self.fields)
         return super().to_internal_value(data)
+
+
+def refuse_unknown(data: Iterable[str], known: Iterable[str]) -> None:
+    """Name the fields that a body should not have, all of them up to a bound."""
+    if unknown := sorted(set(data) - set(known))[:MAX_UNKNOWN_TOLD]:
+        raise serializers.ValidationError({name: ["There is no such field."] for name in unknown})
 
 
 # --- Out: one error body --------------------------------------------------------------------------------------------

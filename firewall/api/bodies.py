@@ -11,7 +11,7 @@ from firewall.engine.rule_json import ENCODED_FIELDS
 from firewall.models import DefaultVerdict, Event, Policy, PolicyVersion, Rule, RuleVerdict, Settings, Stage
 from firewall.selectors import compiled
 from firewall.services import FIXED_SETTINGS, POLICY_FIELDS, RULE_FIELDS, SETTINGS_TO_COME
-from workspaces.api_base import ApiRequest, Body
+from workspaces.api_base import ApiRequest, Body, refuse_unknown
 from workspaces.errors import OrcaError, ValidationFailed
 
 
@@ -25,8 +25,7 @@ class Named(Body):
     def to_internal_value(self, data: object) -> dict:
         if not isinstance(data, Mapping):
             raise serializers.ValidationError({"non_field_errors": ["The body is a JSON object."]})
-        if unknown := sorted(set(data) - set(self.fields) - set(self.also_known)):
-            raise serializers.ValidationError({unknown[0]: ["There is no such field."]})
+        refuse_unknown(data, (*self.fields, *self.also_known))
         return dict(data)
 
 

@@ -106,6 +106,19 @@ def test_all_problems_are_told_at_once(api):
     assert [problem["param"] for problem in answer.json()["error"]["metadata"]["errors"]] == ["name", "rules.0.verdict", "rules.1.priority"]
 
 
+def test_all_unknown_names_are_told_at_once(api):
+    for method, path, body in (
+        ("post", POLICIES, RESEARCH),
+        ("post", "/api/workspace/firewall/test", {}),
+        ("post", "/api/workspace/access-tokens", {"name": "x"}),
+    ):
+        answer = send(api, method, path, body | {"colour": 1, "shape": 2})
+        assert [each["param"] for each in answer.json()["error"]["metadata"]["errors"]] == ["colour", "shape"]
+    answer = send(api, "post", POLICIES, {f"x{number:03}": 1 for number in range(200)})
+    assert answer.json()["error"]["param"] == "x000"
+    assert len(answer.json()["error"]["metadata"]["errors"]) == 50
+
+
 def test_what_is_wrong_names_rule_clause_and_reason(api):
     right, wrong = {"path": "$.a", "op": "eq", "value": 1}, {"path": "$.b", "op": "in", "value": "x"}
     bad = {"verdict": "deny", "args_match": {"clauses": [right, right, wrong]}}
