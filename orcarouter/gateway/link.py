@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 import re
-import time
 from collections import deque
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -17,10 +16,11 @@ import hiredis
 
 logger = logging.getLogger(__name__)
 
-#: Seconds a reply may take before Valkey counts as away.
-REPLY_SECONDS = 0.5
 #: One look at the oldest command serves all: a deadline of its own would cost a call more than the round trip does.
 LOOK_SECONDS = 0.1
+#: A reply that is not there after so many looks means that Valkey is away. Looks, not seconds: a process that was itself
+#: held up looks once, and then reads what has come meanwhile.
+MOST_LOOKS = 5
 CONNECT_SECONDS = 1.0
 _RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 #: Seconds between attempts to connect again.
@@ -38,8 +38,9 @@ class Link(asyncio.Protocol):
         self._url = url
         self._transport: asyncio.WriteTransport | None = None
         self._reader = hiredis.Reader()
-        #: Who waits for each reply, None for a hint, and since when.
-        self._waiting: deque[tuple[asyncio.Future | None, float]] = deque()
+        #: Who waits for each reply, None for a hint, and since which look.
+        self._waiting: deque[tuple[asyncio.Future | None, int]] = deque()
+        self._looks = 0
         self._looker: asyncio.TimerHandle | None = None
         self._unsent: list[bytes] = []
         self._keeper: asyncio.Task | None = None
@@ -140,7 +141,7 @@ class Link(asyncio.Protocol):
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent.append(hiredis.pack_command(command))
-        self._waiting.append((future, time.monotonic()))
+        self._waiting.append((future, self._looks))
         if self._looker is None:
             self._look_again()
 
@@ -156,7 +157,8 @@ class Link(asyncio.Protocol):
         self._looker = None
         if not self._waiting:
             return
-        if time.monotonic() - self._waiting[0][1] > REPLY_SECONDS:
+        self._looks += 1
+        if self._looks - self._waiting[0][1] > MOST_LOOKS:
             # Replies come in order: one that hangs holds up all that follow. Start afresh.
             self._drop()
         else:
