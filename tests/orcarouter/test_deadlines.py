@@ -4,21 +4,23 @@ import asyncio
 from functools import partial
 
 from orcarouter.deadlines import Deadlines
+from tests.loop_clock import LoopClock
 
 
 async def test_who_has_ended_is_not_late_and_the_others_are_in_their_order():
     late: list[str] = []
-    deadlines = Deadlines(0.2)
+    clock, deadlines = LoopClock(), Deadlines(600)
     for name in "abcd":
         deadlines.begin(name, partial(late.append, name))
     deadlines.end("b")
     deadlines.end("nobody")
-    await asyncio.sleep(0.1)
+    await clock.shift(400)
     deadlines.begin("a", partial(late.append, "a again"))
     deadlines.begin("e", partial(late.append, "e"))
     deadlines.end("e")
-    while len(late) < 3:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
+    await clock.shift(300)
+    assert late == ["c", "d"]
+    await clock.shift(400)
     assert late == ["c", "d", "a again"]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from keys.engine.grant import Route
 from orcarouter.gateway.upstream import MAX_UNPACKED_BYTES, Upstream
+from tests.loop_clock import LoopClock
 from workspaces.errors import UpstreamError, UpstreamTimeout
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -18,6 +19,7 @@ END = b"0\r\n\r\n"
 @asynccontextmanager
 async def a_provider(settings, *writes: bytes | float):
     """Writes the pieces in turn, a number being seconds of silence, then stays silent. Gives the upstream and its route."""
+    clock = LoopClock()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -26,7 +28,7 @@ async def a_provider(settings, *writes: bytes | float):
                 writer.write(piece)
                 await writer.drain()
             else:
-                await asyncio.sleep(piece)
+                await clock.shift(piece)
 
     server = await asyncio.start_server(serve, "127.0.0.1")
     port = server.sockets[0].getsockname()[1]
@@ -46,7 +48,7 @@ async def never() -> bool:
 
 async def read(upstream: Upstream, route: Route) -> bytes:
     # Not a wait that is tested: it ends one that nobody ends.
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(600):
         answer = await upstream.ask((route,), lambda _: b"{}", never)
         try:
             return await answer.body()
@@ -55,8 +57,8 @@ async def read(upstream: Upstream, route: Route) -> bytes:
 
 
 async def test_a_provider_may_take_its_time_as_long_as_it_goes_on(settings):
-    settings.UPSTREAM_IDLE_SECONDS = 0.5
-    async with a_provider(settings, HEAD, CHUNK, 0.3, CHUNK, 0.3, CHUNK, END) as (upstream, route):
+    settings.UPSTREAM_IDLE_SECONDS = 60
+    async with a_provider(settings, HEAD, CHUNK, 40, CHUNK, 40, CHUNK, END) as (upstream, route):
         assert await read(upstream, route) == b"hello" * 3
 
 
@@ -68,15 +70,16 @@ async def test_a_provider_that_stops_half_way_is_given_up(settings):
 
 
 async def test_the_whole_answer_has_its_time(settings):
-    settings.UPSTREAM_TOTAL_SECONDS = 0.3
-    async with a_provider(settings, HEAD, *([CHUNK, 0.1] * 30), END) as (upstream, route):
+    settings.UPSTREAM_TOTAL_SECONDS = 100
+    async with a_provider(settings, HEAD, *([CHUNK, 40] * 5), END) as (upstream, route):
         with pytest.raises(UpstreamTimeout):
             await read(upstream, route)
 
 
 async def test_a_client_that_reads_slowly_is_not_the_providers_silence(settings):
-    settings.UPSTREAM_IDLE_SECONDS = 0.2
-    async with a_provider(settings, HEAD, CHUNK, 0.1, CHUNK, END) as (upstream, route):
+    settings.UPSTREAM_IDLE_SECONDS = 60
+    async with a_provider(settings, HEAD, CHUNK, 10, CHUNK, END) as (upstream, route):
+        clock = LoopClock()
         answer = await upstream.ask((route,), lambda _: b"{}", never)
         found = b""
 
@@ -85,8 +88,8 @@ async def test_a_client_that_reads_slowly_is_not_the_providers_silence(settings)
             found += piece
             return False
 
-        while await answer.pass_to(take_one):  # noqa: ASYNC110 -- to be slow is what is tested
-            await asyncio.sleep(0.5)
+        while await answer.pass_to(take_one):
+            await clock.shift(100)
         answer.close()
     assert found == b"hello" * 2
 
@@ -97,7 +100,7 @@ async def test_a_packed_answer_is_unpacked_whole_however_it_is_taken(settings, s
     packed = gzip.compress(b"\0" * size)
     halves = packed[: len(packed) // 2], packed[len(packed) // 2 :]
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
-    async with a_provider(settings, head, halves[0], 0.05, halves[1]) as (upstream, route):
+    async with a_provider(settings, head, halves[0], 1, halves[1]) as (upstream, route):
         answer = await upstream.ask((route,), lambda _: b"{}", never)
         pieces: list[bytes] = []
 
