@@ -270,6 +270,8 @@ UPSTREAM_CONNECT_SECONDS = env.float("UPSTREAM_CONNECT_SECONDS", default=5)
 UPSTREAM_FIRST_BYTE_SECONDS = env.float("UPSTREAM_FIRST_BYTE_SECONDS", default=120)
 UPSTREAM_IDLE_SECONDS = env.float("UPSTREAM_IDLE_SECONDS", default=60)
 UPSTREAM_TOTAL_SECONDS = env.float("UPSTREAM_TOTAL_SECONDS", default=900)
+#: Seconds that Valkey may take for a reply before it counts as away.
+VALKEY_SECONDS = env.float("VALKEY_SECONDS", default=0.5)
 #: Days that events and usage are kept.
 EVENT_RETENTION_DAYS = env.int("EVENT_RETENTION_DAYS", default=90)
 

@@ -33,7 +33,7 @@ def agent(stack, committed, receiver):
     made.policy(default_verdict="allow", rules=[HOLDS])
     headers = {"Authorization": f"Bearer {made.tenant.token(Role.ADMIN)}"}
     changes = {"approval_webhook_url": receiver.url, "approval_webhook_secret": SECRET}
-    assert httpx.put(f"{stack.url}/api/workspace/firewall/settings", json=changes, headers=headers).status_code == 200
+    assert httpx.put(f"{stack.url}/api/workspace/firewall/settings", json=changes, headers=headers, timeout=60).status_code == 200
     return made
 
 

@@ -48,7 +48,7 @@ def test_the_product_answers_as_documented(operation, mode, stack, credentials):
 
 
 def test_every_route_is_described_and_no_other(db):
-    paths = Client().get("/api/schema/").json()["paths"]
+    paths = Client().get("/api/schema/", timeout=60).json()["paths"]
     described = {
         f"{method.upper()} {path}" for path, operations in paths.items() for method in operations if method in ("get", "post", "put", "patch", "delete")
     }
@@ -58,8 +58,8 @@ def test_every_route_is_described_and_no_other(db):
 
 
 def test_the_document_is_valid_and_readable_offline(stack):
-    document = httpx.get(f"{stack.url}/api/schema/").json()
+    document = httpx.get(f"{stack.url}/api/schema/", timeout=60).json()
     assert document["openapi"].startswith("3.1")
-    page = httpx.get(f"{stack.url}/api/docs/")
+    page = httpx.get(f"{stack.url}/api/docs/", timeout=60)
     assert page.status_code == 200
     assert "http" not in page.text.replace("http-equiv", "").replace(stack.url, "")

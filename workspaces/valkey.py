@@ -11,8 +11,9 @@ Unavailable = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyL
 
 @cache
 def client() -> redis.Redis:
-    """One pooled client a process; every command gives up after half a second."""
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.5, health_check_interval=30)
+    """One pooled client a process; every command gives up after ``VALKEY_SECONDS``."""
+    patience = settings.VALKEY_SECONDS
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=patience, socket_connect_timeout=patience, health_check_interval=30)
 
 
 def version_key(workspace_id: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import hiredis
+from django.conf import settings
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +21,8 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 0.1
 #: A reply that is not there after so many looks means that Valkey is away. Looks, not seconds: a process that was itself
 #: held up looks once, and then reads what has come meanwhile.
-MOST_LOOKS = 5
-CONNECT_SECONDS = 1.0
+MOST_LOOKS = max(1, round(settings.VALKEY_SECONDS / LOOK_SECONDS))
+CONNECT_SECONDS = 2 * settings.VALKEY_SECONDS
 _RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 #: Seconds between attempts to connect again.
 RETRY_SECONDS = 0.2

@@ -172,16 +172,16 @@ def test_an_export_leaves_the_product_in_pieces(stack, committed):
         UsageFactory(workspace=tenant.workspace, agent_run_id=f"run-{number}", cost_micro_usd=number)
     headers = {"Authorization": f"Bearer {tenant.token(Role.DEVELOPER)}"}
     url = f"{stack.url}{USAGE}export/?by=call&format=csv"
-    with httpx.stream("GET", url, headers=headers, trust_env=False) as answer:
+    with httpx.stream("GET", url, headers=headers, trust_env=False, timeout=60) as answer:
         assert answer.headers.get("transfer-encoding") == "chunked"
         text = "".join(answer.iter_text())
     rows = list(csv.DictReader(StringIO(text)))
     assert [row["cost_micro_usd"] for row in rows] == [str(number) for number in range(1_500)]
     # Whoever goes away in the middle keeps no connection of the pool: more of them than it has do no harm.
     for _ in range(20):
-        with httpx.stream("GET", url, headers=headers, trust_env=False) as answer:
+        with httpx.stream("GET", url, headers=headers, trust_env=False, timeout=60) as answer:
             next(answer.iter_bytes())
-    assert httpx.get(f"{stack.url}{USAGE}", headers=headers, trust_env=False).json()["total"]["calls"] == 1_500
+    assert httpx.get(f"{stack.url}{USAGE}", headers=headers, trust_env=False, timeout=60).json()["total"]["calls"] == 1_500
 
 
 def test_the_page_shows_the_figures_and_leads_on(acme, spent):

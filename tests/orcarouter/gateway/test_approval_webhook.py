@@ -32,7 +32,7 @@ def agent(stack, committed, receiver):
     made.policy(default_verdict="allow", rules=[HOLDS])
     headers = {"Authorization": f"Bearer {made.tenant.token(Role.ADMIN)}"}
     changes = {"approval_webhook_url": receiver.url, "approval_webhook_secret": SECRET}
-    answer = httpx.put(f"{stack.url}/api/workspace/firewall/settings", json=changes, headers=headers)
+    answer = httpx.put(f"{stack.url}/api/workspace/firewall/settings", json=changes, headers=headers, timeout=60)
     assert answer.status_code == 200, answer.text
     return made
 
@@ -47,12 +47,12 @@ def call_back(agent, approval_id: str, decision: str = "approved") -> httpx.Resp
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": Webhook(SECRET).sign(f"decision_{approval_id}", now, body),
     }
-    return httpx.post(f"{agent.stack.url}/api/v1/firewall/approvals/{approval_id}/callback", content=body, headers=headers, timeout=30)
+    return httpx.post(f"{agent.stack.url}/api/v1/firewall/approvals/{approval_id}/callback", content=body, headers=headers, timeout=60)
 
 
 def poll(agent, approval_id: str, wait: int = 0) -> dict:
     url = f"{agent.stack.url}/api/v1/firewall/approvals/{approval_id}?wait={wait}"
-    return httpx.get(url, headers={"Authorization": f"Bearer {agent.token}"}, timeout=40).json()
+    return httpx.get(url, headers={"Authorization": f"Bearer {agent.token}"}, timeout=60).json()
 
 
 def delivery_of(agent, event: str = "firewall.approval.pending") -> Delivery:
@@ -98,7 +98,7 @@ def test_our_own_message_sent_back_decides_nothing(agent, receiver):
     wanted = ("content-type", "x-orca-event", "x-orca-signature", "webhook-id", "webhook-timestamp", "webhook-signature")
     for names in (wanted, wanted[:3], (wanted[0], *wanted[3:])):
         url = f"{agent.stack.url}/api/v1/firewall/approvals/{approval_id}/callback"
-        answer = httpx.post(url, content=received.body, headers={name: received.headers[name] for name in names})
+        answer = httpx.post(url, content=received.body, headers={name: received.headers[name] for name in names}, timeout=60)
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_signature")
     assert poll(agent, approval_id)["state"] == "pending"
 
@@ -107,7 +107,7 @@ def test_a_worker_killed_between_commit_and_send_and_an_emptied_valkey_lose_noth
     """Neither what the webhook is told nor what people are, here in their chat."""
     headers = {"Authorization": f"Bearer {agent.tenant.token(Role.ADMIN)}"}
     changes = {"approval_slack_url": receiver.url.replace("/hook", "/chat")}
-    httpx.put(f"{stack.url}/api/workspace/firewall/settings", json=changes, headers=headers).raise_for_status()
+    httpx.put(f"{stack.url}/api/workspace/firewall/settings", json=changes, headers=headers, timeout=60).raise_for_status()
     stack.kill("worker")
     try:
         approval_id = held(chat(agent))["approval_id"]
@@ -165,8 +165,10 @@ def test_no_secret_is_anywhere_in_clear(agent, receiver, stack):
     headers = {"Authorization": f"Bearer {agent.tenant.token(Role.ADMIN)}", "Idempotency-Key": "settings-1"}
     changes = {"approval_webhook_secret": secret, "approval_slack_url": receiver.url.replace("/hook", path)}
     receiver.answers, receiver.said = [500], f"no such secret: {secret}".encode()
-    answers = [httpx.put(f"{stack.url}/api/workspace/firewall/settings", json=changes, headers=headers) for _ in range(2)]
-    answers.append(httpx.put(f"{stack.url}/api/workspace/firewall/settings", json=changes | {"four_eyes": secret}, headers=headers | {"Idempotency-Key": "2"}))
+    answers = [httpx.put(f"{stack.url}/api/workspace/firewall/settings", json=changes, headers=headers, timeout=60) for _ in range(2)]
+    answers.append(
+        httpx.put(f"{stack.url}/api/workspace/firewall/settings", json=changes | {"four_eyes": secret}, headers=headers | {"Idempotency-Key": "2"}, timeout=60)
+    )
     assert [answer.status_code for answer in answers] == [200, 200, 400]
     held(chat(agent))
     with tenancy.scope(agent.workspace.pk):

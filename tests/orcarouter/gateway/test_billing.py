@@ -20,7 +20,7 @@ USAGE, SUBSCRIPTION = "/v1/dashboard/billing/usage", "/v1/dashboard/billing/subs
 
 def get(agent, path: str, token: str | None = None, **query) -> httpx.Response:
     headers = {"Authorization": f"Bearer {agent.token if token is None else token}"}
-    return httpx.get(agent.stack.url + path, params=query, headers=headers, trust_env=False)
+    return httpx.get(agent.stack.url + path, params=query, headers=headers, trust_env=False, timeout=60)
 
 
 def refusal(answer: httpx.Response) -> tuple[int, str, str | None]:
@@ -91,7 +91,7 @@ def test_what_is_wrong_is_said(agent):
     assert refusal(get(agent, USAGE, start_date="yesterday")) == (400, "validation_error", "start_date")
     assert refusal(get(agent, USAGE, end_date="0001-01-01")) == (400, "validation_error", "end_date")
     assert refusal(get(agent, "/v1/generation", "sk-orca-" + "a" * 48, id="a")) == (401, "invalid_api_key", None)
-    assert httpx.post(agent.stack.url + USAGE, trust_env=False).status_code == 405
+    assert httpx.post(agent.stack.url + USAGE, trust_env=False, timeout=60).status_code == 405
 
 
 def test_a_key_that_is_spent_may_read_and_one_that_is_not_valid_may_not(agent):
@@ -110,7 +110,7 @@ def test_a_key_that_is_spent_may_read_and_one_that_is_not_valid_may_not(agent):
 
 def test_look_ups_are_limited_a_person_and_minute(agent):
     _, other = sibling(agent)
-    with httpx.Client(base_url=agent.stack.url, trust_env=False) as client:
+    with httpx.Client(base_url=agent.stack.url, trust_env=False, timeout=60) as client:
 
         def look(token: str) -> httpx.Response:
             return client.get("/v1/generation?id=req_none", headers={"Authorization": f"Bearer {token}"})

@@ -58,7 +58,7 @@ def in_valkey(agent: Agent) -> dict[str, dict]:
 
 def agrees(agent: Agent) -> bool:
     """Whether nothing is held and every account in Valkey says what the ledger says."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         copies = {name: (int(kept["spent"]), int(kept["held"])) for name, kept in in_valkey(agent).items()}
         ledger = {name: money_selectors.balance(agent.workspace, parsed(name), at=timezone.now()) for name in copies}

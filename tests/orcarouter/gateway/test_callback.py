@@ -22,7 +22,7 @@ def hold(agent):
 
 def post(stack, approval_id, body, **headers):
     headers = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.post(f"{stack.url}/api/v1/firewall/approvals/{approval_id}/callback", content=body, headers=headers)
+    return httpx.post(f"{stack.url}/api/v1/firewall/approvals/{approval_id}/callback", content=body, headers=headers, timeout=60)
 
 
 def test_a_signed_callback_decides_and_a_forged_one_does_not(stack, hold):
@@ -47,8 +47,8 @@ def test_it_says_no_in_the_one_body_and_reads_little(stack, hold):
         answer = post(stack, approval_id, body)
         assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
     url = f"{stack.url}/api/v1/firewall/approvals/{hold.pk}/callback"
-    assert httpx.get(url).status_code == 405
-    assert httpx.post(url, content=b"a=1", headers={"Content-Type": "text/plain"}).status_code == 415
+    assert httpx.get(url, timeout=60).status_code == 405
+    assert httpx.post(url, content=b"a=1", headers={"Content-Type": "text/plain"}, timeout=60).status_code == 415
 
 
 def test_a_callback_as_a_receiver_writes_it(stack, hold):

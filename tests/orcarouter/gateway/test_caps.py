@@ -34,7 +34,7 @@ def claims_of(agent: Agent, run: str) -> list:
 
 
 def nothing_is_held(agent: Agent, run: str) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while claims_of(agent, run) and time.monotonic() < deadline:
         time.sleep(0.05)
     return not claims_of(agent, run)

@@ -112,7 +112,7 @@ def test_only_a_gateways_key_may_ask(stack, agent, hook):
         assert refusal(ask(agent, body, path)) == (403, "permission_denied", None)
         assert refusal(ask(agent, body, path, Authorization="Bearer sk-orca-" + "x" * 48))[:2] == (401, "invalid_api_key")
         assert ask(hook, body, path).status_code == 200
-        assert httpx.get(f"{stack.url}/api/v1/firewall/{path}").status_code == 405
+        assert httpx.get(f"{stack.url}/api/v1/firewall/{path}", timeout=60).status_code == 405
     assert agent.events() == []
     with tenancy.scope(hook.workspace.pk):
         keys.services.change_key(hook.key(), changes={"is_firewall_gateway": False}, actor=hook.tenant.person(Role.OWNER), at=timezone.now())

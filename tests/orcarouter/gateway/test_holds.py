@@ -1,6 +1,7 @@
 """Held calls over real HTTP: what an agent is told, what then runs, and that it runs once."""
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2 as httpx
@@ -268,7 +269,7 @@ def test_who_waits_hears_of_the_decision_at_once(agent):
     with ThreadPoolExecutor(12) as many:
         waiting = [many.submit(poll, agent, approval_id, "?wait=30") for _ in range(12)]
         while sum(each.done() for each in waiting) < 2:
-            pass
+            time.sleep(0.01)
         decide(agent, approval_id, reason="seen the invoice")
         answers = [each.result() for each in waiting]
     assert sorted(answer.status_code for answer in answers) == [200] * 10 + [429] * 2

@@ -1,5 +1,6 @@
 """Holds when nothing can be written: what would be held is denied, what cannot be recorded is not answered, and nothing is spent."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -44,11 +45,13 @@ def stopped(postgres: Child) -> Iterator[None]:
 
 def wait_for_decision(agent: Agent, approval_id: str) -> str:
     """What an agent does: it asks until somebody has decided."""
-    for _ in range(30):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
         answer = poll(agent, approval_id, "?wait=2")
         if answer.status_code == 200 and answer.json()["state"] != "pending":
             return answer.json()["state"]
         assert answer.status_code in (200, 503)
+        time.sleep(0.1)
     raise AssertionError("nobody decided")
 
 

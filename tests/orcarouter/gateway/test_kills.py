@@ -35,7 +35,7 @@ def body(text: str, *, stream: bool = False) -> dict:
 
 
 def ask(url: str, agent: Agent, text: str, *, stream: bool = False) -> httpx.Response:
-    return httpx.post(f"{url}/v1/chat/completions", headers={"Authorization": f"Bearer {agent.token}"}, json=body(text, stream=stream), timeout=20)
+    return httpx.post(f"{url}/v1/chat/completions", headers={"Authorization": f"Bearer {agent.token}"}, json=body(text, stream=stream), timeout=60)
 
 
 class Crowd:

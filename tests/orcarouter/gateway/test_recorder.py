@@ -168,20 +168,21 @@ async def test_what_cannot_be_written_as_json_fails_its_caller_before_the_batch(
 def test_a_connection_lost_between_two_batches_costs_the_next_one_nothing(workspace, url, new_loop):
     async def lose_it() -> list:
         rows = [usage(workspace.pk) for _ in range(5)]
-        async with running(url) as made:
+        async with running(url, wait_seconds=60, statement_seconds=60) as made:
             for row in rows:
                 await made.submit([], [row])
                 kill_backend(made)
                 # Numbers that libpq's closed descriptor left free are taken at once by others.
                 others = [socket.socket() for _ in range(8)]
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(30):
                     while made._pg is not None:  # noqa: ASYNC110 - nothing announces it
                         await asyncio.sleep(0.01)
                 for other in others:
                     other.close()
             before = asyncio.get_running_loop().time()
             await made.submit([], [usage(workspace.pk)])
-            assert asyncio.get_running_loop().time() - before < recorder.WAIT_SECONDS - 1
+            # Nobody waited for an answer that nobody will give.
+            assert asyncio.get_running_loop().time() - before < 30
         return rows
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
@@ -206,8 +207,9 @@ async def test_backends_killed_under_load_lose_and_double_nothing(workspace, url
 
 async def test_a_stalled_postgresql_is_told_in_time_and_its_rows_stand_afterwards(workspace, url):
     late = usage(workspace.pk)
-    async with running(url, wait_seconds=0.5, statement_seconds=1.0) as made:
+    async with running(url, wait_seconds=20, statement_seconds=1.0) as made:
         await made.submit([], [usage(workspace.pk)])
+        made.wait_seconds = 0.5
         backend = made._pg.backend_pid
         os.kill(backend, signal.SIGSTOP)
         try:
