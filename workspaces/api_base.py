@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import OperationalError, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import QuerySet
 from django.http import Http404
 from rest_framework import exceptions, serializers
@@ -121,7 +121,7 @@ def as_orca_error(error: Exception, *, takes: Sequence[str] = ()) -> errors.Orca
             return errors.UnsupportedMediaType(f"Send the body as {' or '.join(takes) or 'application/json'}.")
         case Http404() | exceptions.NotFound():
             return errors.NotFound("Not found.")
-        case OperationalError():
+        case OperationalError() | InterfaceError():
             return errors.StoreUnavailable("The database does not answer.")
     return None
 
@@ -192,7 +192,7 @@ class WorkspaceViewSet(GenericViewSet):
                 except Exception as error:
                     transaction.set_rollback(True)
                     response = self.handle_exception(error)
-        except OperationalError as error:
+        except (OperationalError, InterfaceError) as error:
             response = self.handle_exception(error)
         self.response = self.finalize_response(request, response, *args, **kwargs)
         return self.response

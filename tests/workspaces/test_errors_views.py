@@ -1,11 +1,14 @@
 """What Django answers by itself: the one body for machines, a page for people."""
 
 import json
+from html import unescape
 
 import pytest
+from django.db import OperationalError, connection
 from django.test import Client, RequestFactory
 
 from workspaces import errors_views
+from workspaces.permissions import Role
 
 
 @pytest.mark.parametrize("path", ["/api/nothing", "/api/workspace/nothing/", "/api"])
@@ -38,6 +41,36 @@ def test_every_handler_speaks_both(view, status, code):
     assert (machine.status_code, person.status_code) == (status, status)
     assert f'"code": "{code}"' in machine.content.decode()
     assert "<html" in person.content.decode()
+
+
+def away(execute, *_):
+    raise OperationalError("connection to server at 10.0.0.7 failed: password of orca_app")
+
+
+@pytest.mark.parametrize(("path", "sent"), [("/policies/", None), ("/policies/?q=a&state=shadow", None), ("/policies/new/", {"name": "triage-9"})])
+def test_with_the_database_away_a_page_says_so_and_nothing_more(acme, path, sent):
+    browser = acme.client(Role.OWNER)
+    browser.raise_request_exception = False
+    browser.cookies["theme"] = "dark"
+    with connection.execute_wrapper(away):
+        answer = browser.post(path, sent) if sent else browser.get(path)
+    page = unescape(answer.content.decode())
+    assert (answer.status_code, bool(answer.headers["Retry-After"])) == (503, True)
+    assert "The database does not answer" in page
+    assert 'data-bs-theme="dark"' in page
+    assert (f'href="{path}"' in page, "not saved" in page) == (not sent, bool(sent))
+    assert not any(word in page for word in ("10.0.0.7", "orca_app", "Traceback", "triage-9"))
+
+
+def test_with_the_database_away_the_api_says_so_with_the_one_body(acme):
+    for caller in (acme.client(Role.OWNER), Client(headers={"Authorization": f"Bearer {acme.token(Role.OWNER)}"})):
+        caller.raise_request_exception = False
+        with connection.execute_wrapper(away):
+            answer = caller.get("/api/workspace/firewall/policies")
+        assert (answer.status_code, bool(answer.headers["Retry-After"])) == (503, True)
+        assert answer.json()["error"] == {
+            "message": "The database does not answer.", "type": "orcarouter_api_error", "code": "store_unavailable", "param": None
+        }  # fmt: skip
 
 
 def test_a_bug_is_found_in_the_log_by_what_the_caller_is_given(caplog):

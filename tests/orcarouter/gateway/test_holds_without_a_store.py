@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import httpx2 as httpx
 import pytest
 from django.db import connections
 
@@ -14,6 +15,7 @@ from tests.orcarouter.gateway.test_approval_webhook import call_back
 from tests.orcarouter.gateway.test_holds import HOLDS, calls_of, chat, decide, evaluate, poll, refused
 from tests.orcarouter.gateway.test_kills import wait_for_postgres, wait_until_served
 from workspaces import tenancy
+from workspaces.permissions import Role
 from workspaces.selectors import hold
 
 pytestmark = pytest.mark.stack
@@ -58,9 +60,14 @@ def wait_for_decision(agent: Agent, approval_id: str) -> str:
 def test_with_postgresql_stopped_nothing_is_held_spent_or_told_and_afterwards_all_of_it_is(gateway, stack, postgres):
     approved, waits = (evaluate(gateway, {"n": n}).json()["approval_id"] for n in range(2))
     decide(gateway, approved)
-    with ThreadPoolExecutor(8) as many:
+    with ThreadPoolExecutor(9) as many:
         waiting = many.submit(wait_for_decision, gateway, waits)
+        session = gateway.tenant.client(Role.OWNER).cookies["sessionid"].value
         with stopped(postgres):
+            looking = [
+                many.submit(httpx.get, f"{stack.url}{path}", cookies={"sessionid": session}, timeout=30)
+                for path in ("/policies/", "/api/workspace/firewall/policies")
+            ]
             asked = [
                 many.submit(evaluate, gateway, {"n": 2}),
                 many.submit(evaluate, gateway, {"n": 0}, approved),
@@ -69,10 +76,11 @@ def test_with_postgresql_stopped_nothing_is_held_spent_or_told_and_afterwards_al
                 many.submit(poll, gateway, waits),
                 many.submit(call_back, gateway, waits),
             ]
-            answers = [each.result() for each in asked]
+            answers, pages = ([each.result() for each in every] for every in (asked, looking))
         wait_until_served(stack, gateway)
         assert [(answer.status_code, answer.json()["error"]["code"]) for answer in answers] == [(503, "store_unavailable")] * 6
         assert all(answer.headers["retry-after"] for answer in answers)
+        assert [(page.status_code, "The database does not answer" in page.text) for page in pages] == [(503, True)] * 2
         # Who waited meanwhile hears of the decision.
         decide(gateway, waits)
         assert waiting.result() == "approved"
