@@ -3,7 +3,6 @@
 A typed value is a text, save where only a number or a truth value reads as JSON does: ``500`` is the number, ``"500"`` the text.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -11,7 +10,7 @@ from typing import ClassVar
 
 from django.http import QueryDict
 
-from firewall.engine.conditions import MAX_PATH_CHARS, Operator, parse_path
+from firewall.engine.conditions import MAX_PATH_CHARS, Operator, parse_path, spelt, typed_value
 
 OPERATORS = {
     Operator.EQ: "is",
@@ -24,8 +23,6 @@ OPERATORS = {
     Operator.SHELL_DESTRUCTIVE: "is destructive",
 }
 _FIELDS = ("clause_path", "clause_op", "clause_value")
-#: How JSON's numbers, truth values and texts begin.
-_JSON_STARTS = '"-0123456789tf'
 
 
 @dataclass(slots=True)
@@ -101,12 +98,12 @@ def _read(op: str, text: str) -> object:
         case Operator.REGEX | Operator.CONTAINS:
             return text
         case Operator.IN:
-            return [_scalar(line) for line in text.split("\n") if line.strip()]
+            return [typed_value(line) for line in text.split("\n") if line.strip()]
         case Operator.CIDR_MATCH:
             return text.strip()
         case Operator.SHELL_DESTRUCTIVE:
-            return _scalar(text) if text.strip() else True
-    return _scalar(text)
+            return typed_value(text) if text.strip() else True
+    return typed_value(text)
 
 
 def _typed(op: str, value: object) -> str:
@@ -116,24 +113,7 @@ def _typed(op: str, value: object) -> str:
         case Operator.CONTAINS | Operator.CIDR_MATCH:
             return str(value)
         case Operator.IN if isinstance(value, list):
-            return "\n".join(map(_spelt, value))
+            return "\n".join(map(spelt, value))
         case Operator.SHELL_DESTRUCTIVE:
             return "" if value is True else "false"
-    return _spelt(value)
-
-
-def _scalar(text: str) -> object:
-    """``5``, ``true`` and ``"quoted"`` as JSON reads them; anything else is the text itself, without the blanks around it."""
-    text = text.strip()
-    if text.startswith(tuple(_JSON_STARTS)):
-        try:
-            return json.loads(text)
-        except ValueError:
-            pass
-    return text
-
-
-def _spelt(value: object) -> str:
-    """What to type for a value: a text as it is, unless it would be read as something else."""
-    is_plain = isinstance(value, str) and not {"\n", "\r"} & set(value) and value.strip() and _scalar(value) == value
-    return str(value) if is_plain else json.dumps(value, ensure_ascii=False)
+    return spelt(value)

@@ -7,7 +7,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from firewall.clause_rows import OPERATORS
-from firewall.engine.conditions import Operator
+from firewall.engine.conditions import Operator, spelt
 from firewall.engine.glob import Form, parse
 from firewall.models import Event
 from firewall.step_rows import spelt_window
@@ -127,14 +127,15 @@ def _clause(clause: Mapping[str, Any]) -> SafeString:
     if op == Operator.SHELL_DESTRUCTIVE:
         return format_html("{} is a command that destroys {}", path, "nothing" if value is False else "something")
     if isinstance(value, list):
-        value = format_html("{} values", len(value)) if len(value) > _MOST_VALUES else _listed(map(_value, value), "or")
+        value = format_html("{} values", len(value)) if len(value) > _MOST_VALUES else _listed((_value(spelt(each)) for each in value), "or")
     else:
-        value = _value(value)
+        # What these compare with is a text whatever it looks like.
+        value = _value(value if op in (Operator.CONTAINS, Operator.REGEX) and str(value).strip() else spelt(value))
     return format_html("{} {} {}", path, OPERATORS.get(op, op), value)
 
 
 def _value(value: object) -> SafeString:
-    text = value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    text = str(value)
     return format_html("<code>{}{}</code>", tool_name(text[:_MOST_CHARS]), "…" if len(text) > _MOST_CHARS else "")
 
 

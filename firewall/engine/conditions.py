@@ -19,6 +19,7 @@ Source: spec/firewall.md 2.5, spec/decisions.md 6.8 and 6.9.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,6 +44,8 @@ Path = tuple[str | int, ...]
 
 # Names as they are; what would begin a filter, a slice or a quoted name in JSONPath is left to it.
 _STEP = re.compile(r"\.(?P<name>[^.\[\]*?@()'\"\s\x00-\x1f\x7f]+)|\[(?P<place>0|[1-9][0-9]{0,5})\]")
+#: How JSON's numbers, truth values and texts begin.
+_JSON_STARTS = '"-0123456789tf'
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -186,6 +189,24 @@ def _network(text: str) -> Network | None:
         return parse_network(text)
     except ValueError:
         return None
+
+
+# --- As people write values ------------------------------------------------------------------------------------------
+def typed_value(text: str) -> object:
+    """``5``, ``true`` and ``"quoted"`` as JSON reads them; anything else is the text itself, without the blanks around it."""
+    text = text.strip()
+    if text.startswith(tuple(_JSON_STARTS)):
+        try:
+            return json.loads(text)
+        except ValueError:
+            pass
+    return text
+
+
+def spelt(value: object) -> str:
+    """What to type for a value: a text as it is, unless it would be read as something else."""
+    is_plain = isinstance(value, str) and not {"\n", "\r"} & set(value) and value.strip() and typed_value(value) == value
+    return str(value) if is_plain else json.dumps(value, ensure_ascii=False)
 
 
 # --- Judging --------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from firewall.engine import sequence
+from firewall.engine import conditions, sequence
 
 Version = Mapping[str, object]
 """A policy as it was saved."""
@@ -235,11 +235,17 @@ def _spec(name: str, value: Mapping) -> str:
 
 
 def _clauses(value: Mapping) -> str:
-    return " and ".join(f"{each['path']} {each['op']} {_scalar(each['value'])}" for each in value["clauses"])
+    return " and ".join(f"{each['path']} {each['op']} {_operand(each['op'], each['value'])}" for each in value["clauses"])
 
 
-def _scalar(value: object) -> str:
-    return ", ".join(map(_scalar, value)) if isinstance(value, list) else value if isinstance(value, str) else json.dumps(value)
+def _operand(op: str, value: object) -> str:
+    """Two values in the same words would be no difference, so a text that reads as something else is quoted."""
+    if isinstance(value, list):
+        return ", ".join(json.dumps(each, ensure_ascii=False) if "," in str(each) else conditions.spelt(each) for each in value)
+    # These take texts alone.
+    if isinstance(value, str) and value.strip() == value != "" and op in ("contains", "regex", "cidr_match"):
+        return value
+    return conditions.spelt(value)
 
 
 def _lists(value: Mapping) -> str:

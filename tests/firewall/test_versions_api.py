@@ -30,6 +30,27 @@ def diff(api, policy, query=""):
     return send(api, "get", f"{POLICIES}/{policy['id']}/versions/diff{query}").json()
 
 
+@pytest.mark.parametrize(
+    ("op", "old", "new", "told"),
+    [
+        ("eq", 1, "1", '1, now $.a eq "1"'),
+        ("eq", "true", True, '"true", now $.a eq true'),
+        ("in", ["a, b", 7], ["a", "b", "7"], '"a, b", 7, now $.a in a, b, "7"'),
+        ("contains", " ", "  ", '" ", now $.a contains "  "'),
+        ("regex", "[0-9]", "7", "[0-9], now $.a regex 7"),
+    ],
+)
+def test_two_values_are_never_told_in_the_same_words(api, op, old, new, told):
+    def clause(value):
+        return {"clauses": [{"path": "$.a", "op": op, "value": value}]}
+
+    policy = make(api, rules=[{"verdict": "deny", "args_match": clause(old)}])
+    send(api, "patch", f"{RULES}/{policy['rules'][0]['id']}", {"args_match": clause(new)})
+
+    (change,) = diff(api, policy, "?from=1&to=2")["changes"]
+    assert change["text"] == f"The rule for every tool: arguments $.a {op} {told}."
+
+
 def export(api, policy):
     answer = send(api, "get", f"{POLICIES}/{policy['id']}/export")
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/yaml")
