@@ -19,10 +19,9 @@ from firewall.engine.arguments import decoded
 from firewall.engine.words import Surface
 from firewall.models import Event
 from keys.models import UsageSource
-from workspaces import errors, vault
-from workspaces.api_base import read_cursor, write_cursor
+from workspaces import vault
 from workspaces.models import User, Workspace
-from workspaces.paging import Page
+from workspaces.paging import Page, page_around, read_cursor
 
 #: Earlier approved calls that say what is usual.
 USUAL_FROM = 20
@@ -52,32 +51,31 @@ def page_of_queue(found: QuerySet[Approval], cursor: str | None, *, size: int, n
 
     Raises ``ValidationFailed`` for a foreign cursor.
     """
-    position, backwards = read_cursor(cursor, Approval)
+    position, backwards = read_cursor(cursor, _read_place)
     descends = newest_first != backwards
     if position is not None:
-        found = found.filter(_beyond(str(position), descends=descends))
+        found = found.filter(_beyond(*position, descends=descends))
     rows = list(found.order_by(*(("-created_at", "-pk") if descends else ("created_at", "pk")))[: size + 1])
     more, rows = len(rows) > size, rows[:size]
     if backwards:
         rows.reverse()
-    before = rows and (more if backwards else position is not None)
-    after = rows and (more or backwards)
-    return Page(rows, _place(rows[0], backwards=True) if before else "", _place(rows[-1], backwards=False) if after else "")
+    return page_around(rows, is_first=position is None, backwards=backwards, more=more, place=_place)
 
 
-def _place(approval: Approval, *, backwards: bool) -> str:
-    return write_cursor(f"{approval.created_at.isoformat()}/{approval.pk}", backwards=backwards)
+def _place(approval: Approval) -> str:
+    return f"{approval.created_at.isoformat()}/{approval.pk}"
 
 
-def _beyond(place: str, *, descends: bool) -> Q:
-    """What comes after a place. Raises ``ValidationFailed`` for a place that we did not write."""
-    at, _, pk = place.partition("/")
-    try:
-        moment = datetime.fromisoformat(at)
-    except ValueError:
-        raise errors.ValidationFailed("This cursor is not one of ours.", param="cursor") from None
+def _read_place(text: str) -> tuple[datetime, str]:
+    at, _, pk = text.partition("/")
+    moment = datetime.fromisoformat(at)
     if moment.tzinfo is None or not _ID.fullmatch(pk):
-        raise errors.ValidationFailed("This cursor is not one of ours.", param="cursor")
+        raise ValueError(text)
+    return moment, pk
+
+
+def _beyond(moment: datetime, pk: str, *, descends: bool) -> Q:
+    """What comes after a place."""
     way = "lt" if descends else "gt"
     return Q(**{f"created_at__{way}": moment}) | Q(created_at=moment, **{f"pk__{way}": pk})
 

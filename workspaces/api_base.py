@@ -1,11 +1,9 @@
 """What every management route shares: strict JSON in, one workspace, a declared permission, one error body, keyset lists."""
 
-import base64
 import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import QuerySet
 from django.http import Http404
@@ -20,13 +18,13 @@ from rest_framework.viewsets import GenericViewSet
 from workspaces import errors, idempotency, tenancy
 from workspaces.authentication import Credential, chosen_membership
 from workspaces.models import Membership, User, Workspace
+from workspaces.paging import MAX_PAGE_SIZE, PAGE_SIZE, Page, page_of
 from workspaces.permissions import PERMISSIONS, allowed, scope_needed
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_DEPTH = 64
 MAX_UNKNOWN_TOLD = 50
 MAX_ID = 2**63 - 1
-PAGE_SIZE, MAX_PAGE_SIZE = 50, 200
 
 
 # --- In: strict JSON ------------------------------------------------------------------------------------------------
@@ -243,26 +241,17 @@ class WorkspaceViewSet(GenericViewSet):
         return found
 
     def keyset(self, queryset: QuerySet, show: Callable[[list], object]) -> Response:
-        """A page of rows by descending id: ``{"results", "next", "previous"}``; ``show`` turns rows into JSON."""
-        limit = page_size(self.request)
-        position, backwards = read_cursor(self.request.query_params.get("cursor"), queryset.model)
-        rows = queryset.order_by("pk" if backwards else "-pk")
-        if position is not None:
-            rows = rows.filter(pk__gt=position) if backwards else rows.filter(pk__lt=position)
-        found = list(rows[: limit + 1])
-        more, found = len(found) > limit, found[:limit]
-        if backwards:
-            found.reverse()
-        return Response({"results": show(found)} | self._links(found, position, backwards, more))
+        """A page of rows by descending id; ``show`` turns rows into JSON."""
+        page = page_of(queryset, self.request.query_params.get("cursor"), size=page_size(self.request))
+        return self.answer_page(page, show(page.rows))
 
-    def _links(self, found: list, position: object, backwards: bool, more: bool) -> dict:
-        url = self.request.build_absolute_uri()
-        older = found and (more or backwards)
-        newer = found and (more if backwards else position is not None)
-        return {
-            "next": replace_query_param(url, "cursor", write_cursor(found[-1].pk, backwards=False)) if older else None,
-            "previous": replace_query_param(url, "cursor", write_cursor(found[0].pk, backwards=True)) if newer else None,
-        }
+    def answer_page(self, page: Page, results: object, **beside: object) -> Response:
+        """``{"results", "next", "previous"}``, with what a route tells ``beside`` them."""
+        return Response({"results": results, **beside, "next": self.link(page.older), "previous": self.link(page.newer)})
+
+    def link(self, cursor: str) -> str | None:
+        """This address at another place of its list; None for no cursor."""
+        return replace_query_param(self.request.build_absolute_uri(), "cursor", cursor) if cursor else None
 
 
 def row_id(value: object, param: str = "id") -> int:
@@ -283,39 +272,3 @@ def number_of(text: str, param: str, *, most: int) -> int:
 def page_size(request: Request) -> int:
     """``limit`` of a list: 50 unless asked otherwise, at most 200."""
     return number_of(request.query_params.get("limit", str(PAGE_SIZE)), "limit", most=MAX_PAGE_SIZE)
-
-
-def write_cursor(position: object, *, backwards: bool) -> str:
-    """An opaque place in a list."""
-    return base64.urlsafe_b64encode(f"{'b' if backwards else 'f'}{position}".encode()).decode().rstrip("=")
-
-
-def read_cursor(cursor: str | None, model, name: str = "pk") -> tuple[object | None, bool]:
-    """``(position, backwards)`` of a cursor in a list by the field ``name``. Raises ``ValidationFailed`` for one that we did not write."""
-    if not cursor:
-        return None, False
-    try:
-        text = _opened(cursor)
-        if "\x00" in text:
-            raise ValueError(text)
-        field = model._meta.pk if name == "pk" else model._meta.get_field(name)
-        return field.to_python(text[1:]), {"f": False, "b": True}[text[:1]]
-    except (ValueError, KeyError, DjangoValidationError) as error:
-        raise errors.ValidationFailed("This cursor is not one of ours.", param="cursor") from error
-
-
-def read_place(cursor: str | None) -> str | None:
-    """The place that a cursor of a list that only goes on names, as ``write_cursor`` was given it. Raises ``ValidationFailed``."""
-    if not cursor:
-        return None
-    try:
-        text = _opened(cursor)
-    except ValueError as error:
-        raise errors.ValidationFailed("This cursor is not one of ours.", param="cursor") from error
-    if not text.startswith("f") or "\x00" in text:
-        raise errors.ValidationFailed("This cursor is not one of ours.", param="cursor")
-    return text[1:]
-
-
-def _opened(cursor: str) -> str:
-    return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()

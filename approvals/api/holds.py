@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
-from rest_framework.utils.urls import replace_query_param
 
 from approvals import review_selectors, selectors, services
 from approvals.engine.binding import State
@@ -114,11 +113,7 @@ class ApprovalViewSet(WorkspaceViewSet):
                 found = found.filter(**{_COLUMNS.get(name, name): row_id(value, name) if name in ("key_id", "policy_id") else value})
         page = review_selectors.page_of_queue(found, request.query_params.get("cursor"), size=page_size(request))
         rules = selectors.rule_hashes_now(self.workspace, page.rows)
-        links = {"next": self._link(page.older), "previous": self._link(page.newer)}
-        return Response({"results": ApprovalOut(page.rows, many=True, context={"rules": rules}).data} | links)
-
-    def _link(self, cursor: str) -> str | None:
-        return replace_query_param(self.request.build_absolute_uri(), "cursor", cursor) if cursor else None
+        return self.answer_page(page, ApprovalOut(page.rows, many=True, context={"rules": rules}).data)
 
     @extend_schema(responses=ApprovalWhole)
     def retrieve(self, request: ApiRequest, pk: str) -> Response:

@@ -35,12 +35,9 @@ class EventViewSet(WorkspaceViewSet):
     @extend_schema(parameters=FILTERS, responses=page_of(EventOut, "EventPage"))
     def list(self, request: ApiRequest) -> Response:
         """Events, newest first. Tools of one request that were plainly let through share an event: ``tools`` has them."""
-        wanted = selectors.event_filter(request.query_params)
-        position, backwards = selectors.event_place(request.query_params.get("cursor"))
-        found, more = selectors.event_page(
-            self.workspace, wanted, at=timezone.now(), limit=page_size(request), before=None if backwards else position, after=position if backwards else None
-        )
-        return Response({"results": EventOut(found, many=True).data} | self._links(found, position, backwards, more))
+        wanted, cursor = selectors.event_filter(request.query_params), request.query_params.get("cursor")
+        page = selectors.page_of_events(self.workspace, wanted, cursor, at=timezone.now(), size=page_size(request))
+        return self.answer_page(page, EventOut(page.rows, many=True).data)
 
     @extend_schema(responses=page_of(EventOut, "EventsOfRequest"))
     def of_request(self, request: ApiRequest, request_id: str) -> Response:

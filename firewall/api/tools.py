@@ -6,7 +6,6 @@ from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
-from rest_framework.utils.urls import replace_query_param
 
 from firewall import sandbox, selectors
 from firewall.api.bodies import EventOut, Named, PolicyFields, RuleFields, page_of, read
@@ -58,10 +57,8 @@ class DiscoveredToolViewSet(WorkspaceViewSet):
     def list(self, request: ApiRequest) -> Response:
         """Every tool of the last 30 days by name, and the rule of the policy in force now that speaks of it."""
         found = wanted_tools(discovered_tools(self.workspace, at=timezone.now()), request.query_params)
-        shown, before, after = page_of_tools(found, request.query_params.get("cursor"), page_size(request))
-        url = request.build_absolute_uri()
-        links = {"next": after and replace_query_param(url, "cursor", after), "previous": before and replace_query_param(url, "cursor", before)}
-        return Response({"results": DiscoveredToolOut([asdict(tool) for tool in shown], many=True).data} | links)
+        page = page_of_tools(found, request.query_params.get("cursor"), size=page_size(request))
+        return self.answer_page(page, DiscoveredToolOut([asdict(tool) for tool in page.rows], many=True).data)
 
 
 # --- Test sandbox ---------------------------------------------------------------------------------------------------

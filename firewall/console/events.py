@@ -14,9 +14,9 @@ from firewall import selectors
 from firewall.console.words import event_in_words
 from firewall.models import Event
 from firewall.selectors import EventFilter
-from workspaces.api_base import PAGE_SIZE, write_cursor
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound
+from workspaces.paging import PAGE_SIZE
 
 #: Rows that one grouped event is unfolded into; what it has more is named in the last of them.
 MOST_UNFOLDED = 12
@@ -106,22 +106,17 @@ def _query(request: ConsoleRequest) -> str:
 def _list(request: ConsoleRequest, shown: Row | None) -> HttpResponse:
     now = timezone.now()
     wanted = selectors.event_filter(request.GET)
-    position, backwards = selectors.event_place(request.GET.get("cursor"))
-    found, more = selectors.event_page(
-        request.workspace, wanted, at=now, limit=PAGE_SIZE, before=None if backwards else position, after=position if backwards else None
-    )
-    newer = found and (more if backwards else position is not None)
-    older = found and (more or backwards)
+    found = selectors.page_of_events(request.workspace, wanted, request.GET.get("cursor"), at=now, size=PAGE_SIZE)
     context = {
-        "rows": unfold(found, wanted),
+        "rows": unfold(found.rows, wanted),
         "query": _query(request),
-        "events_shown": len(found),
+        "events_shown": len(found.rows),
         "wanted": wanted,
         "bounded": wanted.bounded(now) if wanted.bounded(now) != wanted else None,
-        "newer": write_cursor(found[0].pk, backwards=True) if newer else "",
-        "older": write_cursor(found[-1].pk, backwards=False) if older else "",
+        "newer": found.newer,
+        "older": found.older,
         # A page further back stands still: what arrives belongs on the first one.
-        "is_live": position is None and not wanted.until,
+        "is_live": not request.GET.get("cursor") and not wanted.until,
         "verdicts": selectors.VERDICTS,
         "surfaces": ("inbound", "response", "mcp"),
         "tools": selectors.tools_seen(request.workspace)[:30] if not wanted.tool_name else (),

@@ -19,11 +19,11 @@ from firewall.console.policies import done, found_policy
 from firewall.engine import history
 from firewall.forms import ForkForm, ImportForm
 from firewall.models import Policy
-from workspaces.api_base import read_cursor, row_id, write_cursor
+from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import OrcaError, ValidationFailed, VersionConflict
+from workspaces.paging import page_of
 
-PAGE_SIZE = 50
 #: Of a file, in the question about it: its form has at most 1 MB.
 MOST_SENT_AGAIN = 500_000
 
@@ -62,13 +62,9 @@ def policy_history(request: ConsoleRequest, pk: str) -> HttpResponse:
     versions = selectors.versions(request.workspace, shown.pk)
     asked = {name: row_id(request.GET[name], param=name) if request.GET.get(name) else None for name in ("from", "to")}
     older, newer = selectors.compared(versions, before=asked["from"], after=asked["to"])
-    position, _ = read_cursor(request.GET.get("cursor"), versions.model)
-    listed = versions.defer("snapshot").filter(**({} if position is None else {"pk__lt": position}))
-    found = list(listed[: PAGE_SIZE + 1])
     context = {
         "policy": shown,
-        "versions": found[:PAGE_SIZE],
-        "older_page": write_cursor(found[PAGE_SIZE - 1].pk, backwards=False) if len(found) > PAGE_SIZE else "",
+        "page": page_of(versions.defer("snapshot"), request.GET.get("cursor")),
         "from": older,
         "to": newer,
         "changes": _told(older.snapshot, newer.snapshot),

@@ -17,9 +17,9 @@ from firewall.engine.glob import TOOL_NAME
 from firewall.engine.types import Surface
 from firewall.models import DefaultVerdict, Policy, Rule
 from firewall.selectors.tools import STATUSES, DiscoveredTool, discovered_tools, page_of_tools, wanted_tools
-from workspaces.api_base import PAGE_SIZE
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import OrcaError, ValidationFailed
+from workspaces.paging import PAGE_SIZE
 
 MOST_DRAFTED = 200
 NEW = "new"
@@ -56,15 +56,15 @@ class Drafted:
 def tools(request: ConsoleRequest) -> HttpResponse:
     every = discovered_tools(request.workspace, at=timezone.now())
     found = wanted_tools(every, request.GET)
-    shown, newer, older = page_of_tools(found, request.GET.get("cursor"), PAGE_SIZE)
+    shown = page_of_tools(found, request.GET.get("cursor"), size=PAGE_SIZE)
     policies = {each.pk: each for each in request.workspace.policies.all()}
-    rules = request.workspace.rules.in_bulk([tool.rule_id for tool in shown if tool.rule_id])
+    rules = request.workspace.rules.in_bulk([tool.rule_id for tool in shown.rows if tool.rule_id])
     context = {
-        "lines": [ToolLine(tool, rules.get(tool.rule_id or 0), policies.get(tool.policy_id or 0)) for tool in shown],
+        "lines": [ToolLine(tool, rules.get(tool.rule_id or 0), policies.get(tool.policy_id or 0)) for tool in shown.rows],
         "total": len(found),
         "gaps": sum(tool.status == "gap" for tool in every),
-        "newer": newer or "",
-        "older": older or "",
+        "newer": shown.newer,
+        "older": shown.older,
         "statuses": STATUSES,
         "surfaces": list(Surface),
         "status": request.GET.get("status", ""),

@@ -7,9 +7,9 @@ from firewall.selectors.events import (
     EventFilter,
     event_filter,
     event_page,
-    event_place,
     events_of_request,
     moment_asked,
+    page_of_events,
     recent_calls,
 )
 from firewall.selectors.policies import (
@@ -41,10 +41,10 @@ __all__ = [
     "denied_per_day",
     "event_filter",
     "event_page",
-    "event_place",
     "events_of_request",
     "find_policies",
     "moment_asked",
+    "page_of_events",
     "paths_seen",
     "policies",
     "recent_calls",

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from functools import reduce
 from itertools import product
 from operator import or_
-from typing import cast
 from uuid import UUID
 
 from django.db import connection
@@ -15,10 +14,10 @@ from django.db.models import BooleanField, F, Func, Q, QuerySet, Value
 from firewall.engine.glob import Form, Glob, parse
 from firewall.engine.types import Surface, Verdict
 from firewall.models import Event
-from workspaces.api_base import read_cursor
 from workspaces.errors import ValidationFailed
 from workspaces.ids import lowest_at
 from workspaces.models import Workspace
+from workspaces.paging import Page, page_around, read_cursor
 
 #: Query parameters of the feed, in the order in which they are documented.
 PARAMS = ("verdict", "surface", "tool_name", "run_id", "conversation_id", "request_id", "key_id", "environment", "from", "to")
@@ -86,10 +85,11 @@ def event_filter(params: Mapping[str, str]) -> EventFilter:
     )
 
 
-def event_place(cursor: str | None) -> tuple[UUID | None, bool]:
-    """Where a list of events goes on, and whether upwards. Raises ``ValidationFailed`` for a foreign cursor."""
-    place, backwards = read_cursor(cursor, Event)
-    return cast("UUID | None", place), backwards
+def page_of_events(workspace: Workspace, wanted: EventFilter, cursor: str | None, *, at: datetime, size: int) -> Page:
+    """The page that a cursor names, newest first. Raises ``ValidationFailed`` for a foreign cursor."""
+    place, backwards = read_cursor(cursor, UUID)
+    found, more = event_page(workspace, wanted, at=at, limit=size, before=None if backwards else place, after=place if backwards else None)
+    return page_around(found, is_first=place is None, backwards=backwards, more=more)
 
 
 def event_page(

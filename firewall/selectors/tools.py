@@ -1,11 +1,11 @@
 """Every tool that the workspace has seen, and whether a rule speaks of it now."""
 
-import base64
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote
 from uuid import UUID
@@ -18,10 +18,10 @@ from firewall.engine.glob import Form
 from firewall.engine.types import Surface, Verdict
 from firewall.models import ToolTally
 from firewall.selectors.policies import compiled
-from workspaces.api_base import write_cursor
 from workspaces.errors import ValidationFailed
 from workspaces.ids import lowest_at
 from workspaces.models import Workspace
+from workspaces.paging import Page, read_cursor, write_cursor
 
 #: A tool that nobody met for this long is left out.
 WINDOW = timedelta(days=30)
@@ -111,28 +111,22 @@ def wanted_tools(tools: Sequence[DiscoveredTool], params: Mapping[str, str]) -> 
     return [tool for tool in tools if (not status or tool.status == status) and (not surface or surface in tool.surfaces)]
 
 
-def page_of_tools(tools: Sequence[DiscoveredTool], cursor: str | None, limit: int) -> tuple[list[DiscoveredTool], str | None, str | None]:
-    """The page that a cursor names, and the cursors of the one before and the one after; None where there is none. ``tools`` are by name."""
+def page_of_tools(tools: Sequence[DiscoveredTool], cursor: str | None, *, size: int) -> Page:
+    """The page of ``tools``, which are by name, that a cursor names. Raises ``ValidationFailed`` for a foreign cursor."""
     names = [tool.tool_name for tool in tools]
-    place, backwards = _place(cursor)
-    start = bisect_right(names, place) if place is not None and not backwards else 0
-    if backwards and place is not None:
-        start = max(bisect_left(names, place) - limit, 0)
-    end = min(start + limit, len(names) if not backwards or place is None else max(bisect_left(names, place), 0))
-    before = write_cursor(quote(names[start]), backwards=True) if start and start < len(names) else None
-    after = write_cursor(quote(names[end - 1]), backwards=False) if 0 < end < len(names) else None
-    return list(tools[start:end]), before, after
-
-
-def _place(cursor: str | None) -> tuple[str | None, bool]:
-    """A tool's name, and whether the page before it is meant."""
-    if not cursor:
-        return None, False
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
-        return unquote(text[1:], errors="strict"), {"f": False, "b": True}[text[:1]]
-    except (ValueError, KeyError) as error:
-        raise ValidationFailed("This cursor is not one of ours.", param="cursor") from error
+    place, backwards = read_cursor(cursor, partial(unquote, errors="strict"))
+    start, end = 0, len(tools)
+    if place is not None and backwards:
+        end = bisect_left(names, place)
+        start = max(end - size, 0)
+    elif place is not None:
+        start = bisect_right(names, place)
+    end = min(start + size, end)
+    return Page(
+        list(tools[start:end]),
+        newer=write_cursor(quote(names[start]), backwards=True) if 0 < start < len(names) else "",
+        older=write_cursor(quote(names[end - 1])) if 0 < end < len(names) else "",
+    )
 
 
 class _Coverage:

@@ -1,22 +1,23 @@
 """Runs, conversations and traces, as JSON. They stand under ``/api/workspace/firewall/``, where the documents have them."""
 
 from datetime import timedelta
+from uuid import UUID
 
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
-from rest_framework.utils.urls import replace_query_param
 
 from firewall.models import Event
-from firewall.selectors import VERDICTS, event_place
+from firewall.selectors import VERDICTS
 from keys.money_services import stop_run
 from orcarouter.activity.selectors.ranked import MEASURES, Place, ranked
 from orcarouter.activity.selectors.run_money import is_known, money_of
 from orcarouter.activity.selectors.runs import GROUPS, Run, RunFilter, run_page, runs_named
 from orcarouter.activity.selectors.traces import Call, calls_of
-from workspaces.api_base import MAX_ID, ApiRequest, Body, WorkspaceViewSet, number_of, page_size, read_place, row_id, write_cursor
+from workspaces.api_base import MAX_ID, ApiRequest, Body, WorkspaceViewSet, number_of, page_size, row_id
 from workspaces.errors import NotFound, ValidationFailed
+from workspaces.paging import read_onward, write_cursor
 
 #: What a decision is about, by the surface on which it was taken.
 KINDS = {"inbound": "advertised", "response": "tool_call", "mcp": "tool_call", "egress": "egress"}
@@ -126,25 +127,21 @@ class RunViewSet(WorkspaceViewSet):
         wanted, days = self._wanted(), number_of(request.query_params.get("days", "7"), "days", most=90)
         if (order := request.query_params.get("order", "latest")) != "latest":
             return self._ranked(wanted, order, by, days)
-        before, backwards = event_place(request.query_params.get("cursor"))
-        if backwards:
-            raise ValidationFailed("This cursor is not one of ours.", param="cursor")
+        before = read_onward(request.query_params.get("cursor"), UUID)
         runs, older = run_page(self.workspace, wanted, limit=page_size(request), by=by, before=before)
-        return Response({"results": RunOut(runs, many=True).data, "next": self._link(older), "previous": None})
+        return Response({"results": RunOut(runs, many=True).data, "next": self.link(write_cursor(older)), "previous": None})
 
     @extend_schema(
         parameters=[OpenApiParameter("run_id", str, required=True), OpenApiParameter("key_id", int), OpenApiParameter("cursor", str)], responses=TraceOut
     )
     def trace(self, request: ApiRequest) -> Response:
         """A run's calls and what was decided in them, oldest first. A run belongs to a key: name it where two have the same id."""
-        after, backwards = event_place(request.query_params.get("cursor"))
-        if backwards:
-            raise ValidationFailed("This cursor is not one of ours.", param="cursor")
+        after = read_onward(request.query_params.get("cursor"), UUID)
         run = self._run()
         calls, later = calls_of(self.workspace, run, after=after)
         nodes = [node for call in calls for node in nodes_of(call)]
         spent = RunMoneyOut(money_of(self.workspace, run, at=timezone.now())).data
-        return Response({"run": RunOut(run).data, "money": spent, "nodes": Node(nodes, many=True).data, "next": self._link(later)})
+        return Response({"run": RunOut(run).data, "money": spent, "nodes": Node(nodes, many=True).data, "next": self.link(write_cursor(later))})
 
     @extend_schema(request=StopBody, responses=StoppedOut)
     def stop(self, request: ApiRequest) -> Response:
@@ -167,7 +164,7 @@ class RunViewSet(WorkspaceViewSet):
         since = timezone.now() - timedelta(days=days)
         after = rank_of(self.request.query_params.get("cursor"))
         runs, later = ranked(self.workspace, wanted, order, since=since, limit=page_size(self.request), after=after)
-        return Response({"results": RunOut(runs, many=True).data, "next": self._link(later and write_rank(later)), "previous": None})
+        return Response({"results": RunOut(runs, many=True).data, "next": self.link(write_cursor(later and write_rank(later))), "previous": None})
 
     def _wanted(self) -> RunFilter:
         asked = self.request.query_params
@@ -194,18 +191,16 @@ class RunViewSet(WorkspaceViewSet):
         given = self.request.query_params.get("key_id")
         return row_id(given, param="key_id") if given is not None else None
 
-    def _link(self, place: object | None) -> str | None:
-        return replace_query_param(self.request.build_absolute_uri(), "cursor", write_cursor(place, backwards=False)) if place else None
-
 
 def rank_of(cursor: str | None) -> Place | None:
     """The place in an order that a cursor names. Raises ``ValidationFailed``."""
-    measure, _, rest = (read_place(cursor) or "").partition(" ")
-    key_id, _, run_id = rest.partition(" ")
-    if not cursor:
-        return None
-    if not (rest.isascii() and measure.isascii() and measure.isdigit() and key_id.isdigit() and run_id and len(measure) < 19 and len(key_id) < 19):
-        raise ValidationFailed("This cursor is not one of ours.", param="cursor")
+    return read_onward(cursor, _read_rank)
+
+
+def _read_rank(text: str) -> Place:
+    measure, key_id, run_id = text.split(" ", 2)
+    if not (text.isascii() and measure.isdigit() and key_id.isdigit() and run_id and len(measure) < 19 and len(key_id) < 19):
+        raise ValueError(text)
     return int(measure), int(key_id), run_id
 
 

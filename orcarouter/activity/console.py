@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 from django.contrib import messages
 from django.db.models import Exists
@@ -18,7 +19,6 @@ from approvals import review_selectors as approvals
 from firewall import selectors as firewall
 from firewall.engine.words import ReasonCode
 from firewall.models import Event
-from firewall.selectors import event_place
 from keys import budget_selectors
 from keys.models import Usage, UsageSource
 from keys.money_services import stop_run
@@ -29,10 +29,11 @@ from orcarouter.activity.selectors.ranked import ranked
 from orcarouter.activity.selectors.run_money import is_known, money_of
 from orcarouter.activity.selectors.runs import Run, RunFilter, run_page, runs_named
 from orcarouter.activity.selectors.traces import Call, calls_of, span_of, tools_of
-from workspaces.api_base import PAGE_SIZE, row_id, write_cursor
+from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import ApprovalPending, NotFound, ValidationFailed
 from workspaces.ids import lowest_at
+from workspaces.paging import PAGE_SIZE, read_onward, write_cursor
 from workspaces.permissions import allowed
 
 #: The ranges of the overview as they are written.
@@ -135,7 +136,7 @@ def runs(request: ConsoleRequest) -> HttpResponse:
     gap = timedelta(seconds=firewall.settings_of(request.workspace).run_gap_seconds)
     context = {
         "runs": found,
-        "older": write_cursor(older, backwards=False) if older else "",
+        "older": write_cursor(older),
         "is_first": not request.GET.get("cursor"),
         "wanted": wanted,
         "order": order,
@@ -152,8 +153,7 @@ def _found(request: ConsoleRequest, wanted: RunFilter, order: str) -> tuple[list
     """A page of runs, and the place after it."""
     cursor = request.GET.get("cursor")
     if order == "latest":
-        before, _ = event_place(cursor)
-        return run_page(request.workspace, wanted, limit=PAGE_SIZE, before=before)
+        return run_page(request.workspace, wanted, limit=PAGE_SIZE, before=read_onward(cursor, UUID))
     since = timezone.now() - RANKED_OVER
     runs, later = ranked(request.workspace, wanted, order, since=since, limit=PAGE_SIZE, after=rank_of(cursor))
     return runs, later and write_rank(later)
@@ -193,7 +193,7 @@ def run(request: ConsoleRequest, key_id: int, run_id: str) -> HttpResponse:
     if not found:
         raise NotFound("There is no such run.")
     shown = found[0]
-    after, _ = event_place(request.GET.get("cursor"))
+    after = read_onward(request.GET.get("cursor"), UUID)
     calls, later = calls_of(request.workspace, shown, after=after)
     gap = timedelta(seconds=firewall.settings_of(request.workspace).run_gap_seconds)
     span = span_of(shown, calls)
@@ -216,7 +216,7 @@ def run(request: ConsoleRequest, key_id: int, run_id: str) -> HttpResponse:
         "more_tools": tools[MOST_TOOLS:],
         "span_ms": int(span.total_seconds() * 1000),
         "is_open": shown.stopped_at is None and (bool(waiting) or (shown.last_seen_at is not None and at - shown.last_seen_at < gap)),
-        "later": write_cursor(later, backwards=False) if later else "",
+        "later": write_cursor(later),
         "is_first": after is None,
         "last_request": calls[-1].request_id if calls else "",
         "policy": request.workspace.policies.filter(api_keys=key_id).first(),

@@ -9,13 +9,13 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
-from rest_framework.utils.urls import replace_query_param
 
 from orcarouter.activity.selectors import spend
 from workspaces import exports
-from workspaces.api_base import ApiRequest, WorkspaceViewSet, page_size, read_place, row_id, write_cursor
+from workspaces.api_base import ApiRequest, WorkspaceViewSet, page_size, row_id
 from workspaces.errors import ValidationFailed
 from workspaces.models import Workspace
+from workspaces.paging import read_onward, write_cursor
 
 #: Days of usage that are told unless asked otherwise.
 DAYS = 30
@@ -81,9 +81,8 @@ class UsageViewSet(WorkspaceViewSet):
         after = read_after(request.query_params.get("cursor"))
         groups, later = spend.page(self.workspace, wanted, by, limit=page_size(request), after=after)
         total = spend.total(self.workspace, wanted) if after or later else spend.total_of(groups)
-        link = replace_query_param(request.build_absolute_uri(), "cursor", write_cursor(f"{later[0]} {later[1]}", backwards=False)) if later else None
         results = [spend.as_row(by, group) for group in groups]
-        return Response({"results": results, "total": SumsOut(total).data, "next": link, "previous": None})
+        return Response({"results": results, "total": SumsOut(total).data, "next": self.link(write_after(later)), "previous": None})
 
     @extend_schema(
         parameters=[OpenApiParameter("by", str, enum=[*spend.GROUPS, CALLS]), OpenApiParameter("format", str, enum=list(exports.KINDS)), *_NARROWED],
@@ -143,10 +142,15 @@ def _moment(query: Mapping[str, str], name: str, default: datetime) -> datetime:
 
 def read_after(cursor: str | None) -> tuple[int, str] | None:
     """The place after which a page of groups goes on. Raises ``ValidationFailed``."""
-    place = read_place(cursor)
-    cost, _, name = (place or "").partition(" ")
-    if place is None:
-        return None
+    return read_onward(cursor, _read_after)
+
+
+def _read_after(text: str) -> tuple[int, str]:
+    cost, _, name = text.partition(" ")
     if not (cost.isascii() and cost.isdigit() and len(cost) < 19):
-        raise ValidationFailed("This cursor is not one of ours.", param="cursor")
+        raise ValueError(text)
     return int(cost), name
+
+
+def write_after(after: tuple[int, str] | None) -> str:
+    return write_cursor(after and " ".join(map(str, after)))

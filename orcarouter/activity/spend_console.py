@@ -10,10 +10,10 @@ from django.views.decorators.http import require_GET
 
 from keys import budget_selectors
 from orcarouter.activity.selectors import spend
-from orcarouter.activity.spend_api import by_of, export_of, read_after, wanted_of
-from workspaces.api_base import PAGE_SIZE, write_cursor
+from orcarouter.activity.spend_api import by_of, export_of, read_after, wanted_of, write_after
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import PermissionRefused, ValidationFailed
+from workspaces.paging import PAGE_SIZE
 from workspaces.permissions import allowed
 
 #: Stretches by their name in the address, in whole days.
@@ -47,7 +47,7 @@ def usage(request: ConsoleRequest) -> HttpResponse:
         "total": spend.total_of(days),
         "days": days,
         "groups": groups[::-1] if by == "day" else groups,
-        "older": write_cursor(f"{later[0]} {later[1]}", backwards=False) if later else "",
+        "older": write_after(later),
         "is_first": "cursor" not in request.GET,
         "environments": _environments(request),
         "models": spend.models(request.workspace, wanted),

@@ -10,7 +10,7 @@ from tests.browser.steps import add_rule, menu, rules, toast
 from tests.factories.firewall import EventFactory
 from tests.factories.workspaces import PASSWORD, make_tenant
 from workspaces import tenancy
-from workspaces.api_base import PAGE_SIZE
+from workspaces.paging import PAGE_SIZE
 from workspaces.permissions import Role
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]

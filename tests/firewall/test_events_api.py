@@ -13,7 +13,7 @@ from firewall.models import Event
 from firewall.selectors.events import HIGHEST_ID, EventFilter, event_page
 from tests.factories.firewall import EventFactory
 from workspaces import tenancy
-from workspaces.api_base import write_cursor
+from workspaces.paging import write_cursor
 from workspaces.permissions import Role
 
 EVENTS = "/api/workspace/firewall/events"
