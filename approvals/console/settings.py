@@ -19,11 +19,11 @@ from firewall.console.asking import ask_first
 from workspaces import errors
 from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
+from workspaces.paging import page_of
 from workspaces.permissions import PERMISSIONS, Role, allowed
 
-#: Messages on the settings page, and on a page of the log.
-SHORT_LOG, LOG = 10, 50
-MAX_PAGES = 10_000
+#: Messages on the settings page.
+SHORT_LOG = 10
 
 
 @require_http_methods(["GET", "POST"])
@@ -92,10 +92,8 @@ def webhook_act(request: ConsoleRequest) -> HttpResponse:
 @require_GET
 @page("approvals.view_delivery")
 def deliveries(request: ConsoleRequest) -> HttpResponse:
-    number = min(int(text), MAX_PAGES) if (text := request.GET.get("page", "1")).isascii() and text.isdigit() and len(text) < 9 and int(text) else 1
-    found = list(request.workspace.deliveries.all()[(number - 1) * LOG : number * LOG + 1])
-    context = {"deliveries": found[:LOG], "newer": number - 1, "older": number + 1 if len(found) > LOG else 0}
-    return TemplateResponse(request, "approvals/deliveries.html", context)
+    found = page_of(request.workspace.deliveries.all(), request.GET.get("cursor"))
+    return TemplateResponse(request, "approvals/deliveries.html", {"deliveries": found.rows, "page": found})
 
 
 @require_http_methods(["GET", "POST"])
