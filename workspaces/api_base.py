@@ -19,12 +19,12 @@ from workspaces import errors, idempotency, tenancy
 from workspaces.authentication import Credential, chosen_membership
 from workspaces.models import Membership, User, Workspace
 from workspaces.paging import MAX_PAGE_SIZE, PAGE_SIZE, Page, page_of
+from workspaces.params import number_of, row_id
 from workspaces.permissions import PERMISSIONS, allowed, scope_needed
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_DEPTH = 64
 MAX_UNKNOWN_TOLD = 50
-MAX_ID = 2**63 - 1
 
 
 # --- In: strict JSON ------------------------------------------------------------------------------------------------
@@ -252,21 +252,6 @@ class WorkspaceViewSet(GenericViewSet):
     def link(self, cursor: str) -> str | None:
         """This address at another place of its list; None for no cursor."""
         return replace_query_param(self.request.build_absolute_uri(), "cursor", cursor) if cursor else None
-
-
-def row_id(value: object, param: str = "id") -> int:
-    """A row's number out of a path, a query or a body. Raises ``ValidationFailed`` for anything else."""
-    text = str(value) if not isinstance(value, bool) else ""
-    if not (text.isascii() and text.isdigit() and len(text) <= 19 and int(text) <= MAX_ID):
-        raise errors.ValidationFailed("This is not an id.", param=param)
-    return int(text)
-
-
-def number_of(text: str, param: str, *, most: int) -> int:
-    """A number of a query, from 1 to ``most``. Raises ``ValidationFailed`` for anything else."""
-    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= most):
-        raise errors.ValidationFailed(f"{param} is a number from 1 to {most}.", param=param)
-    return int(text)
 
 
 def page_size(request: Request) -> int:

@@ -18,11 +18,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from workspaces import forms, selectors, services
 from workspaces.api import invitation_link
-from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, OrcaError
 from workspaces.models import Membership
 from workspaces.paging import page_of
+from workspaces.params import row_id
 from workspaces.permissions import Role, allowed
 
 

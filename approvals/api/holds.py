@@ -12,7 +12,8 @@ from approvals.engine.binding import State
 from approvals.models import Approval
 from firewall.api.bodies import page_of
 from workspaces import errors
-from workspaces.api_base import ApiRequest, Body, WorkspaceViewSet, page_size, row_id
+from workspaces.api_base import ApiRequest, Body, WorkspaceViewSet, page_size
+from workspaces.params import row_id
 
 _ID = re.compile(r"[0-9a-f]{24}")
 #: What a list may be narrowed to, beside the state.

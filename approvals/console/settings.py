@@ -17,9 +17,9 @@ from approvals.forms import EyesForm, HoldsForm, NoticesForm, PartForm, PlanForm
 from approvals.models import Delivery
 from firewall.console.asking import ask_first
 from workspaces import errors
-from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.paging import page_of
+from workspaces.params import row_id
 from workspaces.permissions import PERMISSIONS, Role, allowed
 
 #: Messages on the settings page.

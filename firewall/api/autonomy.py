@@ -13,8 +13,9 @@ from firewall.api.posture import SeedRule
 from firewall.engine.autonomy import LEVELS
 from firewall.engine.types import Verdict
 from firewall.selectors.simulation import WINDOW_DAYS, simulate
-from workspaces.api_base import ApiRequest, WorkspaceViewSet, row_id
+from workspaces.api_base import ApiRequest, WorkspaceViewSet
 from workspaces.errors import ValidationFailed
+from workspaces.params import row_id
 
 
 class ApplyLevel(Named):

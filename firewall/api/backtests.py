@@ -8,15 +8,16 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from firewall import backtests, selectors
+from firewall import backtests
 from firewall.api.bodies import Named, page_of, read
 from firewall.api.tools import VERDICTS, DraftPolicy
 from firewall.api.versions import PAGING
 from firewall.engine.tally import KINDS
 from firewall.models import Backtest
 from firewall.selectors.backtests import backtests as backtests_of
-from workspaces.api_base import ApiRequest, WorkspaceViewSet, row_id
+from workspaces.api_base import ApiRequest, WorkspaceViewSet
 from workspaces.errors import ValidationFailed
+from workspaces.params import row_id, time_of
 
 TIME = "RFC 3339, or Unix seconds."
 
@@ -212,4 +213,4 @@ def _moment(value: object, param: str) -> datetime | None:
         value = str(value)
     if not (value is None or isinstance(value, str)):
         raise ValidationFailed(f"A time: {TIME}", param=param)
-    return None if value is None else selectors.moment_asked(value, param)
+    return None if value is None else time_of(value, param)

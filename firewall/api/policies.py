@@ -24,8 +24,9 @@ from firewall.api.bodies import (
     version_to_delete,
 )
 from firewall.models import Policy, Rule
-from workspaces.api_base import ApiRequest, WorkspaceViewSet, row_id
+from workspaces.api_base import ApiRequest, WorkspaceViewSet
 from workspaces.errors import NotFound, ValidationFailed
+from workspaces.params import row_id
 
 PAGING = [OpenApiParameter("limit", int, description="1 to 200, 50 unless given."), OpenApiParameter("cursor", str)]
 

@@ -10,10 +10,11 @@ from rest_framework.response import Response
 from firewall import sandbox, selectors
 from firewall.api.bodies import EventOut, Named, PolicyFields, RuleFields, page_of, read
 from firewall.engine.types import Surface, Verdict
-from firewall.selectors.shadow import MAX_DAYS, days_asked, shadow_report
+from firewall.selectors.shadow import MAX_DAYS, shadow_report
 from firewall.selectors.tools import STATUSES, discovered_tools, page_of_tools, wanted_tools
-from workspaces.api_base import ApiRequest, WorkspaceViewSet, page_size, row_id
+from workspaces.api_base import ApiRequest, WorkspaceViewSet, page_size
 from workspaces.errors import ValidationFailed
+from workspaces.params import number_of, row_id
 
 VERDICTS = [verdict.value for verdict in Verdict if verdict is not Verdict.CAP_COST]
 
@@ -222,5 +223,5 @@ class ShadowReportViewSet(WorkspaceViewSet):
     def retrieve(self, request: ApiRequest, pk: str) -> Response:
         """What the policy would have stopped while it was in shadow."""
         policy = self.get_object()
-        report = shadow_report(policy, days=days_asked(request.query_params.get("days", "7")), at=timezone.now())
+        report = shadow_report(policy, days=number_of(request.query_params.get("days", "7"), "days", most=MAX_DAYS), at=timezone.now())
         return Response(ShadowReportOut(report).data)

@@ -13,8 +13,9 @@ from firewall import policy_file, selectors, services
 from firewall.api.bodies import Difference, Fork, PolicyFile, PolicyWithRules, Restore, VersionOut, VersionWhole, expected_version, page_of, read
 from firewall.engine import history
 from firewall.models import Policy, PolicyVersion
-from workspaces.api_base import ApiRequest, StrictJSONParser, WorkspaceViewSet, row_id
+from workspaces.api_base import ApiRequest, StrictJSONParser, WorkspaceViewSet
 from workspaces.errors import NotFound, ValidationFailed
+from workspaces.params import row_id
 
 PAGING = [OpenApiParameter("limit", int, description="1 to 200, 50 unless given."), OpenApiParameter("cursor", str)]
 COMPARED = [

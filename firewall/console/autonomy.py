@@ -16,9 +16,9 @@ from firewall.console.words import match_in_words
 from firewall.engine.autonomy import LEVELS
 from firewall.engine.presets import PRESETS, Fields
 from firewall.selectors.simulation import WINDOW_DAYS, simulate
-from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import Conflict, OrcaError
+from workspaces.params import row_id
 
 #: Tools of a simulation that the page lists, those with most calls.
 MOST_TOOLS = 50

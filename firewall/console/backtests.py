@@ -18,10 +18,10 @@ from firewall.models import Backtest
 from firewall.rule_form import RuleForm
 from firewall.selectors.backtests import backtests as backtests_of
 from firewall.services import snapshot
-from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, OrcaError, ValidationFailed
 from workspaces.paging import page_of
+from workspaces.params import row_id
 
 RANGES = ((1, "24 hours"), (7, "7 days"), (30, "30 days"), (90, "90 days"))
 WHOSE = (("", "Those it governs, or all if none"), ("all", "All"))

@@ -15,9 +15,9 @@ from firewall.engine.arguments import decoded
 from firewall.engine.summary import is_whole
 from firewall.engine.types import Surface, Verdict
 from firewall.models import Event
-from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, ValidationFailed
+from workspaces.params import row_id
 
 #: Chosen instead of a policy's number.
 DRAFT = "draft"

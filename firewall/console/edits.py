@@ -14,9 +14,9 @@ from firewall.console.typed import plain, rows_changed, typed_rule
 from firewall.console.warned import fix_named, warnings_of
 from firewall.models import Policy, Rule, RuleVerdict
 from firewall.rule_form import RuleForm
-from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, OrcaError, VersionConflict
+from workspaces.params import row_id
 
 
 @require_POST

@@ -19,10 +19,10 @@ from firewall.console.policies import done, found_policy
 from firewall.engine import history
 from firewall.forms import ForkForm, ImportForm
 from firewall.models import Policy
-from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import OrcaError, ValidationFailed, VersionConflict
 from workspaces.paging import page_of
+from workspaces.params import row_id
 
 #: Of a file, in the question about it: its form has at most 1 MB.
 MOST_SENT_AGAIN = 500_000

@@ -25,10 +25,10 @@ from firewall.forms import PolicyForm
 from firewall.models import DefaultVerdict, Policy, Rule
 from firewall.rule_form import RuleForm
 from firewall.selectors.matches import DEFAULT, Matches, matches
-from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, OrcaError, PermissionRefused, PolicyAttached, ValidationFailed, VersionConflict
 from workspaces.paging import page_of
+from workspaces.params import row_id
 from workspaces.permissions import allowed
 
 #: What is said after a switch was set, by its name and new value.

@@ -14,9 +14,9 @@ from firewall.console.policies import editor, found_policy
 from firewall.console.words import match_in_words
 from firewall.engine.presets import PRESETS
 from firewall.models import Policy
-from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, OrcaError, VersionConflict
+from workspaces.params import row_id
 
 
 @gzip_page

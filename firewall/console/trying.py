@@ -17,9 +17,9 @@ from firewall.engine.explain import Step
 from firewall.engine.types import Surface
 from firewall.models import Policy
 from firewall.rule_form import RuleForm
-from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import NotFound, OrcaError, ValidationFailed
+from workspaces.params import row_id
 
 MAX_CALL_CHARS = 64 * 1024
 

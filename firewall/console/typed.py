@@ -17,9 +17,9 @@ from firewall.engine.remarks import Warning
 from firewall.engine.types import Verdict
 from firewall.models import Policy, Rule, RuleVerdict, Stage
 from firewall.rule_form import RuleForm, read_json, rule_as_json
-from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import ValidationFailed
+from workspaces.params import row_id
 from workspaces.permissions import allowed
 
 MOST_SEEN_SHOWN = 6

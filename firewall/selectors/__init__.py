@@ -8,7 +8,6 @@ from firewall.selectors.events import (
     event_filter,
     event_page,
     events_of_request,
-    moment_asked,
     page_of_events,
     recent_calls,
 )
@@ -43,7 +42,6 @@ __all__ = [
     "event_page",
     "events_of_request",
     "find_policies",
-    "moment_asked",
     "page_of_events",
     "paths_seen",
     "policies",

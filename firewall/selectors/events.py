@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import reduce
 from itertools import product
 from operator import or_
@@ -18,6 +18,7 @@ from workspaces.errors import ValidationFailed
 from workspaces.ids import lowest_at
 from workspaces.models import Workspace
 from workspaces.paging import Page, page_around, read_cursor
+from workspaces.params import row_id, time_of
 
 #: Query parameters of the feed, in the order in which they are documented.
 PARAMS = ("verdict", "surface", "tool_name", "run_id", "conversation_id", "request_id", "key_id", "environment", "from", "to")
@@ -78,10 +79,10 @@ def event_filter(params: Mapping[str, str]) -> EventFilter:
         run_id=given.get("run_id", ""),
         conversation_id=given.get("conversation_id", ""),
         request_id=given.get("request_id", ""),
-        key_id=_number(given["key_id"]) if "key_id" in given else None,
+        key_id=row_id(given["key_id"], "key_id") if "key_id" in given else None,
         environment=given.get("environment"),
-        since=moment_asked(given["from"], "from") if "from" in given else None,
-        until=moment_asked(given["to"], "to") if "to" in given else None,
+        since=time_of(given["from"], "from") if "from" in given else None,
+        until=time_of(given["to"], "to") if "to" in given else None,
     )
 
 
@@ -179,24 +180,6 @@ def _words(text: str, known: tuple[str, ...], param: str) -> tuple[str, ...]:
     if unknown := next((word for word in words if word not in known), None):
         raise ValidationFailed(f"{unknown[:40]!r} is not one of {', '.join(known)}.", param=param)
     return words
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise ValidationFailed("This is not an id.", param="key_id")
-    return int(text)
-
-
-def moment_asked(text: str, param: str) -> datetime:
-    """RFC 3339, or Unix seconds. A space is a plus sign that nobody escaped."""
-    try:
-        seconds = text.isascii() and text.replace(".", "", 1).isdigit()
-        at = datetime.fromtimestamp(float(text), UTC) if seconds else datetime.fromisoformat(text.replace(" ", "+"))
-        if at.tzinfo is None or not 1970 <= at.astimezone(UTC).year < 9999:
-            raise ValueError(text)
-    except (ValueError, OverflowError, OSError) as error:
-        raise ValidationFailed("A time in RFC 3339 with its zone (2026-01-31T09:30:00Z), or in Unix seconds.", param=param) from error
-    return at
 
 
 # --- Tools by name --------------------------------------------------------------------------------------------------

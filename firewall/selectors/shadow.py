@@ -8,7 +8,6 @@ from uuid import UUID
 from django.db import connection
 
 from firewall.models import Event, Policy
-from workspaces.errors import ValidationFailed
 from workspaces.ids import lowest_at
 
 #: Events that are counted, the newest first; a report says when there are more.
@@ -82,13 +81,6 @@ class ShadowReport:
     over_time: list[Bucket]
     examples: list[Event]
     is_partial: bool
-
-
-def days_asked(text: str) -> int:
-    """The length of a report as it is asked for. Raises ``ValidationFailed``."""
-    if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= MAX_DAYS):
-        raise ValidationFailed(f"A number of days from 1 to {MAX_DAYS}.", param="days")
-    return int(text)
 
 
 def shadow_report(policy: Policy, *, days: int, at: datetime) -> ShadowReport:

@@ -16,8 +16,9 @@ from keys.money_selectors import Balance
 from keys.selectors import last_used, scope_of
 from keys.services import key_of, masked, policy_of
 from workspaces import money
-from workspaces.api_base import MAX_ID, Body
+from workspaces.api_base import Body
 from workspaces.models import Workspace
+from workspaces.params import MAX_ID
 
 #: The documented name of each limit and its column.
 LIMITS = {"credit_limit_usd": "credit_limit_micro_usd", "cycle_limit_usd": "cycle_limit_micro_usd", "cycle": "cycle"}

@@ -16,9 +16,10 @@ from keys.engine.scope import Status
 from keys.models import ApiKey
 from workspaces import errors, exports
 from workspaces.api import PAGING, a_page_of
-from workspaces.api_base import ApiRequest, WorkspaceViewSet, number_of, row_id
+from workspaces.api_base import ApiRequest, WorkspaceViewSet
 from workspaces.authentication import signed_in_lately
 from workspaces.models import Workspace
+from workspaces.params import number_of, row_id
 from workspaces.selectors import hold_row
 
 FILTERS = {"q", "keyword", "status", "environment", "firewall_policy_id", "has_ceiling", "unused_days"}

@@ -12,7 +12,8 @@ from keys.api.amounts import Dollars, shown
 from keys.models import Budget, PriceOverride
 from workspaces import errors
 from workspaces.api import PAGING, a_page_of
-from workspaces.api_base import MAX_ID, ApiRequest, Body, WorkspaceViewSet
+from workspaces.api_base import ApiRequest, Body, WorkspaceViewSet
+from workspaces.params import MAX_ID
 
 
 # --- Budgets --------------------------------------------------------------------------------------------------------

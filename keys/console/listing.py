@@ -21,9 +21,9 @@ from keys.engine.scope import Status
 from keys.forms import DAYS, SPANS
 from keys.models import ApiKey
 from workspaces import errors, exports
-from workspaces.api_base import number_of, row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.paging import page_of
+from workspaces.params import number_of, row_id
 
 STATES = {"enabled": Status.ENABLED, "disabled": Status.DISABLED, "expired": Status.EXPIRED, "exhausted": Status.EXHAUSTED}
 FILTERS = ("q", "state", "environment", "policy", "ceiling", "unused")

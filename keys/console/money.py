@@ -14,8 +14,8 @@ from keys.engine.words import usd
 from keys.models import Budget, PriceOverride
 from keys.money_forms import BudgetForm, PriceForm, ToolPricesForm, lines_of
 from workspaces import errors
-from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
+from workspaces.params import row_id
 
 
 # --- Budgets --------------------------------------------------------------------------------------------------------

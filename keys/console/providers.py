@@ -12,8 +12,8 @@ from keys import probe, provider_services, selectors
 from keys.forms import ProviderForm
 from keys.models import ProviderCredential
 from workspaces import errors
-from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
+from workspaces.params import row_id
 
 
 class _Prepared(HttpResponse):

@@ -11,8 +11,8 @@ from keys.engine.scope import Status, status
 from keys.gauges import Gauge, gauges_of, own_limits
 from keys.models import ApiKey
 from workspaces import errors
-from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest
+from workspaces.params import row_id
 
 
 @dataclass(frozen=True)

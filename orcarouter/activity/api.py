@@ -15,9 +15,10 @@ from orcarouter.activity.selectors.ranked import MEASURES, Place, ranked
 from orcarouter.activity.selectors.run_money import is_known, money_of
 from orcarouter.activity.selectors.runs import GROUPS, Run, RunFilter, run_page, runs_named
 from orcarouter.activity.selectors.traces import Call, calls_of
-from workspaces.api_base import MAX_ID, ApiRequest, Body, WorkspaceViewSet, number_of, page_size, row_id
+from workspaces.api_base import ApiRequest, Body, WorkspaceViewSet, page_size
 from workspaces.errors import NotFound, ValidationFailed
 from workspaces.paging import read_onward, write_cursor
+from workspaces.params import MAX_ID, number_of, row_id
 
 #: What a decision is about, by the surface on which it was taken.
 KINDS = {"inbound": "advertised", "response": "tool_call", "mcp": "tool_call", "egress": "egress"}

@@ -29,11 +29,11 @@ from orcarouter.activity.selectors.ranked import ranked
 from orcarouter.activity.selectors.run_money import is_known, money_of
 from orcarouter.activity.selectors.runs import Run, RunFilter, run_page, runs_named
 from orcarouter.activity.selectors.traces import Call, calls_of, span_of, tools_of
-from workspaces.api_base import row_id
 from workspaces.console_base import ConsoleRequest, page
 from workspaces.errors import ApprovalPending, NotFound, ValidationFailed
 from workspaces.ids import lowest_at
 from workspaces.paging import PAGE_SIZE, read_onward, write_cursor
+from workspaces.params import row_id
 from workspaces.permissions import allowed
 
 #: The ranges of the overview as they are written.

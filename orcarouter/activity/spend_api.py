@@ -12,10 +12,11 @@ from rest_framework.response import Response
 
 from orcarouter.activity.selectors import spend
 from workspaces import exports
-from workspaces.api_base import ApiRequest, WorkspaceViewSet, page_size, row_id
+from workspaces.api_base import ApiRequest, WorkspaceViewSet, page_size
 from workspaces.errors import ValidationFailed
 from workspaces.models import Workspace
 from workspaces.paging import read_onward, write_cursor
+from workspaces.params import row_id
 
 #: Days of usage that are told unless asked otherwise.
 DAYS = 30
