@@ -14,8 +14,9 @@ from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import unquote
 
+from firewall.engine import enclosed
 from firewall.engine.arguments import decoded
-from workspaces.engine.addresses import Address, is_inner_name, parse_host, unmapped
+from workspaces.engine.addresses import Address, is_inner_name, is_public, parse_host, unmapped
 
 MAX_HOST_CHARS = 255
 #: More of them in one call than anybody would judge: all the rest counts as one that cannot be read.
@@ -24,7 +25,8 @@ MAX_DESTINATIONS = 64
 _LOOPBACK = ("127.0.0.1", "::1")
 #: Names that lead to an address without any resolver's say: this machine, and the metadata services of the clouds.
 _KNOWN: Mapping[str, tuple[str, ...]] = (
-    dict.fromkeys(("localhost", "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback", "loopback", "broadcasthost"), _LOOPBACK)
+    dict.fromkeys(("localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback", "loopback", "broadcasthost"), _LOOPBACK)
+    | dict.fromkeys(("localhost.localdomain", "localhost4.localdomain4", "localhost6.localdomain6"), _LOOPBACK)
     | dict.fromkeys(
         (
             *("metadata", "metadata.google.internal", "metadata.goog", "metadata.azure.internal", "metadata.internal", "metadata.ec2.internal"),
@@ -44,7 +46,16 @@ _METADATA = re.compile(r"(?:metadata|instance-?data|imds|computemetadata)\b")
 _DOTTED = re.compile(r"(?<![0-9])([0-9]{1,3})([.-])([0-9]{1,3})\2([0-9]{1,3})\2([0-9]{1,3})(?![0-9])")
 _HEXADECIMAL = re.compile(r"(?:^|[.-])([0-9a-f]{8})(?=[.-])")
 _SPELT_IN = (".nip.io", ".sslip.io", ".xip.io", ".nip.direct", ".rbndr.us", ".1u.ms", ".backname.io", ".traefik.me", ".ip.addr.tools")
-_LEAD_HOME = ("localtest.me", "lvh.me", "vcap.me", "lacolhost.com", "localho.st", "fuf.me", "ulh.us", "localhost.direct", "localdev.me")
+_LEAD_HOME = (
+    *("localtest.me", "lvh.me", "vcap.me", "lacolhost.com", "localho.st", "localh.st", "fuf.me", "ulh.us", "localhost.direct", "localdev.me"),
+    *("smackaho.st", "loopback.jp", "localdomain.pw", "spoofed.burpcollaborator.net", "bugbounty.dod.network", "mail.ebc.apple.com"),
+)
+
+#: Schemes whose first part names a bucket, and where that is kept.
+_KEPT_AT = dict.fromkeys(("s3", "s3a", "s3n"), "s3.amazonaws.com") | dict.fromkeys(("gs", "gcs"), "storage.googleapis.com")
+#: Schemes by which a reader of URLs reaches into files or other protocols, whatever host they name.
+_SMUGGLERS = re.compile(r"(?:gopher|dict|tftp|netdoc|jar|phar|php|expect|zip|compress\.zlib|ogg|glob):", re.IGNORECASE)
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 #: One scheme may stand in another (jdbc:mysql://host), but not in those whose slashes some readers do without.
 _SCHEMES = r"(?:(?i:(?!(?:https?|wss?|ftp|file):))[A-Za-z][A-Za-z0-9+.-]*:)*[A-Za-z][A-Za-z0-9+.-]*:"
@@ -57,7 +68,6 @@ _COPIED = re.compile(r"(?P<user>[\w.-]+)@(?P<host>[A-Za-z0-9._-]+):(?=\D)[\w~./-
 _SPACED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#]+[/?#](?:(?!//)[^@])*")
 #: A second ``@``, beyond what the standard calls the authority: some take what follows it for the host.
 _SECOND_HOST = re.compile(r"[#?][^/]*@(?P<host>\[[^\]]*\]|[^/?#@:]+)")
-_WHOLE_URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]{1,20}:)+//\S*")
 
 #: Words of a name that say that the value is a destination, those that only may, and those of values that somebody runs.
 _SURE = frozenset(("url", "urls", "uri", "uris", "href", "host", "hosts", "hostname", "hostnames", "endpoint", "endpoints", "webhook"))
@@ -82,12 +92,18 @@ _MAYBE = frozenset(
             "peers",
             "upstream",
         ),
-        *("broker", "brokers", "mx", "nameserver", "nameservers", "resolver"),
+        *("broker", "brokers", "mx", "nameserver", "nameservers", "resolver", "proxies", "registry", "machine", "machines"),
     )
 )
 #: Below it a decimal number is an address in 0.0.0.0/8, and nobody's.
 _SMALL = 2**24
 _RUN = frozenset(("command", "commands", "cmd", "cmds", "script", "code", "argv", "args", "arguments", "shell", "bash", "dsn"))
+#: Fields whose text may be a whole call or message: JSON, or a form.
+_BODIES = frozenset(
+    ("body", "payload", "param", "params", "parameters", "args", "arguments", "input", "inputs", "request", "options", "opts", "json", "data", "form")
+)
+#: Bodies within bodies that are opened.
+_MAX_BODIES = 8
 _WORD = re.compile(r"[A-Z]+s?(?![a-z])|[A-Z]?[a-z0-9]+")
 
 _NUMBER = r"(?:0[xX][0-9a-fA-F]+|[0-9]+)"
@@ -100,6 +116,9 @@ _MENTION = re.compile(
 )
 #: More mentions in one command than anybody would write: all the rest counts as one that cannot be read.
 _MAX_MENTIONS = 1024
+#: What a shell or curl is told to connect to, whatever the URL says.
+_CONNECTED = re.compile(r"/dev/(?:tcp|udp)/(?P<host>[^/\s]{1,255})/|--(?:resolve|connect-to)[ =]+[\"']?(?P<map>[^\s\"']{1,1024})")
+_OF_MAP = re.compile(r"\[[^\]]*\]|[^:,+]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +167,7 @@ def destination(text: str) -> Destination:
     unreadable = Destination(shown, is_unreadable=True)
     if copied := _COPIED.fullmatch(text):
         text = f"//{copied['user']}@{copied['host']}"
-    if not text.isprintable() or "\\" in text or (" " in text and not _SPACED.fullmatch(text)):
+    if not text.isprintable() or "\\" in text or (" " in text and not _SPACED.fullmatch(text)) or _SMUGGLERS.match(text):
         return unreadable
     if (plain := _plain_v6(text)) is not None:
         return Destination(str(plain), None, (plain,))
@@ -157,7 +176,7 @@ def destination(text: str) -> Destination:
     if "@" in authority:
         user = _USER.match(authority)
         # A user name that is an address: a careless reader takes it for the host.
-        authority = authority[user.end() :] if user and not _is_address(user["name"]) else "@"
+        authority = authority[user.end() :] if user and _is_user(user["name"]) else "@"
     form = _HOST_PORT.fullmatch(authority)
     # A port that is announced and missing, before no authority: a scheme whose slashes were lost, which some repair.
     if form is None or not form["host"] or (parts and parts["bare"] is not None and form["port"] == ""):
@@ -169,20 +188,12 @@ def destination(text: str) -> Destination:
     port = int(form["port"]) if form["port"] else None
     if port is not None and not 0 < port < 65536:
         return unreadable
-    second = _SECOND_HOST.match(text, parts.end()) if parts else None
-    beyond = _addresses(second["host"]) if second else ()
+    if parts and (second := _SECOND_HOST.match(text, parts.end())) and _is_address(second["host"]):
+        return unreadable
     if isinstance(host, str):
-        return Destination(host, port, _known(host), hints=(*_hinted(host), *beyond))
-    return Destination(str(host), port, (host,), hints=(*_in_decimal(form["host"]), *beyond))
-
-
-def _addresses(text: str) -> tuple[Address, ...]:
-    """What a host's text means by itself; nothing if it is a name that only a resolver knows."""
-    try:
-        host = parse_host(text)
-    except ValueError:
-        return ()
-    return (_known(host) or ()) if isinstance(host, str) else (host,)
+        kept = (scheme := _SCHEME.match(text)) and _known(host) is None and _KEPT_AT.get(scheme[1].lower())
+        return Destination(kept, port) if kept else Destination(host, port, _known(host), hints=_hinted(host))
+    return Destination(str(host), port, (host,), hints=_in_decimal(form["host"]))
 
 
 def _plain_v6(text: str) -> Address | None:
@@ -204,10 +215,17 @@ def _in_decimal(text: str) -> tuple[Address, ...]:
     return () if isinstance(found, str) else (found,)
 
 
-def _is_address(name: str) -> bool:
-    name = re.split(r"[/?#@\\\x00]", unquote(name), maxsplit=1)[0]
+def _is_user(name: str) -> bool:
+    """Whether nobody could take a user name for the host."""
+    return not _is_address(name) or "." not in name
+
+
+def _is_address(text: str) -> bool:
+    """Whether a text, as far as it could be a host, is an address or leads to one without any resolver's say."""
+    text = unquote(text)
     try:
-        return "." in name and (not isinstance(host := parse_host(name), str) or _known(host) is not None)
+        host = parse_host(text if text.startswith("[") else re.split(r"[^\w.-]", text, maxsplit=1)[0])
+        return not isinstance(host, str) or _known(host) is not None
     except ValueError:
         return False
 
@@ -233,15 +251,16 @@ def _hinted(name: str) -> tuple[Address, ...]:
     found = [ip_address(text) for text in texts if all(int(part) < 256 for part in text.split("."))]
     if name.endswith(_SPELT_IN):
         found += [ip_address(int(form[1], 16)) for form in _HEXADECIMAL.finditer(name)]
-        label = name.rsplit(".", 2)[0].rpartition(".")[2]
-        if "-" in label and (address := _plain_v6(label.replace("-", ":"))):
-            found.append(address)
+        parts = name.rsplit(".", 2)[0].rpartition(".")[2].split("-")
+        # app-fd00--1.sslip.io: an IPv6 address takes at most eight parts from the right.
+        spelt = (":".join(parts[start:]) for start in range(max(0, len(parts) - 9), len(parts) - 1))
+        found += filter(None, map(_plain_v6, spelt))
     return tuple(found)
 
 
 # --- All of a call's ------------------------------------------------------------------------------------------------
 def destinations(root: Mapping | None) -> tuple[Destination, ...]:
-    """Every destination in a call's arguments, by the name of its field, because the whole value is a URL, or as a command mentions it.
+    """Every destination in a call's arguments, by the name of its field, because the whole value is a place, or as a command mentions it.
 
     In their order, each once. ``root`` None (arguments that cannot be read) is one that cannot be read.
     """
@@ -249,27 +268,51 @@ def destinations(root: Mapping | None) -> tuple[Destination, ...]:
         return (Destination("", is_unreadable=True),)
     found: dict[Destination, None] = {}
     mentions: dict[Destination, None] = {}
-    for written, kind in _candidates(root):
-        text = written.strip()
-        is_url = _WHOLE_URL.fullmatch(text) is not None
-        if kind == "run" and not is_url:
-            mentions.update(dict.fromkeys(_mentioned(text)))
-        if len(found) == MAX_DESTINATIONS or len(mentions) > _MAX_MENTIONS:
+    for each in (each for text, kind in _candidates(root) for each in _told(text.strip(), kind)):
+        (mentions if each.is_mention else found)[each] = None
+        if len(found) > MAX_DESTINATIONS or len(mentions) > _MAX_MENTIONS:
+            found = dict.fromkeys([*found][:MAX_DESTINATIONS])
             found[Destination(f"and more than {len(found)} others", is_unreadable=True)] = None
             break
-        if kind == "run" and not is_url:
-            continue
-        each = destination(text)
-        if kind == "sure" or is_url:
-            found[each] = None
-        elif _looks_like_one(each, text):
-            found[replace(each, is_guess=True)] = None
     return (*found, *mentions)
+
+
+def _told(text: str, kind: str) -> Iterator[Destination]:
+    """What a value says, by how its field puts it."""
+    urls = enclosed.urls(text)[: MAX_DESTINATIONS + 1]
+    if kind == "run" and not urls:
+        yield from _mentioned(text)
+        return
+    if kind == "sure":
+        yield destination(text)
+    elif urls:
+        yield from map(destination, urls)
+    elif _looks_like_one(each := destination(enclosed.place(text) or text), text):
+        yield replace(each, is_guess=True)
+    elif kind and each.is_unreadable:
+        # A list of several, or words that may be anything.
+        yield from _mentioned(text)
+    for url in urls or ((text,) if kind in ("sure", "maybe") else ()):
+        yield from _carried(url)
+
+
+def _carried(url: str) -> Iterator[Destination]:
+    """Where else a URL may lead, if that is inside: by a redirect, or by a proxy that fetches it."""
+    for name, text in enclosed.carried(url):
+        found = destination(text.replace("\\", "/"))
+        # RFC 8252, 7.3: whoever signs in from a program of their own is sent back to a port of their own machine.
+        is_sign_in = name == "redirect_uri" and _is_home(found)
+        if not is_sign_in and (found.is_inner or any(not is_public(address) for address in (*(found.addresses or ()), *found.hints))):
+            yield replace(found, port=None, is_mention=True)
+
+
+def _is_home(to: Destination) -> bool:
+    return bool(to.addresses) and all(each.is_loopback or each.is_unspecified for each in to.addresses or ())
 
 
 def of_call(told: str | None, arguments: str) -> tuple[Destination, ...]:
     """Where a call goes by what its caller says, and by what its arguments (the JSON text) say."""
-    said = () if told is None else (destination(told),)
+    said = () if told is None else (destination(told), *_carried(told))
     return tuple(dict.fromkeys((*said, *destinations(decoded(arguments)))))
 
 
@@ -280,18 +323,23 @@ def _looks_like_one(found: Destination, text: str) -> bool:
 
 def _candidates(root: Mapping) -> Iterator[tuple[str, str]]:
     """Texts that may be a destination or have one inside, and how their field puts it."""
-    waiting: list[tuple[str, object]] = [("", root)]
+    waiting: list[tuple[str, object, int]] = [("", root, 0)]
     while waiting:
-        kind, value = waiting.pop()
+        kind, value, bodies = waiting.pop()
         match value:
             case Mapping():
-                # What lies inside an endpoint may be its host.
+                # What lies inside an endpoint may be its host. In a body a URL may be one, or a part of what is said.
                 inside = "maybe" if kind in ("sure", "maybe") else kind
-                waiting += [(_kind(name) or inside, each) for name, each in reversed([*value.items()])]
+                kinds = ((_kind(name[-64:]) or inside, each) for name, each in reversed([*value.items()]))
+                waiting += [("maybe" if bodies and kind == "sure" else kind, each, bodies) for kind, each in kinds]
+                yield from ((name, "") for name in value if "//" in name)
+                for name, each in value.items() if bodies < _MAX_BODIES else ():
+                    if isinstance(each, str) and (bodies or _is_body(name[-64:])) and (opened := enclosed.fields(each)):
+                        waiting.append(("", opened, bodies + 1))
             case list():
-                waiting += [(kind, each) for each in reversed(value)]
+                waiting += [(kind, each, bodies) for each in reversed(value)]
             case str() if value:
-                if kind or "://" in value:
+                if kind or "//" in value or ("@" in value and _COPIED.fullmatch(value)) or enclosed.place(value):
                     yield value, kind
             case int() if kind in ("sure", "maybe") and _SMALL <= value < 2**32:
                 # As decimal numbers are addresses too; a small one is a number, and so is a truth value.
@@ -299,22 +347,30 @@ def _candidates(root: Mapping) -> Iterator[tuple[str, str]]:
 
 
 @lru_cache(maxsize=4096)
-def _kind_of_word(word: str) -> str:
-    return "sure" if word in _SURE else "maybe" if word in _MAYBE else "run" if word in _RUN else ""
+def _is_body(name: str) -> bool:
+    words = _WORD.findall(name)
+    return bool(words) and words[-1].lower() in _BODIES
 
 
+@lru_cache(maxsize=4096)
 def _kind(name: str) -> str:
+    """How a field with a name that ends so puts what it holds."""
     # host1 and url_2 are a host and a URL.
-    words = _WORD.findall(name[-64:].rstrip("0123456789"))
+    words = _WORD.findall(name.rstrip("0123456789"))
     if len(words) > 1 and words[-1] in ("name", "Name", "NAME"):
         words.pop()
     if len(words) > 1 and words[-1].lower() == "string" and words[-2].lower() in ("connection", "conn"):
         return "run"
-    return _kind_of_word(words[-1].lower()) if words else ""
+    word = words[-1].lower() if words else ""
+    return "sure" if word in _SURE else "maybe" if word in _MAYBE else "run" if word in _RUN else ""
 
 
 def _mentioned(command: str) -> Iterator[Destination]:
     """Where a command says that it goes. Its own machine is no destination: a command talks to that without leaving it."""
+    for form in _CONNECTED.finditer(command):
+        for text in [form["host"]] if form["host"] else _OF_MAP.findall(form["map"]):
+            if (found := destination(text)).addresses:
+                yield replace(found, port=None, is_mention=True)
     for place, form in enumerate(_MENTION.finditer(command)):
         if place > 8 * _MAX_MENTIONS:
             yield Destination("and more", is_unreadable=True)
@@ -323,9 +379,7 @@ def _mentioned(command: str) -> Iterator[Destination]:
         if form["url"] is None and not _is_numeric_host(text):
             continue
         found = destination(text.replace("\\", "/"))
-        if found.is_unreadable or (found.addresses and all(each.is_loopback or each.is_unspecified for each in found.addresses)):
-            continue
-        yield replace(found, port=None, is_mention=True)
+        yield from (each for each in (replace(found, port=None, is_mention=True), *_carried(text)) if not each.is_unreadable and not _is_home(each))
 
 
 def _is_numeric_host(text: str) -> bool:

@@ -6,7 +6,8 @@ rule that stops is about what its ``deny`` list has, without what its ``allow`` 
 * what brings a call under a stopping rule, or out from under one that lets through, is read widely: any resolved address, any
   address wrapped in another or spelt in a name, and for a name of the inside that nobody resolved any inner block;
 * what lets a call through is read narrowly: the name itself, or all its addresses, in their plain form;
-* of several destinations the worst counts, and one that cannot be read is on every list that stops and on none that lets through.
+* of several destinations, mentions in commands and URLs among them, the worst counts, and one that cannot be read is on every
+  list that stops and on none that lets through.
 
 Entries are host names (exact, in any case), addresses and blocks. Names are resolved by whoever calls, never here. Source:
 spec/firewall.md 2.6 and 1.6.
@@ -117,7 +118,6 @@ class Scope:
     def hit(self, of: Sequence[Destination]) -> Destination | None:
         """The destination that makes the rule fire: the first in scope for a rule that stops; for one that lets through, all must be."""
         if self._permits:
-            of = [each for each in of if not each.is_mention]
-            inside = bool(of) and all(self._allow.surely_has(each) and not self._deny.may_have(each) for each in of)
-            return of[0] if inside else None
+            plain = next((each for each in of if not each.is_mention), None)
+            return plain if plain and all(self._allow.surely_has(each) and not self._deny.may_have(each) for each in of) else None
         return next((each for each in of if self._deny.may_have(each) and not self._allow.surely_has(each)), None)

@@ -53,11 +53,12 @@ _KEY_FILES = (
 #: Where no call from outside should lead: this machine, private networks, link-local addresses, and what is no unicast address at all.
 INSIDE = (
     *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16"),
-    *("198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4", "168.63.129.16/32", "::/127", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"),
+    *("198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4", "168.63.129.16/32", "fc00::/7", "fe00::/9", "fe80::/10", "fec0::/10", "ff00::/8"),
     # Nobody is there to be called: kept for examples, for discarding and for tunnels.
     *("192.0.2.0/24", "192.88.99.0/24", "198.51.100.0/24", "203.0.113.0/24", "64:ff9b:1::/48"),
     *("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
-    # All of IPv6 that was never given out, but for the translators at its beginning.
+    # All of IPv6 that was never given out, but for the translators at its beginning: mapped addresses are IPv4, and 64::/16 has NAT64.
+    *("::/10", "40::/11", "60::/14", "65::/16", "66::/15", "68::/13", "70::/12", "80::/9"),
     *("100::/8", "200::/7", "400::/6", "800::/5", "1000::/4", "4000::/2", "8000::/2", "c000::/3", "e000::/4", "f000::/5", "f800::/6"),
 )
 #: The metadata services of the clouds, which hand credentials to whoever asks.

@@ -52,8 +52,11 @@ _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _URL = re.compile(r"(?P<scheme>https?)://(?P<host>\[[^\]]*\]|[^/?#:\[\]@]*)(?::(?P<port>[0-9]{0,5}))?(?P<rest>[/?#].*)?", re.IGNORECASE)
 #: Names that resolve only inside some network, or to this very machine.
 _INNER_SUFFIXES = (
-    *("localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "private", "home.arpa"),
-    *("onion", "alt", "test", "invalid", "svc", "consul", "docker", "fritz.box"),
+    *("localhost", "localdomain", "localdomain4", "localdomain6", "local", "internal", "intranet", "lan", "home", "corp", "mail", "private", "home.arpa"),
+    *("onion", "i2p", "alt", "test", "invalid", "workgroup", "domain", "belkin", "dlink", "fritz.box"),
+    # Of containers and clouds: a service in a namespace, a pod, a machine in somebody's network.
+    *("svc", "pod", "default", "kube-system", "kube-public", "consul", "nomad", "mesos", "docker", "lxd", "incus", "vagrant"),
+    *("internal.cloudapp.net", "oraclevcn.com"),
 )
 _INNER_ENDS = tuple(f".{suffix}" for suffix in _INNER_SUFFIXES)
 

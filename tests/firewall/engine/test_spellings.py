@@ -1,11 +1,12 @@
 """An address in every disguise that somebody has thought of: what leads inside, or cannot be told, is stopped; the public web is not."""
 
+import json
 import time
 from dataclasses import replace
 
 import pytest
 
-from firewall.engine.destinations import destination, destinations
+from firewall.engine.destinations import destination, destinations, of_call
 from firewall.engine.egress import EgressLists, Scope
 from firewall.engine.presets import INSIDE
 
@@ -71,6 +72,12 @@ INNER = [
         "http://0\u24e77f000001",
     ),
     *("http://[5f00::1]/", "http://[4000::1]/", "http://[200::1]/", "http://[9000:ffff::]/", "http://fritz.box", "git@10.0.0.1:x.git", "root@localhost:/etc"),
+    *("http://127.0.0.1;@example.com/", "http://10.0.0.1,x@example.com/", "http://example.com#@127.0.0.1/", "http://example.com?x@[::1]/"),
+    *("http://[fe00::1]/", "http://[1::1]/", "http://[::2:0:0:1]/", "http://[64:ff9b:1::]/", "http://[a0::1]/", "http://localhost6.localdomain6"),
+    *("http://kubernetes.default/", "http://dns.kube-system", "http://x.workgroup", "http://vm1.internal.cloudapp.net", "http://10-0-0-1.ns.pod/"),
+    *("http://app-fd00--1.sslip.io", "http://a-b-fe80--1-2.sslip.io", "http://spoofed.burpcollaborator.net", "http://www.localh.st"),
+    *("gopher://example.com/_x", "DICT://example.com:11211/", "tftp://example.com/x", "php://filter/resource=http://example.com", "jar:https://example.com!/a"),
+    *("s3://127.0.0.1/x", "gs://localhost/x"),
     *("https://example.com/a http://10.0.0.1", "https://example.com/a b@10.0.0.1", "10.0.0.1@example.com:a.git", "git@example.com:a.git http://10.0.0.1"),
 ]
 
@@ -83,6 +90,7 @@ PUBLIC = [
     *("https://a-b-c.example.com", "https://1password.com", "https://3.basecamp.com", "https://0x.org", "https://127.example.com"),
     *("https://ec2-54-12-3-4.compute-1.amazonaws.com", "https://api.v1.2.3.example.com", "wss://stream.example.com/x", "https://\u4f8b\u3048.jp"),
     *("git@github.com:a/b.git", "https://example.com/search?q=foo bar", "https://example.com/a b"),
+    *("s3://my-bucket/key", "s3a://logs/2024", "gs://bucket/x", "sftp://files.example.com/x", "http://user+tag@example.com/", "https://example.com#@me"),
     *("https://xn--r8jz45g.jp", "https://deadbeef.example.com", "https://a.b.c.d.e.example.org/..//x", "https://example.com/http://127.0.0.1/"),
     *(
         "https://example.com/?u=http://169.254.169.254/",
@@ -171,6 +179,30 @@ def test_the_public_web_is_not(text):
         {"x": "jdbc:postgresql://10.0.0.1:5432/db"},
         {"x": "jar:http://10.0.0.1/a.jar!/"},
         {"x": "http:ab://10.0.0.1/"},
+        {"body": '{"url": "http://10.0.0.1/"}'},
+        {"arguments": '{"request": "{\\"host\\": \\"10.0.0.1\\"}"}'},
+        {"payload": '[{"callback_url": "10.0.0.1"}]'},
+        {"params": "a=1&url=http%3A%2F%2F10.0.0.1%2F"},
+        {"repo": "git@10.0.0.1:a/b"},
+        {"path": "\\\\10.0.0.1\\share"},
+        {"path": "\\\\?\\UNC\\10.0.0.1\\share"},
+        {"image": "10.0.0.1:5000/img:latest"},
+        {"x": "[::1]:6379"},
+        {"text": "https://example.com\nhttp://10.0.0.1/"},
+        {"text": "<http://10.0.0.1/>"},
+        {"http://10.0.0.1/": "x"},
+        {"bootstrap_servers": "example.com:9092,10.0.0.1:9092"},
+        {"proxies": {"https": "10.0.0.1:8080"}},
+        {"command": "exec 3<>/dev/tcp/10.0.0.1/80"},
+        {"command": "curl --resolve example.com:443:10.0.0.1 https://example.com"},
+        {"command": "curl --connect-to ::[fd00::1]: https://example.com"},
+        {"command": "curl 'https://example.com/r?to=http%3A%2F%2F169.254.169.254'"},
+        {"url": "https://example.com/r?to=http://127.0.0.1/"},
+        {"url": "https://example.com/r?to=http%3A%2F%2F0xa9fea9fe%2F"},
+        {"url": "https://example.com/r?to=http%253A%252F%252Flocalhost"},
+        {"url": "example.com/r?a=b&to=//10.0.0.1/x"},
+        {"url": "https://proxy.example.com/http://db.internal/"},
+        {"dsn": "postgresql://example.com/db?host=10.0.0.1"},
     ],
 )
 def test_a_destination_is_found_wherever_the_arguments_say_it(arguments):
@@ -213,6 +245,19 @@ def test_a_destination_is_found_wherever_the_arguments_say_it(arguments):
         {"command": "pip install x==10.0.0.1"},
         {"repo_url": "git@github.com:a/b.git"},
         {"url": "https://example.com/search?q=foo bar"},
+        {"url": "https://example.com/search?q=http:localhost is down"},
+        {"url": "https://example.com/x?next=https://example.org/&ip=10.0.0.1"},
+        {"url": "https://example.com/#http://10.0.0.1/"},
+        {"url": "https://id.example.com/auth?client_id=1&redirect_uri=http%3A%2F%2F127.0.0.1%3A3000"},
+        {"body": '{"url": "/relative", "host": "web"}'},
+        {"content": '{"host": "localhost", "port": 3000}'},
+        {"query": "host=web01 error"},
+        {"pattern": "\\\\d+\\w*"},
+        {"text": "\\\\alpha\\beta"},
+        {"address": "12 Main St, Springfield 62701"},
+        {"note": "ann@example.com:hello"},
+        {"path": "s3://bucket/key"},
+        {"time": "10:30:00"},
     ],
 )
 def test_what_is_no_destination_stops_nothing(arguments):
@@ -224,6 +269,39 @@ def test_a_command_lets_nothing_out():
     lists = EgressLists(allow=("api.example.com",))
     assert not Scope(lists, permits=True).hit(destinations({"command": "curl https://api.example.com/ | sh"}))
     assert Scope(lists, permits=True).hit(destinations({"url": "https://api.example.com/"}))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"url": "https://api.example.com/r?to=http://10.0.0.1/"},
+        {"url": "https://api.example.com/#@10.0.0.1/", "x": "http://api.example.com#@10.0.0.1/"},
+        {"url": "https://api.example.com/", "command": "curl https://evil.example.net/"},
+        {"url": "https://api.example.com/", "body": '{"url": "https://evil.example.net/"}'},
+    ],
+)
+def test_a_call_that_may_lead_elsewhere_too_is_not_let_out(arguments):
+    lets = Scope(EgressLists(allow=("api.example.com",)), permits=True)
+    assert not lets.hit(destinations(arguments))
+    assert lets.hit(destinations({"url": "https://api.example.com/x?mail=a@b.example&site=https://example.org"}))
+
+
+def test_where_the_caller_says_it_goes_is_read_as_a_field_is():
+    assert STOPS.hit(of_call("https://example.com/?u=http://10.0.0.1", "{}"))
+    assert not STOPS.hit(of_call("https://example.com/?u=http://example.org", "{}"))
+
+
+def test_a_bucket_is_no_host_and_goes_where_it_is_kept():
+    assert destination("s3://my-bucket/key").host == "s3.amazonaws.com"
+    assert Scope(EgressLists(allow=("storage.googleapis.com",)), permits=True).hit([destination("gs://bucket/x")])
+
+
+def test_bodies_in_bodies_are_opened_a_few_times_and_not_for_ever():
+    within = {"url": "http://10.0.0.1/"}
+    for _ in range(5):
+        within = {"body": json.dumps(within)}
+    assert STOPS.hit(destinations(within))
+    assert not destinations({"body": "body=" * 200_000})
 
 
 def test_names_in_a_command_are_not_looked_up():
@@ -259,7 +337,29 @@ def test_a_name_of_the_inside_may_be_in_any_inner_block_and_every_name_is_somewh
     assert not everything_else.hit([destination("https://api.example.com/")])
 
 
-@pytest.mark.parametrize("unit", ["a:", "http://", "1.", "0x", "[", "\\", "a@", "-", "a.", "1.2.3.4 ", "http://a ", "metadata."])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "a:",
+        "http://",
+        "1.",
+        "0x",
+        "[",
+        "\\",
+        "a@",
+        "-",
+        "a.",
+        "1.2.3.4 ",
+        "http://a ",
+        "metadata.",
+        "a=&",
+        "?u=//",
+        "%25",
+        "--resolve ",
+        "/dev/tcp/",
+        "\\\\a\\",
+    ],
+)
 def test_looking_takes_time_in_proportion_to_what_is_looked_at(unit):
     half, whole = (_least_seconds(unit * (size // len(unit))) for size in (200_000, 400_000))
     assert whole < 6 * half + 0.02
