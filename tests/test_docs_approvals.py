@@ -44,7 +44,7 @@ def test_the_helper_waits_for_the_decision_and_gives_the_approved_call(agent, re
     waiting.start()
     told = example("read_with_library")(SECRET, receiver.wait_for(1)[0].headers, receiver.received[0].body)
     assert example("decide")(agent.stack.url, SECRET, told["data"]["approval_id"], "approved")["state"] == "approved"
-    waiting.join(30)
+    waiting.join(60)
     (call,) = answers[0].choices[0].message.tool_calls
     assert (call.function.name, "4180" in call.function.arguments) == ("payments.transfer", True)
 
@@ -64,11 +64,11 @@ def test_the_helper_says_when_nobody_decides_or_somebody_refuses(agent, receiver
 
     waiting = threading.Thread(target=run)
     waiting.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not (new := {got.json["data"]["approval_id"] for got in receiver.received} - {approval_id}) and time.monotonic() < deadline:
         time.sleep(0.05)
     example("decide")(agent.stack.url, SECRET, new.pop(), "rejected")
-    waiting.join(30)
+    waiting.join(60)
     assert failed == ["firewall_approval_invalid"]
     with pytest.raises(TimeoutError):
         complete(agent.sdk(), patience_seconds=0, **request | {"messages": [{"role": "user", "content": PAY.replace("4180", "1")}]})

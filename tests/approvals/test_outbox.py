@@ -1,17 +1,17 @@
 """The outbox: what is written with a hold is sent at least once, by one worker at a time, until it has arrived or is no longer needed."""
 
 import json
-import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 from standardwebhooks import Webhook
 
-from approvals import addressees, dispatch, outbox, tasks
+from approvals import addressees, dispatch, outbox, sender, tasks
 from approvals.models import Delivery
 from approvals.outbox import HoldEvent
 from tests.approvals.conftest import Hold, claim, work
@@ -197,24 +197,48 @@ def test_workers_at_once_never_have_the_same_message_in_hand(committed, loopback
     assert len(set(ids)) == len(ids) == 30
 
 
-def test_a_slow_receiver_keeps_no_other_waiting_and_gets_few_at_a_time(site, receiver):
+def over_when_finished(monkeypatch, count: int, *, seconds: float) -> None:
+    """So many seconds pass for the task and what it sends once it has finished with so many: however busy the machine is, not before."""
+    ahead, finished, finish, loops = [0.0], [], dispatch.finish, []
+
+    class Sender(sender.Sender):
+        def __init__(self, attempt_seconds: float) -> None:
+            super().__init__(attempt_seconds)
+            self._loop.time = clock  # type: ignore[method-assign]
+            loops.append(self._loop)
+
+    def clock() -> float:
+        return time.monotonic() + ahead[0]
+
+    def finished_with(parcel, *arguments, **options) -> None:
+        finish(parcel, *arguments, **options)
+        finished.append(parcel)
+        if len(finished) == count:
+            ahead[0] = seconds
+            loops[0].call_soon_threadsafe(int)  # it looks at its clock
+
+    monkeypatch.setattr(dispatch, "finish", finished_with)
+    monkeypatch.setattr(sender, "Sender", Sender)
+    monkeypatch.setattr(tasks, "time", SimpleNamespace(monotonic=clock))
+
+
+def test_a_slow_receiver_keeps_no_other_waiting_and_gets_few_at_a_time(site, receiver, monkeypatch):
     other = make_tenant()
     with listening() as fast:
         point(other.workspace, fast.url)
         tell(other, id="f" * 24)
-        began = time.monotonic()
         assert work(other) == 1
-        # Long enough for twelve more, however busy this machine is.
-        seconds = max(2, math.ceil(50 * (time.monotonic() - began)))
         for number in range(30):
             tell(site, id=f"{number:024x}")
         for number in range(12):
             tell(other, id=f"{number:024x}")
         receiver.gate.clear()
-        tasks.send_for(seconds - 0.5, attempt_seconds=seconds)
+        with monkeypatch.context() as moved:
+            over_when_finished(moved, 12, seconds=20)
+            tasks.send_for(19.5, attempt_seconds=20)
         assert len(fast.received) == 13
     slow = attempts(site)
-    assert [each.error for each in slow] == [f"No answer within {seconds} seconds."] * 10
+    assert [each.error for each in slow] == ["No answer within 20 seconds."] * 10
     assert max(each.finished_at for each in attempts(other)) < min(each.finished_at for each in slow)
     # Nothing has arrived there since: it is given two at a time, by however many workers.
     soon = timezone.now() + timedelta(seconds=1)

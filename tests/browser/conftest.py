@@ -10,7 +10,7 @@ from pathlib import Path
 import openai
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 import firewall.backtests
 from approvals.models import Delivery
@@ -37,6 +37,8 @@ RULES = [
     {"priority": 20, "tool_name_glob": "kb.*", "verdict": "allow"},
 ]
 MODEL = "demo-small"
+#: What a busy machine takes for what is otherwise there at once.
+PATIENCE_MS = 30_000
 #: As long as a run's id may be, with no place to break it.
 LONG_RUN = "nightly" + "0123456789" * 12
 
@@ -47,6 +49,7 @@ def chromium() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         pytest.fail(f"The console's tests need {CHROMIUM}: apt-get install -y chromium (make test does it), or set CHROMIUM to another.")
     # Playwright's loop runs in this thread, where Django would refuse to touch its database.
+    expect.set_options(timeout=PATIENCE_MS)
     before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     try:
@@ -73,7 +76,7 @@ class Desk:
     def open(self, tenant=None, role: Role = Role.OWNER, *, width: int = 1440, **options) -> Page:
         """A page of a context of its own; with a ``tenant``, its person of that role is signed in."""
         context = self.browser.new_context(base_url=self.url, viewport={"width": width, "height": 900}, reduced_motion="reduce", **options)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE_MS)
         self.contexts.append(context)
         if tenant:
             session = tenant.client(role).cookies["sessionid"].value

@@ -78,7 +78,7 @@ def test_an_allow_list_is_written_watched_enforced_and_undone(desk, agent):
     menu(page, "research", "Backtest")
     page.get_by_label("Judge as if the policy were not in shadow").check()
     page.get_by_role("button", name="Backtest").click()
-    expect(page.get_by_role("table", name="By tool")).to_contain_text("shell.exec", timeout=30_000)
+    expect(page.get_by_role("table", name="By tool")).to_contain_text("shell.exec")
     page.get_by_role("link", name="Open the policy").click()
 
     page.get_by_role("link", name="See the calls").click()

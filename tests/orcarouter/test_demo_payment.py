@@ -35,9 +35,11 @@ def test_a_payment_waits_and_runs_once_when_it_is_approved(stack, committed, mon
     reviewer = threading.Thread(target=approve_what_waits, args=[installation, over])
     reviewer.start()
     out = Out()
-    assert payment.play(installation=installation, key=key, screen=Screen(out, 100), wait_seconds=30) == []
-    over.set()
-    reviewer.join()
+    try:
+        assert payment.play(installation=installation, key=key, screen=Screen(out, 100), wait_seconds=120) == []
+    finally:
+        over.set()
+        reviewer.join()
     told = out.getvalue()
     assert f"{installation.url}/approvals/" in told
     assert "runs payments__transfer" in told

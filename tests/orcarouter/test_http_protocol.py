@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 
 from orcarouter.http_protocol import DIRECT, BoundedProtocol, Cycle
+from tests.loop_clock import LoopClock
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
 
@@ -67,12 +68,8 @@ async def stream(cycle):
     await cycle.end()
 
 
-class Hasty(BoundedProtocol):
-    head_seconds = 0.5
-
-
-class Patient(Hasty):
-    linger_seconds = 30
+class Patient(BoundedProtocol):
+    linger_seconds = 600
 
 
 class Narrow(BoundedProtocol):
@@ -99,7 +96,8 @@ async def connected(protocol=BoundedProtocol, idle_seconds=30):
     """A connection to one."""
     async with serving(application, protocol, idle_seconds) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        async with asyncio.timeout(20):
+        # None of the waits that are tested: it ends one that nobody ends.
+        async with asyncio.timeout(1200):
             yield reader, writer
         writer.close()
 
@@ -112,24 +110,25 @@ async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 @pytest.mark.parametrize("beginning", [b"", b"POST /", b"POST / HTTP/1.1\r\nHost: x\r\n"])
 async def test_a_head_that_does_not_end_in_time_ends_the_connection(beginning):
-    async with connected(Hasty) as (reader, writer):
+    async with connected() as (reader, writer):
         writer.write(beginning)
         await ends_while_it_dribbles(reader, writer, beginning)
 
 
 async def test_nor_does_a_second_head_outlast_its_time():
-    async with connected(Hasty) as (reader, writer):
+    async with connected() as (reader, writer):
         writer.write(REQUEST + REQUEST[:30])
         assert await answer(reader) == (200, b"hi")
         await ends_while_it_dribbles(reader, writer, REQUEST[:30])
 
 
 async def ends_while_it_dribbles(reader, writer, beginning):
-    ended = asyncio.create_task(reader.readexactly(1))
-    while not ended.done():
+    clock, ended = LoopClock(), asyncio.create_task(reader.readexactly(1))
+    for _ in range(3):
+        assert not ended.done()
         if beginning:
             writer.write(b"x")
-        await asyncio.sleep(0.1)
+        await clock.shift(0.4 * BoundedProtocol.head_seconds)
     with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
         await ended
 
@@ -169,9 +168,10 @@ async def test_what_is_no_http_is_refused_in_the_one_body():
 
 async def test_who_is_refused_has_its_own_time_to_read_why():
     async with connected(Patient) as (reader, writer):
+        clock = LoopClock()
         writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
         for _ in range(5):
-            await asyncio.sleep(Hasty.head_seconds / 2)
+            await clock.shift(BoundedProtocol.head_seconds / 2)
             writer.write(b"more of it")
         assert (await answer(reader))[0] == 400
 
@@ -189,11 +189,13 @@ async def test_requests_one_after_another_and_in_one_piece_are_answered_in_order
 
 
 async def test_a_connection_without_a_call_is_closed_in_the_end_and_one_in_use_is_not():
-    async with connected(idle_seconds=2) as (reader, writer):
-        for _ in range(5):
+    async with connected(idle_seconds=300) as (reader, writer):
+        clock = LoopClock()
+        for _ in range(3):
             writer.write(REQUEST)
             assert await answer(reader) == (200, b"hi")
-            await asyncio.sleep(0.5)
+            await clock.shift(200)
+        await clock.shift(200)
         assert await reader.read() == b""
 
 
@@ -229,9 +231,9 @@ async def test_an_application_that_fails_is_answered_for():
 
 
 async def test_a_request_may_take_longer_than_its_head():
-    async with connected(Hasty) as (reader, writer):
+    async with connected() as (reader, writer):
         writer.write(REQUEST[:-2])
-        await asyncio.sleep(2 * Hasty.head_seconds)
+        await LoopClock().shift(2 * BoundedProtocol.head_seconds)
         writer.write(b"hi")
         assert await answer(reader) == (200, b"hi")
 

@@ -23,8 +23,10 @@ def told(*_):
         tell("stopped")
         os._exit(0)
 signal.signal(signal.SIGTERM, told)
-(folder / f"{name}.pid").write_text(f"{os.getpid()} {os.getsid(0)}")
 tell("started")
+# Whole at once: who finds it reads it.
+(folder / f"{name}.new").write_text(f"{os.getpid()} {os.getsid(0)}")
+(folder / f"{name}.new").rename(folder / f"{name}.pid")
 while True:
     signal.pause()
 """
