@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import ClassVar
 
@@ -44,7 +44,9 @@ def sent_rows(data: QueryDict) -> list[StepRow]:
 def rows_of(sequence: Mapping | None) -> list[StepRow]:
     """The rows of a stored ``sequence``."""
     steps = sequence.get("steps", ()) if sequence else ()
-    return [StepRow(step["match"], str(step["min_count"]), EGRESS if step["egress"] else "") for step in steps]
+    rows = (StepRow(step["match"], str(step["min_count"]), EGRESS if step["egress"] else "") for step in steps)
+    # Any tool, in the spelling that keeps its row from being a blank one.
+    return [replace(row, match="*") if row.is_blank else row for row in rows]
 
 
 def columns(rows: Iterable[StepRow]) -> dict[str, list[str]]:

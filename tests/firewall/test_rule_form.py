@@ -6,6 +6,7 @@ import pytest
 from django.http import QueryDict
 from django.utils import timezone
 
+from firewall import step_rows
 from firewall.console.words import rule_in_words
 from firewall.rule_form import RuleForm, rule_as_json
 from firewall.services import whole_rule
@@ -49,6 +50,19 @@ def test_a_sequence_is_typed_in_steps():
     again = RuleForm.of(whole_rule(form.fields_of_rule), version=1)
     assert [row.as_json() for row in again.steps] == steps
     assert again["window"].initial == "5m"
+
+
+def test_a_step_of_any_tool_is_no_blank_row():
+    steps = [{"match": "", "min_count": 1, "egress": False}, {"match": "", "min_count": 3, "egress": True}, {"match": "a.*", "min_count": 2, "egress": False}]
+    fields = {"verdict": "deny", "priority": 1, "sequence": {"window_seconds": 0, "steps": steps, "enforce": "inline"}}
+    rows = step_rows.rows_of(fields["sequence"])
+    data = QueryDict(mutable=True)
+    for name, value in (RULE | {"verdict": "deny", "enforce": "inline"} | step_rows.columns(rows)).items():
+        data.setlist(name, value if isinstance(value, list) else [value])
+    form = RuleForm(data)
+
+    assert form.is_valid(), form.errors
+    assert [step["match"] for step in form.fields_of_rule["sequence"]["steps"]] == ["*", "", "a.*"]
 
 
 def test_a_wrong_step_is_told_beside_it(browser, policy):
