@@ -5,12 +5,13 @@ from typing import Any
 
 from django.urls import reverse
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
 
 from workspaces import selectors, services
 from workspaces.api_base import ApiRequest, Body, WorkspaceViewSet
+from workspaces.api_schema import PAGING, page_of
 from workspaces.errors import PermissionRefused
 from workspaces.models import AccessToken, AuditEntry
 from workspaces.permissions import Role
@@ -92,24 +93,6 @@ class AuditEntryBody(serializers.ModelSerializer):
         read_only_fields = fields
 
 
-def a_page_of(body: type[serializers.BaseSerializer]) -> serializers.Serializer:
-    """The shape of a list in the schema: ``{"results", "next", "previous"}``."""
-    return inline_serializer(
-        f"{body.__name__}Page",
-        {
-            "results": body(many=True),
-            "next": serializers.URLField(allow_null=True),
-            "previous": serializers.URLField(allow_null=True),
-        },
-    )
-
-
-PAGING = [
-    OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
-    OpenApiParameter("cursor", str, description="Out of a `next` or `previous` link."),
-]
-
-
 # --- Views ----------------------------------------------------------------------------------------------------------
 class MyWorkspaces(WorkspaceViewSet):
     """``/api/workspaces``: where the caller is a member. A token belongs to one workspace and sees that one."""
@@ -117,7 +100,7 @@ class MyWorkspaces(WorkspaceViewSet):
     permissions = {"list": "workspaces.view"}
     serializer_class = MyWorkspaceBody
 
-    @extend_schema(operation_id="workspaces_list", responses=a_page_of(MyWorkspaceBody), parameters=PAGING)
+    @extend_schema(operation_id="workspaces_list", responses=page_of(MyWorkspaceBody), parameters=PAGING)
     def list(self, request: ApiRequest) -> Response:
         mine = selectors.memberships_of(request.user)
         if not request.auth.is_session:
@@ -162,7 +145,7 @@ class Members(WorkspaceViewSet):
     def get_queryset(self):
         return selectors.members(self.workspace)
 
-    @extend_schema(operation_id="workspace_members_list", responses=a_page_of(MemberBody), parameters=PAGING)
+    @extend_schema(operation_id="workspace_members_list", responses=page_of(MemberBody), parameters=PAGING)
     def list(self, request: ApiRequest) -> Response:
         return self.keyset(self.get_queryset(), lambda rows: MemberBody(rows, many=True).data)
 
@@ -202,7 +185,7 @@ class Invitations(WorkspaceViewSet):
     def get_queryset(self):
         return selectors.open_invitations(self.workspace, timezone.now())
 
-    @extend_schema(operation_id="workspace_invitations_list", responses=a_page_of(InvitationBody), parameters=PAGING)
+    @extend_schema(operation_id="workspace_invitations_list", responses=page_of(InvitationBody), parameters=PAGING)
     def list(self, request: ApiRequest) -> Response:
         return self.keyset(self.get_queryset(), lambda rows: InvitationBody(rows, many=True).data)
 
@@ -233,7 +216,7 @@ class AccessTokens(WorkspaceViewSet):
     def get_queryset(self):
         return selectors.own_tokens(self.workspace, self.request.user)
 
-    @extend_schema(operation_id="workspace_access_tokens_list", responses=a_page_of(AccessTokenBody), parameters=PAGING)
+    @extend_schema(operation_id="workspace_access_tokens_list", responses=page_of(AccessTokenBody), parameters=PAGING)
     def list(self, request: ApiRequest) -> Response:
         return self.keyset(self.get_queryset(), lambda rows: AccessTokenBody(rows, many=True).data)
 
@@ -281,7 +264,7 @@ class AuditLog(WorkspaceViewSet):
 
     @extend_schema(
         operation_id="workspace_audit_list",
-        responses=a_page_of(AuditEntryBody),
+        responses=page_of(AuditEntryBody),
         parameters=PAGING + [OpenApiParameter(name, str, description=words) for name, words in AUDIT_FILTERS.items()],
     )
     def list(self, request: ApiRequest) -> Response:

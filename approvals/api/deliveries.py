@@ -7,10 +7,9 @@ from rest_framework.response import Response
 
 from approvals import outbox, settings_services
 from approvals.models import Attempt, Channel, Delivery
-from firewall.api.bodies import page_of
-from firewall.api.policies import PAGING
 from workspaces import errors
 from workspaces.api_base import ApiRequest, WorkspaceViewSet
+from workspaces.api_schema import PAGING, page_of
 
 
 class AttemptOut(serializers.ModelSerializer):

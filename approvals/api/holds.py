@@ -10,9 +10,9 @@ from rest_framework.response import Response
 from approvals import review_selectors, selectors, services
 from approvals.engine.binding import State
 from approvals.models import Approval
-from firewall.api.bodies import page_of
 from workspaces import errors
 from workspaces.api_base import ApiRequest, Body, WorkspaceViewSet, page_size
+from workspaces.api_schema import PAGING, page_of
 from workspaces.params import row_id
 
 _ID = re.compile(r"[0-9a-f]{24}")
@@ -98,8 +98,7 @@ class ApprovalViewSet(WorkspaceViewSet):
         parameters=[
             OpenApiParameter("state", enum=[*State, "all"], default=State.PENDING),
             *(OpenApiParameter(name, int if name in ("key_id", "policy_id") else str) for name in _FILTERS),
-            OpenApiParameter("limit", int, description="1 to 200, 50 unless given."),
-            OpenApiParameter("cursor", str),
+            *PAGING,
         ],
         responses=page_of(ApprovalOut, "ApprovalPage"),
     )

@@ -9,13 +9,13 @@ from rest_framework import serializers
 from rest_framework.response import Response
 
 from firewall import backtests
-from firewall.api.bodies import Named, page_of, read
+from firewall.api.bodies import Named, read
 from firewall.api.tools import VERDICTS, DraftPolicy
-from firewall.api.versions import PAGING
 from firewall.engine.tally import KINDS
 from firewall.models import Backtest
 from firewall.selectors.backtests import backtests as backtests_of
 from workspaces.api_base import ApiRequest, WorkspaceViewSet
+from workspaces.api_schema import PAGING, page_of
 from workspaces.errors import ValidationFailed
 from workspaces.params import row_id, time_of
 

@@ -283,13 +283,3 @@ class EventOut(serializers.ModelSerializer):
             *("key_id", "token_name", "environment", "model_name", "args_summary", "args_hash", "approval_id", "cost_micro_usd"),
             *("shadow", "gap", "quarantine"),
         )
-
-
-def page_of(rows: type[serializers.Serializer], name: str) -> serializers.Serializer:
-    """How a keyset list of these rows looks, for the schema."""
-    fields = {
-        "results": rows(many=True),
-        "next": serializers.URLField(allow_null=True, help_text="Older rows."),
-        "previous": serializers.URLField(allow_null=True, help_text="Newer rows."),
-    }
-    return type(name, (serializers.Serializer,), fields)()

@@ -5,8 +5,9 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.response import Response
 
 from firewall import selectors
-from firewall.api.bodies import EventOut, page_of
+from firewall.api.bodies import EventOut
 from workspaces.api_base import ApiRequest, WorkspaceViewSet, page_size
+from workspaces.api_schema import PAGING, page_of
 from workspaces.errors import NotFound
 
 FILTERS = [
@@ -20,8 +21,7 @@ FILTERS = [
     OpenApiParameter("environment", str),
     OpenApiParameter("from", str, description="RFC 3339 or Unix seconds, inclusive."),
     OpenApiParameter("to", str, description="RFC 3339 or Unix seconds, exclusive."),
-    OpenApiParameter("limit", int, description="1 to 200, 50 unless given."),
-    OpenApiParameter("cursor", str),
+    *PAGING,
 ]
 
 

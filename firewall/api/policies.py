@@ -19,16 +19,14 @@ from firewall.api.bodies import (
     RuleOut,
     RuleWithWarnings,
     expected_version,
-    page_of,
     read,
     version_to_delete,
 )
 from firewall.models import Policy, Rule
 from workspaces.api_base import ApiRequest, WorkspaceViewSet
+from workspaces.api_schema import PAGING, page_of
 from workspaces.errors import NotFound, ValidationFailed
 from workspaces.params import row_id
-
-PAGING = [OpenApiParameter("limit", int, description="1 to 200, 50 unless given."), OpenApiParameter("cursor", str)]
 
 
 class PolicyViewSet(WorkspaceViewSet):

@@ -8,11 +8,12 @@ from rest_framework import serializers
 from rest_framework.response import Response
 
 from firewall import sandbox, selectors
-from firewall.api.bodies import EventOut, Named, PolicyFields, RuleFields, page_of, read
+from firewall.api.bodies import EventOut, Named, PolicyFields, RuleFields, read
 from firewall.engine.types import Surface, Verdict
 from firewall.selectors.shadow import MAX_DAYS, shadow_report
 from firewall.selectors.tools import STATUSES, discovered_tools, page_of_tools, wanted_tools
 from workspaces.api_base import ApiRequest, WorkspaceViewSet, page_size
+from workspaces.api_schema import PAGING, page_of
 from workspaces.errors import ValidationFailed
 from workspaces.params import number_of, row_id
 
@@ -50,8 +51,7 @@ class DiscoveredToolViewSet(WorkspaceViewSet):
         parameters=[
             OpenApiParameter("status", str, enum=STATUSES),
             OpenApiParameter("surface", str, enum=[surface.value for surface in Surface]),
-            OpenApiParameter("limit", int, description="1 to 200, 50 unless given."),
-            OpenApiParameter("cursor", str),
+            *PAGING,
         ],
         responses=page_of(DiscoveredToolOut, "DiscoveredToolPage"),
     )

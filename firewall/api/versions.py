@@ -10,14 +10,14 @@ from rest_framework.parsers import BaseParser
 from rest_framework.response import Response
 
 from firewall import policy_file, selectors, services
-from firewall.api.bodies import Difference, Fork, PolicyFile, PolicyWithRules, Restore, VersionOut, VersionWhole, expected_version, page_of, read
+from firewall.api.bodies import Difference, Fork, PolicyFile, PolicyWithRules, Restore, VersionOut, VersionWhole, expected_version, read
 from firewall.engine import history
 from firewall.models import Policy, PolicyVersion
 from workspaces.api_base import ApiRequest, StrictJSONParser, WorkspaceViewSet
+from workspaces.api_schema import PAGING, page_of
 from workspaces.errors import NotFound, ValidationFailed
 from workspaces.params import row_id
 
-PAGING = [OpenApiParameter("limit", int, description="1 to 200, 50 unless given."), OpenApiParameter("cursor", str)]
 COMPARED = [
     OpenApiParameter("from", int, description="The older version; the one before `to` unless given."),
     OpenApiParameter("to", int, description="The newer version; the newest unless given."),

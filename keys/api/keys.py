@@ -15,8 +15,8 @@ from keys.api.bodies import BatchBody, KeyBody, as_shown, with_plaintext
 from keys.engine.scope import Status
 from keys.models import ApiKey
 from workspaces import errors, exports
-from workspaces.api import PAGING, a_page_of
 from workspaces.api_base import ApiRequest, WorkspaceViewSet
+from workspaces.api_schema import PAGING, page_of
 from workspaces.authentication import signed_in_lately
 from workspaces.models import Workspace
 from workspaces.params import number_of, row_id
@@ -60,7 +60,7 @@ class Keys(WorkspaceViewSet):
     }
     filters = {"list": FILTERS, "export": FILTERS | {"format"}}
 
-    @extend_schema(responses=a_page_of(KeyBody), parameters=[*PAGING, *_NARROWED])
+    @extend_schema(responses=page_of(KeyBody), parameters=[*PAGING, *_NARROWED])
     def list(self, request: ApiRequest) -> Response:
         return self.keyset(selectors.find_keys(self.workspace, wanted_of(request.query_params), at=timezone.now()), self._shown)
 

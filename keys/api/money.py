@@ -11,8 +11,8 @@ from keys import budget_selectors, money_selectors, money_services
 from keys.api.amounts import Dollars, shown
 from keys.models import Budget, PriceOverride
 from workspaces import errors
-from workspaces.api import PAGING, a_page_of
 from workspaces.api_base import ApiRequest, Body, WorkspaceViewSet
+from workspaces.api_schema import PAGING, page_of
 from workspaces.params import MAX_ID
 
 
@@ -47,7 +47,7 @@ class Budgets(WorkspaceViewSet):
         "destroy": "keys.change_budget",
     }
 
-    @extend_schema(responses=a_page_of(BudgetBody), parameters=PAGING)
+    @extend_schema(responses=page_of(BudgetBody), parameters=PAGING)
     def list(self, request: ApiRequest) -> Response:
         return self.keyset(self.get_queryset().select_related("member"), self._shown)
 
@@ -207,7 +207,7 @@ class Prices(WorkspaceViewSet):
         "destroy": "keys.change_price",
     }
 
-    @extend_schema(responses=a_page_of(PriceOverrideBody), parameters=PAGING)
+    @extend_schema(responses=page_of(PriceOverrideBody), parameters=PAGING)
     def list(self, request: ApiRequest) -> Response:
         return self.keyset(self.get_queryset(), lambda prices: [PriceOverrideBody(price).data for price in prices])
 

@@ -14,8 +14,8 @@ from keys import probe, provider_services
 from keys.models import ProviderCredential, ProviderModel
 from keys.provider_services import ModelSpec
 from workspaces import errors, money
-from workspaces.api import PAGING, a_page_of
 from workspaces.api_base import ApiRequest, Body, WorkspaceViewSet
+from workspaces.api_schema import PAGING, page_of
 
 
 # --- Bodies ---------------------------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ class Providers(WorkspaceViewSet):
         "destroy": "keys.change_provider",
     }
 
-    @extend_schema(responses=a_page_of(ProviderBody), parameters=PAGING)
+    @extend_schema(responses=page_of(ProviderBody), parameters=PAGING)
     def list(self, request: ApiRequest) -> Response:
         return self.keyset(self.get_queryset().prefetch_related("models"), _shown)
 
