@@ -111,7 +111,7 @@ class MyWorkspaces(WorkspaceViewSet):
 class ThisWorkspace(WorkspaceViewSet):
     """``/api/workspace``"""
 
-    permissions = {"retrieve": "workspaces.view", "update": "workspaces.change", "partial_update": "workspaces.change"}
+    permissions = {"retrieve": "workspaces.view", "update": "workspaces.change"}
     serializer_class = WorkspaceBody
 
     @extend_schema(responses=WorkspaceBody)
@@ -119,14 +119,12 @@ class ThisWorkspace(WorkspaceViewSet):
         return Response(WorkspaceBody(self.workspace).data)
 
     @extend_schema(request=WorkspaceBody, responses=WorkspaceBody)
-    def partial_update(self, request: ApiRequest) -> Response:
+    def update(self, request: ApiRequest) -> Response:
         body = WorkspaceBody(data=request.data, partial=True)
         body.is_valid(raise_exception=True)
         if "name" in body.validated_data:
             services.rename_workspace(self.workspace, name=body.validated_data["name"], actor=request.user, at=timezone.now())
         return Response(WorkspaceBody(self.workspace).data)
-
-    update = partial_update
 
 
 class Members(WorkspaceViewSet):
@@ -137,7 +135,6 @@ class Members(WorkspaceViewSet):
         "list": "workspaces.view_members",
         "retrieve": "workspaces.view_members",
         "update": "workspaces.change_members",
-        "partial_update": "workspaces.change_members",
         "destroy": "workspaces.change_members",
     }
     serializer_class = MemberBody
@@ -154,15 +151,13 @@ class Members(WorkspaceViewSet):
         return Response(MemberBody(self.get_object()).data)
 
     @extend_schema(request=MemberBody, responses=MemberBody)
-    def partial_update(self, request: ApiRequest, pk: str) -> Response:
+    def update(self, request: ApiRequest, pk: str) -> Response:
         membership = self.get_object()
         body = MemberBody(data=request.data, partial=True)
         body.is_valid(raise_exception=True)
         if "role" in body.validated_data:
             services.change_role(membership, role=body.validated_data["role"], actor=request.user, at=timezone.now())
         return Response(MemberBody(membership).data)
-
-    update = partial_update
 
     @extend_schema(responses={204: None})
     def destroy(self, request: ApiRequest, pk: str) -> Response:

@@ -24,6 +24,8 @@ from workspaces.permissions import PERMISSIONS, allowed, scope_needed
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_DEPTH = 64
+#: What a row's own address takes. PUT is as PATCH is: it changes the fields that are named.
+ITEM = {"get": "retrieve", "put": "update", "patch": "update", "delete": "destroy"}
 MAX_UNKNOWN_TOLD = 50
 
 

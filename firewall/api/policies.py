@@ -39,7 +39,6 @@ class PolicyViewSet(WorkspaceViewSet):
         "create": "firewall.change_policy",
         "change_named": "firewall.change_policy",
         "update": "firewall.change_policy",
-        "partial_update": "firewall.change_policy",
         "destroy": "firewall.change_policy",
         "order": "firewall.change_policy",
     }
@@ -71,10 +70,6 @@ class PolicyViewSet(WorkspaceViewSet):
 
     @extend_schema(request=PolicyChange, responses=PolicyWithRules)
     def update(self, request: ApiRequest, pk: str) -> Response:
-        return self._change(request, read(PolicyChange, request))
-
-    @extend_schema(request=PolicyChange, responses=PolicyWithRules)
-    def partial_update(self, request: ApiRequest, pk: str) -> Response:
         return self._change(request, read(PolicyChange, request))
 
     @extend_schema(responses={204: None})
@@ -113,7 +108,6 @@ class RuleViewSet(WorkspaceViewSet):
         "create": "firewall.change_policy",
         "change_named": "firewall.change_policy",
         "update": "firewall.change_policy",
-        "partial_update": "firewall.change_policy",
         "destroy": "firewall.change_policy",
     }
     filters = {"list": {"policy_id"}}
@@ -149,10 +143,6 @@ class RuleViewSet(WorkspaceViewSet):
 
     @extend_schema(request=RuleChange, responses=RuleWithWarnings)
     def update(self, request: ApiRequest, pk: str) -> Response:
-        return self._change(request, read(RuleChange, request))
-
-    @extend_schema(request=RuleChange, responses=RuleWithWarnings)
-    def partial_update(self, request: ApiRequest, pk: str) -> Response:
         return self._change(request, read(RuleChange, request))
 
     @extend_schema(responses={204: None})

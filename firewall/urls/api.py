@@ -9,8 +9,8 @@ from firewall.api.policies import PolicyViewSet, RuleViewSet
 from firewall.api.posture import PresetViewSet, TemplateViewSet
 from firewall.api.tools import DiscoveredToolViewSet, ShadowReportViewSet, TrialViewSet
 from firewall.api.versions import PolicyCopyViewSet, PolicyVersionViewSet
+from workspaces.api_base import ITEM
 
-ITEM = {"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"}
 COLLECTION = {"get": "list", "post": "create", "put": "change_named"}
 
 urlpatterns = [

@@ -51,7 +51,6 @@ class Keys(WorkspaceViewSet):
         "retrieve": "keys.view_key",
         "create": "keys.change_key",
         "update": "keys.change_key",
-        "partial_update": "keys.change_key",
         "change_named": "keys.change_key",
         "destroy": "keys.change_key",
         "batch": "keys.change_key",
@@ -84,9 +83,6 @@ class Keys(WorkspaceViewSet):
         return Response(with_plaintext(self._shown([key])[0], plaintext), status=201, headers=NO_STORE)
 
     def update(self, request: ApiRequest, pk: str) -> Response:
-        return self._change(self.get_object(), request.data)
-
-    def partial_update(self, request: ApiRequest, pk: str) -> Response:
         return self._change(self.get_object(), request.data)
 
     @extend_schema(description="The documented form: the id is in the body.")

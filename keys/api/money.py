@@ -43,7 +43,6 @@ class Budgets(WorkspaceViewSet):
         "retrieve": "keys.view_budget",
         "create": "keys.change_budget",
         "update": "keys.change_budget",
-        "partial_update": "keys.change_budget",
         "destroy": "keys.change_budget",
     }
 
@@ -69,17 +68,6 @@ class Budgets(WorkspaceViewSet):
         return Response(self._shown([made])[0], status=201)
 
     def update(self, request: ApiRequest, pk: str) -> Response:
-        return self._change(request)
-
-    def partial_update(self, request: ApiRequest, pk: str) -> Response:
-        return self._change(request)
-
-    @extend_schema(responses={204: None})
-    def destroy(self, request: ApiRequest, pk: str) -> Response:
-        money_services.remove_budget(self.get_object(), actor=request.user, at=timezone.now())
-        return Response(status=204)
-
-    def _change(self, request: ApiRequest) -> Response:
         budget = self.get_object()
         sent = self._sent(request, partial=True)
         if sent.get("member_id", budget.member_id) != budget.member_id:
@@ -87,6 +75,11 @@ class Budgets(WorkspaceViewSet):
         limit = sent.get("limit_usd", budget.limit_micro_usd)
         changed = money_services.set_budget(self.workspace, member=budget.member, limit_micro_usd=limit, actor=request.user, at=timezone.now())
         return Response(self._shown([changed])[0])
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: ApiRequest, pk: str) -> Response:
+        money_services.remove_budget(self.get_object(), actor=request.user, at=timezone.now())
+        return Response(status=204)
 
     def _sent(self, request: ApiRequest, *, partial: bool = False) -> dict:
         body = BudgetBody(data=request.data, partial=partial)
@@ -203,7 +196,6 @@ class Prices(WorkspaceViewSet):
         "retrieve": "keys.view_price",
         "create": "keys.change_price",
         "update": "keys.change_price",
-        "partial_update": "keys.change_price",
         "destroy": "keys.change_price",
     }
 
@@ -224,23 +216,17 @@ class Prices(WorkspaceViewSet):
         return Response(PriceOverrideBody(made).data, status=201)
 
     def update(self, request: ApiRequest, pk: str) -> Response:
-        return self._change(request)
-
-    def partial_update(self, request: ApiRequest, pk: str) -> Response:
-        return self._change(request)
-
-    @extend_schema(responses={204: None})
-    def destroy(self, request: ApiRequest, pk: str) -> Response:
-        money_services.remove_price(self.get_object(), actor=request.user, at=timezone.now())
-        return Response(status=204)
-
-    def _change(self, request: ApiRequest) -> Response:
         price = self.get_object()
         body = self._body(request, partial=True)
         if body.validated_data.get("model", price.model) != price.model:
             raise errors.ValidationFailed("A price stays its model's: make another one.", param="model")
         changed = money_services.set_price(self.workspace, model=price.model, fields=body.as_fields(), actor=request.user, at=timezone.now())
         return Response(PriceOverrideBody(changed).data)
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: ApiRequest, pk: str) -> Response:
+        money_services.remove_price(self.get_object(), actor=request.user, at=timezone.now())
+        return Response(status=204)
 
     def _body(self, request: ApiRequest, *, partial: bool = False) -> PriceOverrideBody:
         body = PriceOverrideBody(data=request.data, partial=partial)

@@ -119,7 +119,6 @@ class Providers(WorkspaceViewSet):
         "retrieve": "keys.view_provider",
         "create": "keys.change_provider",
         "update": "keys.change_provider",
-        "partial_update": "keys.change_provider",
         "destroy": "keys.change_provider",
     }
 
@@ -138,21 +137,15 @@ class Providers(WorkspaceViewSet):
         return Response(_shown([provider])[0], status=201)
 
     def update(self, request: ApiRequest, pk: str) -> Response:
-        return self._change(request)
-
-    def partial_update(self, request: ApiRequest, pk: str) -> Response:
-        return self._change(request)
+        provider = self.get_object()
+        changes = _body(request.data, partial=True).as_fields()
+        provider_services.change_provider(provider, changes=changes, actor=request.user, at=timezone.now())
+        return Response(_shown([self.get_object()])[0])
 
     @extend_schema(responses={204: None})
     def destroy(self, request: ApiRequest, pk: str) -> Response:
         provider_services.delete_provider(self.get_object(), actor=request.user, at=timezone.now())
         return Response(status=204)
-
-    def _change(self, request: ApiRequest) -> Response:
-        provider = self.get_object()
-        changes = _body(request.data, partial=True).as_fields()
-        provider_services.change_provider(provider, changes=changes, actor=request.user, at=timezone.now())
-        return Response(_shown([self.get_object()])[0])
 
 
 class ProviderTest(WorkspaceViewSet):

@@ -5,8 +5,7 @@ from django.urls import path
 from keys.api.keys import Keys
 from keys.api.money import Budgets, Prices, PricesOfTools
 from keys.api.providers import Providers, ProviderTest
-
-ITEM = {"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"}
+from workspaces.api_base import ITEM
 
 urlpatterns = [
     path("token/", Keys.as_view({"get": "list", "post": "create", "put": "change_named"})),
