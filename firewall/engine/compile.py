@@ -84,6 +84,7 @@ class Line:
         self.reads_arguments, self.reads_destinations = bool(self._checks), self._scope is not None
         #: Its lists name addresses: then it matters what a destination's name resolves to.
         self.reads_addresses = self._scope is not None and self._scope.has_addresses
+        self.allowed_names = self._scope.allowed_names if self._scope else frozenset[str]()
         #: What the rule says rests on more of a call than its name, its surface and what its run had done.
         self.reads_call = self.reads_arguments or self.reads_destinations or self._skill.form is not Form.EVERY or rule.verdict is Verdict.SANITIZE
         #: Nothing but a call's name and surface says whether the rule matches.
@@ -148,7 +149,7 @@ class Line:
             return "no destination is in its scope" if not self.rule.verdict.permits else "not every destination is in its scope"
         if hit.code is ReasonCode.BAD_ARGUMENTS:
             return hit
-        if not found.is_usable:
+        if not found.is_usable and not self.rule.verdict.permits:
             return Hit(ReasonCode.EGRESS_NO_DESTINATION, "it cannot be told where the call goes")
         return Hit(ReasonCode.EGRESS_DENIED, f"the call goes to {found.shown}")
 

@@ -162,7 +162,7 @@ def _before_rules(policy: Policy, seen: Seen) -> ReasonCode | None:
     # First of all: the rules' memo must not keep what callers can make arbitrarily long.
     if TOOL_NAME.fullmatch(call.name) is None:
         return ReasonCode.BAD_TOOL_NAME
-    if call.surface is Surface.EGRESS and not any(to.is_usable and not to.is_mention for to in seen.destinations):
+    if call.surface is Surface.EGRESS and not any((to.is_usable or to.host in policy.allowed_names) and not to.is_mention for to in seen.destinations):
         return ReasonCode.EGRESS_NO_DESTINATION
     # On the relay a run begins with a request, see ``decide_request``; elsewhere with a call.
     if call.surface is not Surface.INBOUND and is_over_limit(policy, seen.run):

@@ -83,7 +83,7 @@ class Places:
 
     def __init__(self, entries: Iterable[str]) -> None:
         found = [_entry(entry) for entry in entries]
-        self._names = frozenset(entry for entry in found if isinstance(entry, str))
+        self.names = frozenset(entry for entry in found if isinstance(entry, str))
         self._networks = tuple(entry for entry in found if entry is not None and not isinstance(entry, str))
         self.has_addresses = bool(self._networks)
         #: A name that nobody resolved leads somewhere: into a block of everything surely, into an inner one if it is an inner name.
@@ -93,17 +93,17 @@ class Places:
     def may_have(self, to: Destination) -> bool:
         """Whether anything about ``to`` is on the list: its name, or any address that it may lead to."""
         if not to.is_usable:
-            return bool(self._names or self._networks) and not to.is_guess
-        if to.host in self._names or (to.addresses is None and self._has_all) or (to.is_inner and self._has_inner):
+            return bool(self.names or self._networks) and not to.is_guess
+        if to.host in self.names or (to.addresses is None and self._has_all) or (to.is_inner and self._has_inner):
             return True
         known = (*(to.addresses or ()), *to.hints)
         return any(is_within(reading, network) for address in known for reading in readings(address) for network in self._networks)
 
     def surely_has(self, to: Destination) -> bool:
-        """Whether ``to`` is on the list however it is looked at: its name, or all its addresses."""
-        if not to.is_usable:
+        """Whether ``to`` is on the list however it is looked at: its name, whatever that resolves to, or all its addresses."""
+        if to.is_unreadable:
             return False
-        if to.host in self._names:
+        if to.host in self.names:
             return True
         return bool(to.addresses) and all(any(is_within(address, network) for network in self._networks) for address in (*(to.addresses or ()), *to.hints))
 
@@ -114,6 +114,8 @@ class Scope:
     def __init__(self, lists: EgressLists, *, permits: bool) -> None:
         self._allow, self._deny, self._permits = Places(lists.allow), Places(lists.deny), permits
         self.has_addresses = self._allow.has_addresses or self._deny.has_addresses
+        #: Names that are let through as such: whoever listed one need not have it looked up.
+        self.allowed_names = self._allow.names
 
     def hit(self, of: Sequence[Destination]) -> Destination | None:
         """The destination that makes the rule fire: the first in scope for a rule that stops; for one that lets through, all must be."""

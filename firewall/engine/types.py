@@ -166,6 +166,8 @@ class Policy:
     sequences_for: Callable[[str], tuple[Rule, ...]] = field(init=False, repr=False, compare=False)
     #: Whether any rule is about addresses: see ``resolves_on``.
     looks_at_addresses: bool = field(init=False, repr=False, compare=False)
+    #: Hosts that some rule lets through by their names.
+    allowed_names: frozenset[str] = field(init=False, repr=False, compare=False)
     lines: tuple[Line, ...] = field(init=False, repr=False, compare=False)
     rules_for: Callable[[str, Surface], tuple[Line, ...]] = field(init=False, repr=False, compare=False)
     # Decisions that depend on no more than a call's name, by what gave them and the caps before it: filled by ``decide``.
@@ -187,6 +189,7 @@ class Policy:
         object.__setattr__(self, "least_cap_micro_usd", min(amounts, default=None))
         object.__setattr__(self, "sequences", tuple(rule for rule in ordered if rule.enabled and rule.sequence))
         object.__setattr__(self, "looks_at_addresses", any(line.reads_addresses for line in lines if line.rule.enabled))
+        object.__setattr__(self, "allowed_names", frozenset[str]().union(*(line.allowed_names for line in lines if line.rule.enabled)))
         object.__setattr__(self, "sequences_for", sequences_by_name(self.sequences))
         holds = any(rule.enabled and rule.verdict is Verdict.PENDING_APPROVAL for rule in ordered)
         object.__setattr__(self, "has_holds", holds and not self.shadow_mode)

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firewall.engine.arguments import decoded
+from firewall.engine.decide import decide
 from firewall.engine.destinations import Destination, destination, destinations
 from firewall.engine.egress import EgressLists, Scope, objections
 from firewall.engine.presets import INSIDE as INSIDE_LISTED
+from firewall.engine.types import Policy, ReasonCode, Rule, RunState, Surface, ToolCall, Verdict
 
 SSRF = Path(__file__).parents[4] / "shared" / "corpora" / "ssrf.jsonl"
 INSIDE = EgressLists(deny=("0.0.0.0/8", "10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "::/127", "fc00::/7", "fe80::/10"))
@@ -116,6 +118,25 @@ def test_a_name_is_judged_by_what_it_resolved_to():
     assert not scope.hit([Destination("www.example", addresses=(ip_address("8.8.8.8"),))])
     assert scope.hit([Destination("gone.example", addresses=())])
     assert not scope.hit([Destination("unasked.example")])
+
+
+def test_a_name_that_is_let_through_need_not_resolve():
+    """Whoever lists a name knows it, though the gateway's resolver may not; an address list is another matter."""
+    gone = Destination("api.example.com", addresses=())
+    by_name, with_exceptions = EgressLists(allow=("api.example.com",)), EgressLists(allow=("api.example.com",), deny=("10.0.0.0/8",))
+    assert Scope(by_name, permits=True).hit([gone])
+    assert not Scope(with_exceptions, permits=True).hit([gone])
+    assert not Scope(EgressLists(allow=("0.0.0.0/0",)), permits=True).hit([gone])
+    assert not Scope(with_exceptions, permits=False).hit([gone])
+    named = Rule(1, 1, "", None, "", Verdict.ALLOW, egress=by_name)
+    inside = Rule(2, 2, "", None, "", Verdict.DENY, egress=EgressLists(deny=("10.0.0.0/8",)))
+    policy = Policy(1, "agents", 1, Verdict.ALLOW, shadow_mode=False, rules=(named, inside))
+    for surface in (Surface.EGRESS, Surface.MCP):
+        to = {
+            host: decide(policy, ToolCall(surface, "http.get", "{}", destinations=(Destination(host, addresses=()),)), RunState())
+            for host in (gone.host, "x.org")
+        }
+        assert (to[gone.host].verdict, to["x.org"].reason_code) == (Verdict.ALLOW, ReasonCode.EGRESS_NO_DESTINATION)
 
 
 def test_polarity_follows_the_verdict_and_doubt_the_stricter_side():
