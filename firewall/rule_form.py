@@ -175,9 +175,10 @@ class RuleForm(Based):
         # A row that nobody filled in would be left out, and the rule be about more calls than it looks.
         for called, rows in (("Clause", self.clauses), ("Step", self.steps)):
             self._refuse_blank(called, rows)
-        if not self.errors:
+        if "raw" not in self.errors and "verdict" in self.cleaned_data:
+            unread = set(self.errors)
             for problem in problems(self.fields_of_rule):
-                self._say(problem)
+                self._say(problem, unread)
 
     @property
     def fields_of_rule(self) -> dict:
@@ -200,8 +201,8 @@ class RuleForm(Based):
                 row.errors[row.first] = "Fill it in, or remove it."
                 self.add_error(None, f"{called} {place}: Fill it in, or remove it.")
 
-    def _say(self, problem: Problem) -> None:
-        """Beside what is wrong: a clause, a step, a line of a list, or the field."""
+    def _say(self, problem: Problem, unread: set[str]) -> None:
+        """Beside what is wrong: a clause, a step, a line of a list, or the field, unless that was ``unread`` and has its error."""
         spec, _, inner = problem.param.partition(".")
         place = int(found[1]) if (found := re.search(r"\[(\d+)\]", inner)) else None
         if spec == "args_match" and problem.clause is not None:

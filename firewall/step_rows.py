@@ -80,5 +80,16 @@ def read_window(text: str) -> int | None:
 
 def spelt_window(seconds: int) -> str:
     """What to type for it, in its largest whole unit."""
+    count, unit = _largest_unit(seconds)
+    return f"{count}{unit}" if seconds else ""
+
+
+def window_in_words(seconds: int) -> str:
+    """``10 min``, as times are written everywhere."""
+    count, unit = _largest_unit(seconds)
+    return f"{count} {'min' if unit == 'm' else unit}"
+
+
+def _largest_unit(seconds: int) -> tuple[int, str]:
     unit = next(unit for unit, length in _SECONDS.items() if seconds % length == 0)
-    return f"{seconds // _SECONDS[unit]}{unit}" if seconds else ""
+    return seconds // _SECONDS[unit], unit

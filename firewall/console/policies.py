@@ -60,7 +60,7 @@ IN_A_WORD = {
 
 @dataclass(frozen=True, slots=True)
 class PolicyLine:
-    """A policy in the list. ``denied_per_day`` is empty where it denied nothing; ``would_block`` counts a week of a policy in shadow.
+    """A policy in the list. ``denied_per_day`` is empty where it denied nothing; ``would_block`` is that of a policy in shadow.
 
     ``warnings`` None: it was not looked through yet.
     """
@@ -100,7 +100,7 @@ def policies(request: ConsoleRequest) -> HttpResponse:
     warnings = summaries(request.workspace, listed.rows)
     denied = selectors.denied_per_day(request.workspace, [each.pk for each in listed.rows], at=timezone.now())
     shadowed = [each.pk for each in listed.rows if each.shadow_mode and each.enabled]
-    blocked = selectors.would_have_blocked(request.workspace, shadowed, at=timezone.now())
+    blocked = selectors.would_have_blocked(request.workspace, shadowed, days=selectors.DAYS_SHOWN, at=timezone.now())
     enabled = [(each, warnings[each.pk]) for each in listed.rows if each.enabled and each.pk in warnings]
     warned = first_told(request.workspace, enabled)
     context = {
@@ -111,6 +111,7 @@ def policies(request: ConsoleRequest) -> HttpResponse:
         "state": state,
         "states": list(selectors.STATES),
         "days": selectors.DAYS_SHOWN,
+        "most_counted": selectors.MOST_COUNTED,
         "warned": warned,
         "warned_more": sum(summary.count for _, summary in enabled) - len(warned),
         "not_looked_at": len(listed.rows) - len(warnings),
@@ -264,7 +265,7 @@ def editor(
         "keys": list(shown.api_keys.order_by("name")[:50]),
         "said": said,
         "undo_url": undo_url,
-        "would_block": selectors.would_have_blocked(request.workspace, [shown.pk], at=timezone.now())[shown.pk] if shown.shadow_mode else 0,
+        "would_block": selectors.would_have_blocked(request.workspace, [shown.pk], days=7, at=timezone.now())[shown.pk] if shown.shadow_mode else 0,
     }
     is_part = request.htmx and not request.htmx.history_restore_request
     # To htmx every answer that it should show is 422.

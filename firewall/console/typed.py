@@ -66,7 +66,10 @@ def rule_json_typed(request: ConsoleRequest, pk: str) -> HttpResponse:
     fields, wrong = read_json(raw)
     if fields is None:
         return TemplateResponse(
-            request, "firewall/_rule_json_error.html", {"wrong": wrong}, headers={"HX-Retarget": "#rule-raw-error", "HX-Reswap": "outerHTML"}
+            request,
+            "firewall/_rule_json_error.html",
+            {"wrong": wrong, "is_wrong": True, "typed": True},
+            headers={"HX-Retarget": "#rule-raw-error", "HX-Reswap": "outerHTML"},
         )
     version = request.POST.get("version", "")
     form = RuleForm.of(fields, version=int(version) if version.isascii() and version.isdigit() and len(version) < 10 else policy.version)

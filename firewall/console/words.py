@@ -10,7 +10,7 @@ from firewall.clause_rows import OPERATORS
 from firewall.engine.conditions import Operator, spelt
 from firewall.engine.glob import Form, parse
 from firewall.models import Event
-from firewall.step_rows import spelt_window
+from firewall.step_rows import window_in_words
 from workspaces.templatetags.orca import tool_name
 
 _WHERE = {
@@ -102,14 +102,14 @@ def _places(entries: list) -> SafeString:
 
 
 def _chain(chain: Mapping[str, Any]) -> SafeString:
-    """``db.* ×3, then any tool that reaches out, within 5m``"""
+    """``db.* ×3, then any tool that reaches out, within 5 min``"""
     steps = []
     for step in chain.get("steps", []):
         name = _value(step["match"]) if step["match"] not in ("", "*") else format_html("any tool")
         times = format_html(" ×{}", step["min_count"]) if step.get("min_count", 1) != 1 else ""
         steps.append(format_html("{}{}{}", name, times, " reaching out" if step.get("egress") else ""))
     window = chain.get("window_seconds")
-    within = format_html(", all within {}", spelt_window(window)) if isinstance(window, int) and window else ""
+    within = format_html(", all within {}", window_in_words(window)) if isinstance(window, int) and window else ""
     return format_html("{}{}", format_html_join(", then ", "{}", ((step,) for step in steps)), within)
 
 

@@ -27,6 +27,7 @@ _NAMES = {
     "block_notice": "Line in answers that lost a call",
     "refuse_unknown_fields": "Refuse unknown fields",
     "name": "Name",
+    "label": "name",
     "default_verdict": "If no rule matches",
     "shadow_mode": "Shadow mode",
     "enabled": "Enabled",

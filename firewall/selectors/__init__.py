@@ -13,6 +13,7 @@ from firewall.selectors.events import (
 )
 from firewall.selectors.policies import (
     DAYS_SHOWN,
+    MOST_COUNTED,
     STATES,
     compared,
     compiled,
@@ -30,6 +31,7 @@ from firewall.selectors.policies import (
 
 __all__ = [
     "DAYS_SHOWN",
+    "MOST_COUNTED",
     "MOST_OF_A_REQUEST",
     "PARAMS",
     "STATES",

@@ -123,14 +123,18 @@ EXAMPLE_CHARS = 60
 
 def denied_per_day(workspace: Workspace, policies: Collection[int], *, at: datetime) -> dict[int, list[int]]:
     """Denials of each of these policies on each of the last 14 days (UTC), today last. Policies that denied nothing are not in it."""
-    today = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    first = today - timedelta(days=DAYS_SHOWN - 1)
+    first = _first_day(DAYS_SHOWN, at)
     denied = workspace.events.filter(verdict="deny", pk__gte=lowest_at(first), policy_id__in=policies)
     found: dict[int, list[int]] = {}
     for policy_id, day, count in denied.values_list("policy_id", TruncDay("occurred_at", tzinfo=UTC)).order_by().annotate(count=Count("*")):
         place = min(max((day - first).days, 0), DAYS_SHOWN - 1)
         found.setdefault(policy_id, [0] * DAYS_SHOWN)[place] += count
     return found
+
+
+def _first_day(days: int, at: datetime) -> datetime:
+    """When the first of the last ``days`` began (UTC), today among them."""
+    return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days - 1)
 
 
 _BLOCKED = """
@@ -142,10 +146,10 @@ _BLOCKED = """
 """
 
 
-def would_have_blocked(workspace: Workspace, policies: Collection[int], *, at: datetime) -> dict[int, int]:
-    """Calls of the last seven days that only shadow mode let go on, by policy; each counted up to ``MOST_COUNTED``."""
+def would_have_blocked(workspace: Workspace, policies: Collection[int], *, days: int, at: datetime) -> dict[int, int]:
+    """Calls of the last ``days`` (UTC, as the shadow report has them) that only shadow mode let go on, by policy; each counted up to ``MOST_COUNTED``."""
     with connection.cursor() as cursor:
-        cursor.execute(_BLOCKED, [workspace.pk, lowest_at(at - timedelta(days=7)), MOST_COUNTED, list(policies)])
+        cursor.execute(_BLOCKED, [workspace.pk, lowest_at(_first_day(days, at)), MOST_COUNTED, list(policies)])
         return dict(cursor.fetchall())
 
 

@@ -37,9 +37,11 @@ function stacked(columns) {
   return columns.map((column) => ({ ...column, drawn: column.values.map((value, i) => (sums[i] += value ?? 0)) })).reverse();
 }
 
+const DAY = 86_400;
+const isDaily = (xs) => xs.length > 1 && xs[1] - xs[0] >= DAY;
+
 function timeLabel(xs) {
-  const whole = xs.length > 1 && xs[1] - xs[0] >= 86_400;
-  const style = whole ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  const style = isDaily(xs) ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
   const format = new Intl.DateTimeFormat("en-GB", { ...style, timeZone: "UTC" });
   return (_, at) => at.map((second) => format.format(second * 1000));
 }
@@ -76,11 +78,11 @@ function draw(figure) {
   };
   plot.replaceChildren();
   const chart = new window.uPlot({
-    width: plot.clientWidth, height: plot.clientHeight, legend: { show: false }, padding: [8, 20, 0, 0],
+    width: plot.clientWidth, height: plot.clientHeight, tzDate: (second) => window.uPlot.tzDate(new Date(second * 1000), "UTC"), legend: { show: false }, padding: [8, 20, 0, 0],
     cursor: { y: false, points: { size: 7, show: !stack }, drag: { x: false, y: false } },
     scales: { x: { range: (_, low, high) => (stack && xs.length > 1 ? [low - (xs[1] - xs[0]) / 2, high + (xs[1] - xs[0]) / 2] : low === high ? [low - 1, high + 1] : [low, high]) },
       y: { range: (_, low, high) => [0, (high || 1) * 1.06] } },
-    axes: [{ ...axis, grid: { show: false }, size: 26, space: 70, values: timeLabel(xs) },
+    axes: [{ ...axis, grid: { show: false }, size: 26, space: 70, values: timeLabel(xs), ...(isDaily(xs) && { incrs: [1, 2, 7, 14, 28].map((days) => days * DAY) }) },
       { ...axis, size: 56, space: 40, values: (_, marks) => marks.map((n) => (figure.dataset.unit === "$" ? mark(n) : Number.isInteger(n) ? show(n) : "")) }],
     bands: band[1] ? [{ series: [drawn.length, drawn.length - 1], fill: translucent(ink, isDark() ? 0.16 : 0.1) }] : [],
     series: [{}, ...series], hooks: { setCursor: [follow] },

@@ -82,7 +82,7 @@ def test_an_allow_list_is_written_watched_enforced_and_undone(desk, agent):
     page.get_by_role("link", name="Open the policy").click()
 
     page.get_by_role("link", name="See the calls").click()
-    page.get_by_role("button", name="Go live").click()
+    page.get_by_role("button", name="Start blocking").click()
     page.get_by_role("dialog").get_by_role("button", name="Start blocking").click()
     expect(page.get_by_text("Enforcing")).to_be_visible()
     ask(agent, "call shell.exec", "web.search", "shell.exec", refused=True)

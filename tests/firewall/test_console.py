@@ -145,6 +145,10 @@ def test_a_wrong_clause_is_told_beside_it(browser, policy):
     assert 'id="clause-3-error">A path is $' in refused
     assert "clause-1-error" not in refused
     assert fresh(policy).version == 1
+    both = page(browser.post(f"/policies/{policy.pk}/rules/", RULE | typed | {"priority": "-3", "verdict": "cap_cost", "cap": "ten"}, headers=HTMX), 422)
+    assert all(said in both for said in ("greater than or equal to 0", "Dollars and cents", 'id="clause-2-error">gt takes a number.')), "all at once"
+    assert both.count("Dollars and cents") == 1
+    assert "cap_cost_cents" not in both
 
 
 def test_rows_of_clauses_come_and_go_and_nothing_is_saved(browser, policy):

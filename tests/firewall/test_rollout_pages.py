@@ -260,13 +260,13 @@ def test_the_report_leads_to_events_and_to_going_live(acme, browser, policy):
     shown = page(browser.get(f"/policies/{policy.pk}/shadow/"))
     assert f"/events/{event.pk}/" in shown
     assert "/runs/1/run-1/" in shown
-    assert "Go live" in shown
+    assert ">Start blocking<" in shown
     assert shown.count('<td class="only-s full small">1 denied</td>') == 3, "narrow tables say it in words"
     browser.post(f"/policies/{policy.pk}/set/", {"shadow_mode": "off"})
 
     after = page(browser.get(f"/policies/{policy.pk}/shadow/"))
     assert "It is not any more." in after
-    assert "Go live" not in after
+    assert ">Start blocking<" not in after
 
 
 def test_an_empty_report_says_so(browser, policy):

@@ -46,7 +46,7 @@ def test_a_sequence_is_typed_in_steps():
     steps = [{"match": "db.*", "min_count": 3, "egress": False}, {"match": "", "min_count": 1, "egress": True}]
     assert chain == {"window_seconds": 300, "steps": steps, "enforce": "inline"}
     said = rule_in_words(form.fields_of_rule)
-    assert "if with it the run has made <code>db.*</code> ×3, then any tool reaching out, all within 5m." in said
+    assert "if with it the run has made <code>db.*</code> ×3, then any tool reaching out, all within 5 min." in said
     again = RuleForm.of(whole_rule(form.fields_of_rule), version=1)
     assert [row.as_json() for row in again.steps] == steps
     assert again["window"].initial == "5m"

@@ -59,7 +59,10 @@ def test_times_are_relative_while_that_helps(away, words):
     assert orca.ago(None) == "never"
 
 
-@pytest.mark.parametrize(("milliseconds", "words"), [(0.3, "< 1 ms"), (420, "420 ms"), (14_800, "14.8 s"), (103_000, "1 min 43 s"), (8_040_000, "2 h 14 min")])
+@pytest.mark.parametrize(
+    ("milliseconds", "words"),
+    [(0.3, "< 1 ms"), (420, "420 ms"), (14_800, "14.8 s"), (103_000, "1 min 43 s"), (8_040_000, "2 h 14 min"), (580_800_000, "6 d 17 h")],
+)
 def test_durations_keep_two_units_at_most(milliseconds, words):
     assert orca.duration(milliseconds) == words
 

@@ -182,7 +182,7 @@ def bar_from(start: float | None, whole: float | None) -> str:
 
 @register.filter
 def duration(milliseconds: float | None) -> str:
-    """How long something took: < 1 ms, 420 ms, 1.9 s, 1 min 43 s, 2 h 14 min."""
+    """How long something took: < 1 ms, 420 ms, 1.9 s, 1 min 43 s, 2 h 14 min, 6 d 17 h."""
     if milliseconds is None or milliseconds == "":
         return "–"
     if milliseconds < 1:
@@ -194,7 +194,8 @@ def duration(milliseconds: float | None) -> str:
     minutes, seconds = divmod(int(milliseconds // 1000), 60)
     if minutes < 60:
         return f"{minutes} min {seconds} s"
-    return f"{minutes // 60} h {minutes % 60} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
 @register.filter
