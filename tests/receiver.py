@@ -43,7 +43,7 @@ class Receiver:
     def url(self) -> str:
         return f"http://{HOST}:{self.server.server_address[1]}/hook"
 
-    def wait_for(self, count: int, seconds: float = 30) -> list[Received]:
+    def wait_for(self, count: int, seconds: float = 60) -> list[Received]:
         with self.arrived:
             assert self.arrived.wait_for(lambda: len(self.received) >= count, seconds), f"{len(self.received)} of {count} arrived"
         return self.received

@@ -249,7 +249,7 @@ def test_examples_work(page, stack, environment):
             command = ["bash", "-euo", "pipefail", "-c", text]
         else:
             continue
-        ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
         assert ran.returncode == 0, text + ran.stderr
         assert ran.stdout.strip(), text
         expected = found[place + 1].text if place + 1 < len(found) and found[place + 1].language == "json" else ""

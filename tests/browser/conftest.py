@@ -195,7 +195,7 @@ def _told(workspace, policy) -> Delivery:
 
 def _worked_off(agent: Agent, replayed) -> None:
     """The backtest as the stack's worker leaves it."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not replayed.is_over and time.monotonic() < deadline:
         time.sleep(0.2)
         with tenancy.scope(agent.workspace.pk):

@@ -378,7 +378,7 @@ def together(*deeds):
     start, found = threading.Barrier(len(deeds)), [None] * len(deeds)
 
     def run(place, deed):
-        start.wait(timeout=30)
+        start.wait(timeout=60)
         try:
             found[place] = deed()
         except OrcaError as error:
@@ -390,7 +390,7 @@ def together(*deeds):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=120)
     return found
 
 

@@ -46,7 +46,7 @@ def test_changes_at_once_wait_for_each_other_and_never_in_a_circle(committed):
     failed, barrier = [], Barrier(len(work))
 
     def run(place: int) -> None:
-        barrier.wait(timeout=20)
+        barrier.wait(timeout=60)
         try:
             for turn in range(8):
                 with tenancy.scope(workspace.pk):

@@ -27,7 +27,7 @@ def demo(data_dir: Path, port: int | None, *arguments: str) -> subprocess.Comple
     environment = {name: value for name, value in os.environ.items() if name not in {"HOST", "PORT"}}
     environment |= {"ORCAROUTER_DATA": str(data_dir), "COLUMNS": "100"} | ({"PORT": str(port)} if port else {})
     command = [sys.executable, "manage.py", "demo", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.fixture

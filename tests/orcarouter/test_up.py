@@ -46,7 +46,7 @@ class Up:
         os.close(theirs)
         self._output = ours
 
-    def read(self, until: Callable[[], bool], *, seconds: float = 90) -> "Up":
+    def read(self, until: Callable[[], bool], *, seconds: float = 240) -> "Up":
         deadline = time.monotonic() + seconds
         while not until():
             assert time.monotonic() < deadline, self.text
@@ -146,7 +146,7 @@ def test_a_taken_port_is_said_in_one_line_before_anything_starts(up: Callable[..
 
 def test_a_port_that_is_none_is_said_in_one_line() -> None:
     environment = os.environ | {"PORT": "http"}
-    refused = subprocess.run([sys.executable, "manage.py", "up"], check=False, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=60)
+    refused = subprocess.run([sys.executable, "manage.py", "up"], check=False, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=240)
     assert (refused.returncode, refused.stderr) == (1, "PORT=http is no port: take one from 1 to 65535.\n")
 
 
@@ -205,7 +205,7 @@ def test_a_killed_web_process_and_a_killed_database_come_back(running: Up) -> No
         dead.kill()
         running.wait_said(f"{name} was ended by SIGKILL")
         # Whoever depends on it may have been found ready a moment before the loss was seen.
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while (again := running.descendants().get(name)) is None or again.pid == dead.pid:
             assert time.monotonic() < deadline
             time.sleep(0.1)

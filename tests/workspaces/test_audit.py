@@ -118,7 +118,7 @@ def test_changes_at_once_queue_for_their_place_and_deadlock_with_nobody(committe
     acme, failed, barrier = make_tenant(), [], Barrier(6)
 
     def work(turn: int) -> None:
-        barrier.wait(timeout=20)
+        barrier.wait(timeout=60)
         try:
             for _ in range(5):
                 with tenancy.scope(acme.workspace.pk):
@@ -134,7 +134,7 @@ def test_changes_at_once_queue_for_their_place_and_deadlock_with_nobody(committe
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=120)
     assert failed == []
     assert verified(acme) is None
     with tenancy.scope(acme.workspace.pk):

@@ -15,7 +15,6 @@ from workspaces import exports, tenancy
 from workspaces.paging import write_cursor
 from workspaces.permissions import Role
 
-NOW = datetime.now(UTC)
 USAGE = "/api/workspace/usage/"
 
 
@@ -24,7 +23,7 @@ def spent(acme, rival):
     """Three calls of two keys over two days, one of unknown price, and a call of others."""
     first, _ = make_key(acme, name="first", environment="prod")
     second, _ = make_key(acme, name="second")
-    yesterday = NOW - timedelta(days=1)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
     UsageFactory(workspace=acme.workspace, key_id=first.pk, token_name="first", environment="prod", cost_micro_usd=700, agent_run_id="run-a")
     UsageFactory(workspace=acme.workspace, key_id=first.pk, token_name="first", environment="prod", cost_micro_usd=None, at=yesterday, agent_run_id="run-a")
     UsageFactory(workspace=acme.workspace, key_id=second.pk, token_name="second", cost_micro_usd=50, model_name="demo/large", agent_run_id="run-b")
@@ -72,7 +71,7 @@ def test_the_total_of_all_groups_is_that_of_all_rows(acme, spent, by):
     UsageFactory(workspace=acme.workspace, key_id=9_001, model_name="y", usage_source="none", **gone)
     with tenancy.scope(acme.workspace.pk):
         for narrowed in ({}, {"environment": "lost"}):
-            wanted = spend.Wanted.last(30, NOW, **narrowed)
+            wanted = spend.Wanted.last(30, datetime.now(UTC), **narrowed)
             groups, later = spend.page(acme.workspace, wanted, by, limit=50)
             assert later is None
             assert spend.total_of(groups) == spend.total(acme.workspace, wanted)
@@ -85,7 +84,7 @@ def test_filters_narrow_both_the_groups_and_the_total(acme, spent):
     assert read(client, by="model", environment="")["total"]["calls"] == 1
     assert read(client, key_id=spent[0].pk)["total"]["calls"] == 2
     assert read(client, model="demo/large")["total"]["cost_micro_usd"] == 50
-    today = NOW.date()
+    today = datetime.now(UTC).date()
     assert read(client, **{"from": today.isoformat()})["total"]["calls"] == 2
     assert read(client, **{"from": (today - timedelta(days=1)).isoformat(), "to": today.isoformat()})["total"]["calls"] == 1
 
@@ -195,4 +194,4 @@ def test_the_page_shows_the_figures_and_leads_on(acme, spent):
     assert f'href="/runs/{first.pk}/run-a/"' in browser.get("/usage/", {"by": "run"}).content.decode()
     assert browser.get("/usage/", {"range": "1y"}).status_code == 400
     with tenancy.scope(acme.workspace.pk):
-        assert spend.total(acme.workspace, spend.Wanted.last(30, NOW)).cost_micro_usd == 750
+        assert spend.total(acme.workspace, spend.Wanted.last(30, datetime.now(UTC))).cost_micro_usd == 750

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent.parent
 def test_a_quick_bench_fills_every_row_and_touches_no_data_folder_but_for_its_result(tmp_path):
     environment = os.environ | {"ORCAROUTER_DATA": str(tmp_path)}
     command = [sys.executable, "manage.py", "bench", "--quick"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     (path,) = (tmp_path / "bench").iterdir()
     assert done.stdout.rstrip().endswith(str(path))

@@ -40,14 +40,14 @@ class Holder:
 
     def stop(self) -> int:
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(120)
 
     def kill(self, *servers: str) -> None:
         """Kill -9: the holder, and the servers named."""
         for pid in [self.process.pid, *map(self.pid, servers)]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.process.wait(30)
+        self.process.wait(120)
 
 
 def hold(data_dir: Path, *, way: str = "as is") -> Holder:

@@ -72,7 +72,7 @@ def replayed(agent: Agent, *, kill: Stack | None = None, **fields):
     if kill is not None:
         kill.kill("worker")
         kill.run("worker")
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while not made.is_over and time.monotonic() < deadline:
         time.sleep(0.2)
         with tenancy.scope(agent.workspace.pk):

@@ -23,7 +23,7 @@ QUIET = {
 
 def wait_for_locks(count: int) -> None:
     """Return when so many sessions wait for others."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         with connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")

@@ -221,7 +221,7 @@ def set_fires(stack_at_hand: Stack, stacks: list[Stack], valkey_server, clients:
                 stack_at_hand.run("worker")
             case 4:
                 os.kill(server.info("server")["process_id"], signal.SIGKILL)
-                valkey_server.process.wait(10)
+                valkey_server.process.wait(60)
                 valkey_server.start()
                 valkey_server.wait_ready()
     # A worker that lost Valkey while it started may have given up, and here is no supervisor that starts it again.
