@@ -93,7 +93,7 @@ RULES: dict[str, Rule] = {
 TABLE: dict[str, tuple[Row, ...]] = table(
     Category.SERVICES,
     """
-    insmod ! --help | loads a driver into the kernel
+    insmod | loads a driver into the kernel
     kextload,kextunload,kldload,kldunload ! -n | changes the drivers of the kernel
     dscl + -delete delete | deletes an account
     ldapdelete ! -n | deletes entries of the directory

@@ -66,6 +66,8 @@ class Call:
     def value(self, *names: str) -> str | None:
         """The value of the first of these options that is there: the next word, or what follows ``=`` or a letter."""
         for place, word in enumerate(self.args):
+            if word[:1] != "-" and word[:1] != "/":
+                continue
             for name in names:
                 if word == name:
                     return self.args[place + 1] if place + 1 < len(self.args) else ""

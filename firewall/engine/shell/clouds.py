@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from firewall.engine.shell.call import Call, Rule
-from firewall.engine.shell.managers import LOOKS, is_dry_run, parts_of
+from firewall.engine.shell.managers import LOOKS, parts_of
 from firewall.engine.shell.types import Category, Finding, word_set
 
 _CLOUDS = word_set(
@@ -26,8 +26,6 @@ _MACHINES_ONLY = frozenset({"virsh", "qm", "pct", "govc"})
 
 def stopped(call: Call) -> Finding | None:
     """``aws ec2 stop-instances``, ``gcloud compute instances stop``, ``az vm deallocate``, ``oci compute instance action --action STOP``."""
-    if is_dry_run(call):
-        return None
     seen: set[str] = set()
     power = [word for word in call.args if word in ("-off", "-s")] if call.name == "govc" and call.operands[:1] == ["vm.power"] else []
     for word in [*call.operands[:5], *filter(None, [call.value("--action")]), *power]:
@@ -42,8 +40,6 @@ def stopped(call: Call) -> Finding | None:
 
 def scaled(call: Call) -> Finding | None:
     """``--replicas=0``, ``--desired-count 0``: every copy of a service stopped."""
-    if is_dry_run(call):
-        return None
     for option in ("--replicas", "--desired-count", "--num-nodes", "--node-count", "--min-size"):
         if call.value(option) == "0" and not {"get", "describe", "create", "run"} & set(call.operands[:2]):
             return Finding(Category.CLOUD, option, "stops every copy")
@@ -70,7 +66,7 @@ _GUARD_OFF = re.compile(
 
 
 def unguarded(call: Call) -> Finding | None:
-    found = _GUARD_OFF.search(" ".join(call.args)) if not is_dry_run(call) else None
+    found = _GUARD_OFF.search(" ".join(call.args))
     return Finding(Category.CLOUD, found[0][:60], "takes away what guards stored data") if found else None
 
 

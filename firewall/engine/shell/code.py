@@ -11,7 +11,7 @@ import re2
 from firewall.engine.shell import edits
 from firewall.engine.shell.call import Call, Rule
 from firewall.engine.shell.credentials import credentials_read
-from firewall.engine.shell.databases import deleted_objects, sql, statement
+from firewall.engine.shell.databases import MONGO, deleted_objects, sql, statement
 from firewall.engine.shell.evaluate import unbase64
 from firewall.engine.shell.files import emptied, overwritten
 from firewall.engine.shell.paths import harmless
@@ -83,6 +83,8 @@ _FETCHED_CODE = re2.compile(
 )
 _REMOTE = re2.compile(
     r"(?is)\b(?:socket|fsockopen|TCPSocket|net\.(?:connect|Socket)|inet_aton|IO::Socket|TCPClient)\b.*(?:/bin/(?:ba|z|da|k)?sh\b|\bcmd(?:\.exe)?['\"]|powershell|pty\.spawn|\bdup2\b)"
+    r"|\b(?:TCPSocket|fsockopen|net\.connect|IO::Socket|TCPClient|create_connection|socket\.socket)\b.*(?:\.gets|fgets|\.read|\.recv|on\(['\"]data|ReadLine).*\b(?:popen\d?|system|exec\w*|spawn\w*|shell_exec|subprocess|iex|eval)\b"
+    r"|\b(?:create_connection|socket\.socket)\b.*\b(?:popen|system|exec|eval|call|run|check_output)\s*\([^)]*\.recv\b"
 )
 _MACHINE = re2.compile(r"(?i)\bto\s+(?:shut\s+down|restart|empty\s+(?:the\s+)?trash|delete\s+every)|\bshut\s+down\b")
 _MODULE = re2.compile(r"""\b(?:require|import)\s*\(\s*['"][^'"]*['"]\s*\)|\bfrom\s+['"][^'"]*['"]""")
@@ -93,10 +95,17 @@ _DECODES = re2.compile(r"b64|base64|atob|Buffer\.from")
 _KILLS = re2.compile(r"\bos\.kill\s*\(\s*-1|\bkill\s*(?:\(\s*)?['\"]?(?:9|KILL)['\"]?\s*,\s*-1")
 
 
+#: Languages in which what is looked for stands between slashes.
+_HAS_PATTERNS = frozenset({"perl", "ruby", "node", "nodejs", "bun", "deno"})
+_PATTERN = re2.compile(r"""((?:=~|!~|\b(?:if|unless|and|or|not|grep|split|when|while)|=>|&&|\|\||[(,!{])\s*m?)/(?:[^/\\\n'"`]|\\.)+/""")
+
+
 def program(text: str, call: Call) -> Finding | None:
     """Judge a program by what its calls are named and by its strings, since those name the commands and files it works on."""
     if (folded := _folded(text)) != text:
         return program(folded, call)
+    if "/" in text and interpreter_name(call.name) in _HAS_PATTERNS:
+        text = _PATTERN.sub(r"\1//", text)
     if found := _unmistakable(text, call) or deleted_objects(text):
         return found
     strings = [found.group(0)[1:-1] for found in _STRING.finditer(_MODULE.sub("", text))]
@@ -123,12 +132,15 @@ def program(text: str, call: Call) -> Finding | None:
 _QUERIES = re2.compile(r"\b(?:\$?(?:query|execute)\w*|exec|run|raw|prepare|sql|do|unsafe)\s*[(`]|\bsql`")
 #: The libraries of clouds, clusters and stores, and calls of theirs.
 _LIBRARY = re2.compile(
-    r"\b(?:boto3?|botocore|aioboto\w*|google|azure|kubernetes|docker|openstack|pymongo|redis|elasticsearch|opensearchpy|qdrant_client|pinecone|digitalocean)\b"
+    r"\b(?:boto3?|botocore|aioboto\w*|google|azure|kubernetes|docker|openstack|pymongo|redis|elasticsearch|opensearchpy|qdrant_client|pinecone|digitalocean"
+    r"|aws-sdk|mongodb|mongoose|ioredis|dockerode|googleapis|pydo|linode_api4|hcloud|openstacksdk|pyVmomi|weaviate|pymilvus|confluent_kafka|kafka)\b"
 )
 _SDK = re2.compile(
-    r"\.(?:delete_(?:bucket|table|stack|db_instance|db_cluster|cluster|function|user|objects|namespace\w*|namespaced_\w+|collection\w*|index|topic|queue|volume|snapshot|database"
-    r"|repository|secret|key_pair|group|role|all)|terminate_instances|schedule_key_deletion|purge_queue|drop_collection|drop_database|flushall|flushdb"
-    r"|indices\.delete|remove\s*\(\s*force\s*=\s*True)\b|(?s)\binstances?\b.*\.terminate\(\)|\.terminate\(\).*\binstances?\b"
+    r"(?i)\.(?:delete|drop|destroy|purge|terminate|remove)_?(?:db_?|many_?|all_?)?(?:buckets?|tables?|stacks?|instances?|clusters?|functions?|users?|objects|blobs?|datasets?|containers?"
+    r"|namespaces?\w*|namespaced_\w+|collections?\w*|index(?:es)?|topics?|subscriptions?|queues?|volumes?|snapshots?|databases?|projects?|repositor(?:y|ies)|secrets?|key_?pairs?|groups?|roles?"
+    r"|droplets?|servers?|vms?|images?|streams?|points|vectors|file_?systems?|accounts?|zones?|deployments?|jobs?|keys?_?space|all)(?:_by_id|_and_wait)?\s*\("
+    r"|\.(?:schedule_key_deletion|flushall|flushdb|indices\.delete)\b|\bremove\s*\(\s*force\s*=\s*True|(?s)\binstances?\b.*\.terminate\(\)|\.terminate\(\).*\binstances?\b"
+    r"|\bnew\s+(?:Delete(?:Bucket|Table|Stack|DB\w+|Cluster|Function|User|Objects|Queue|Topic|Volume|Snapshot|Repository|Secret|Role|FileSystem)\w*|Terminate\w+|PurgeQueue|ScheduleKeyDeletion)Command\b"
 )
 
 
@@ -140,6 +152,8 @@ def _unmistakable(text: str, call: Call) -> Finding | None:
         return Finding(Category.REMOTE_CONTROL, call.name, "gives a shell to whoever is at the other end")
     if _LIBRARY.search(text) and (found := _SDK.search(text)):
         return Finding(Category.CLOUD, found.group(0).lstrip("."), "deletes what it manages")
+    if "mongo" in text.lower() and (found := MONGO.search(text)):
+        return Finding(Category.DATABASE, found.group(0).strip(". "), "drops or empties a collection")
     if call.name == "osascript" and (found := _MACHINE.search(text)):
         return Finding(Category.SERVICES, found.group(0), "stops the machine or deletes")
     if found := _KILLS.search(text):

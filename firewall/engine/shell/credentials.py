@@ -85,9 +85,11 @@ def credentials_sent(call: Call) -> Finding | None:
         path = word.rpartition("@")[2] if "@" in word and not word.partition("@")[2].count(":") else word
         if word not in used and paths.environment(path.removeprefix("file://")):
             return Finding(Category.CREDENTIALS, word, "sends a file that often holds credentials away")
-    for command in call.before:
+    inside = [command for script in call.inner for pipeline in script for command in pipeline]
+    for command in (*call.before, *inside):
         if command.words[:1] and command.words[0] in ("env", "printenv", "set") and len(command.words) == 1:
             return Finding(Category.CREDENTIALS, command.words[0], "sends the environment away, which often holds credentials")
+    for command in call.before:
         if _SHOWS_SECRET.match(" ".join(command.words[:6])):
             return Finding(Category.CREDENTIALS, command.words[0], "shows a secret that is sent away")
         for word in command.words[1:]:

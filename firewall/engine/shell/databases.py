@@ -6,21 +6,45 @@ import re
 
 import re2
 
+from firewall.engine.shell import paths
 from firewall.engine.shell.call import Call, Row, Rule, table
 from firewall.engine.shell.types import Category, Finding, word_set
 
 _COMMENT = re2.compile(r"(?s)/\*!\d*|--[^\n]*|/\*.*?\*/")
 _LITERAL = re2.compile(r"(?s)'(?:[^'\\]|''|\\.)*'")
 _DROP = re2.compile(
-    r"(?i)DROP\s+(?:TABLE|DATABASE|SCHEMA|INDEX|VIEW|MATERIALIZED\s+VIEW|USER|ROLE|FUNCTION|PROCEDURE|TRIGGER|SEQUENCE|TYPE|EXTENSION|KEYSPACE|COLUMN|TABLESPACE|OWNED|PARTITION|POLICY"
+    r"(?i)(?:^|[^a-z]|\\[nrt])DROP\s+(?:TABLE|DATABASE|SCHEMA|INDEX|VIEW|MATERIALIZED\s+VIEW|USER|ROLE|FUNCTION|PROCEDURE|TRIGGER|SEQUENCE|TYPE|EXTENSION|KEYSPACE|COLUMN|TABLESPACE|OWNED|PARTITION|POLICY"
     r"|SERVER|STREAM|DOMAIN|AGGREGATE|CONSTRAINT|PUBLICATION|SUBSCRIPTION|WAREHOUSE|STAGE|COLLECTION|BUCKET|MEASUREMENT|SERIES|RETENTION\s+POLICY|DICTIONARY|FOREIGN\s+TABLE|EVENT|LOGIN|IF)\b",
 )
-_TRUNCATE = re2.compile(r"(?i)(?:^|[;\s(])TRUNCATE\s+(?:TABLE\s+|ONLY\s+)?[\w\"'`\[.$]")
+_TRUNCATE = re2.compile(r"(?i)(?:^|[;\s(])TRUNCATE\s+(?:TABLE\s+|ONLY\s+)?[\w\"'`\[.$]+")
 _DELETE = re2.compile(r"(?i)\bDELETE\s+(?:FROM\s+|\w+\s+FROM\s+)[^;]*")
 _UPDATE = re2.compile(r"(?i)(?:^|[;(]|\bAS\b)\s*UPDATE\s+[\w\"`\[\].]+(?:\s+(?:AS\s+)?\w+)?\s+SET\b[^;]*")
+#: What is named after the kind of thing that is dropped.
+_DROPPED = re.compile(r"\s*(?:IF\s+EXISTS\s+)?([^\s;,()]+(?:\s*,\s*[^\s;,()]+)*)", re.IGNORECASE)
+_KINDS = r"(?:TABLE|VIEW|MATERIALIZED\s+VIEW|DATABASE|SCHEMA|INDEX|SEQUENCE|FUNCTION|TYPE|USER|ROLE|KEYSPACE|STREAM|STAGE)\s+"
+#: What fails where the thing is there already, or makes one of this session.
+CREATES = re2.compile(
+    rf"(?i)\bCREATE\s+(?:UNLOGGED\s+|UNIQUE\s+|EXTERNAL\s+)?{_KINDS}(?:CONCURRENTLY\s+)?([^\s;()]+)"
+    rf"|\bCREATE\s+(?:OR\s+REPLACE\s+)?(?:(?:GLOBAL|LOCAL)\s+)?TEMP(?:ORARY)?\s+{_KINDS}(?:IF\s+NOT\s+EXISTS\s+)?([^\s;()]+)"
+)
+#: What is shown and not done, and rights, which are named like what they allow.
+_SHOWN = re2.compile(
+    r"(?i)(^|;)\s*(?:(?:EXPLAIN|DESC|DESCRIBE)\s+(?:QUERY\s+PLAN\s+|PLAN\s+FOR\s+|VERBOSE\s+|EXTENDED\s+|FORMATTED\s+|FORMAT\s*=?\s*\w+\s+"
+    r"|\((?:\s*(?:VERBOSE|COSTS|FORMAT|SETTINGS|SUMMARY)\b[^(),;]*,?)*\)\s*)?(?:DELETE|UPDATE|INSERT|SELECT|WITH|MERGE|REPLACE|DROP|TRUNCATE|ALTER)\b"
+    r"|SHOW\b|(?:GRANT|REVOKE)\s+(?:[A-Z]+\s*,\s*)*(?:SELECT|INSERT|UPDATE|DELETE|TRUNCATE|REFERENCES|TRIGGER|DROP|CREATE|ALTER)\s*(?:,|\bON\b))[^;]*"
+)
+_UNDONE = re.compile(r"(?is)\s*(?:BEGIN|START\s+TRANSACTION)\b.*;\s*ROLLBACK(?:\s+(?:WORK|TRANSACTION))?\s*;?\s*")
+DROPS = "drops a part of a database"
 _WHERE = re.compile(r"\bWHERE\b(?!\s*\(?\s*(?:1\s*=\s*1|TRUE\b|''\s*=\s*''|1\b(?!\s*[<>=])))", re.IGNORECASE)
+#: A condition that is true of every row, or spares one or two of them.
+_SPARES_LITTLE = re2.compile(
+    r"(?i)\bWHERE\s+\(?\s*(?:(?:\w+\.)?\w*id\s*(?:>=?\s*-?[01]\b|IS\s+NOT\s+NULL|=\s*id\b)|(?:\w+\.)?\w*(?:id|user|name|email|host|login)\s*(?:<>|!=)\s*\S+"
+    r"|(?:\w+\.)?\w*(?:user|name|email|host|login)\s+NOT\s+IN\s*\([^)]*\))\s*\)?\s*(?:RETURNING\b[^;]*)?$"
+)
+#: Tables in which a database keeps who may use it.
+_GUARD = re.compile(r"\b(?:FROM|UPDATE)\s+[`\"]?(?:mysql[`\"]?\.[`\"]?\w+|pg_(?:catalog|authid|class|database)\b|sys\.\w+)", re.IGNORECASE)
 _OTHER = re2.compile(
-    r"(?i)\bALTER\s+TABLE\b[^;]*\bDROP\b|\bREVOKE\s+ALL\b|\bGRANT\s+ALL\b[^;]*\bTO\s+PUBLIC\b|\b(?:ALTER|CREATE)\s+(?:ROLE|USER)\s+[\w\"]+\s+(?:WITH\s+)?SUPERUSER\b|\bDROP\s+OWNED\b|\bPURGE\s+(?:BINARY|MASTER)\s+LOGS\b|\bRESET\s+(?:MASTER|SLAVE)\b|\bpg_terminate_backend\b|\bxp_cmdshell\b"
+    r"(?i)\bVACUUM\b[^;]*\bRETAIN\s+0\b|\bDATA_RETENTION_TIME_IN_DAYS\s*=\s*0\b|\bALTER\s+TABLE\b[^;]*\bDROP\b|\bREVOKE\s+ALL\b|\bGRANT\s+ALL\b[^;]*\bTO\s+PUBLIC\b|\b(?:ALTER|CREATE)\s+(?:ROLE|USER)\s+[\w\"]+\s+(?:WITH\s+)?SUPERUSER\b|\bDROP\s+OWNED\b|\bPURGE\s+(?:BINARY|MASTER)\s+LOGS\b|\bRESET\s+(?:MASTER|SLAVE)\b|\bpg_terminate_backend\b|\bxp_cmdshell\b"
     r"|\bCOPY\b[^;]*\bPROGRAM\b|\bSHUTDOWN\b|\bDELETE\s+(?:DATABASE|BUCKET)\b|\bINTO\s+(?:OUTFILE|DUMPFILE)\b|\bDETACH\s+DELETE\b|\bMATCH\s*\(\w*\s*(?::\w+)?\s*\)\s*DELETE\b|\bALTER\s+TABLE\s+[\w.`\"]+\s+DELETE\s+WHERE\s+(?:1|true|1\s*=\s*1)\s*(?:$|;)",
 )
 _SQL_START = re2.compile(
@@ -28,12 +52,12 @@ _SQL_START = re2.compile(
 )
 #: Quick to say no, which is the answer for nearly every command.
 _SQL_LIKELY = re.compile(r"\s*(?:[(/-]|drop|truncate|delete|update|alter|with|select|insert|begin|start|set|use)", re.IGNORECASE)
-_MONGO = re2.compile(
-    r"\.\s*(?:dropDatabase|dropIndexes?|dropUser|dropAllUsersFromDatabase|dropRole|drop|deleteMany|remove)\s*\(\s*(?:\)|\{\s*\}|['\"]|true|\{\s*writeConcern)|\bdb\.shutdownServer\s*\(|\bdb\.dropDatabase|\[['\"](?:drop|dropDatabase)['\"]\]\s*\("
+MONGO = re2.compile(
+    r"\.\s*(?:dropDatabase|dropIndexes?|dropUser|dropAllUsersFromDatabase|dropRole|drop|deleteMany|delete_many|drop_database|drop_collection|remove)\s*\(\s*(?:\)|\{\s*\}|['\"]|true|\{\s*writeConcern)|\bdb\.shutdownServer\s*\(|\bdb\.dropDatabase|\[['\"](?:drop|dropDatabase)['\"]\]\s*\("
     r"|\b(?:dropDatabase|shutdown)\s*:\s*1|\bdrop\s*:\s*['\"]"
 )
 _REDIS = re2.compile(
-    r"(?i)\b(?:FLUSHALL|FLUSHDB|SHUTDOWN|DEBUG\s+(?:SEGFAULT|RELOAD|FLUSHALL)|SWAPDB|CLUSTER\s+RESET|SCRIPT\s+FLUSH|ACL\s+DELUSER|CONFIG\s+SET\s+(?:dir|dbfilename|requirepass)|REPLICAOF|SLAVEOF|XGROUP\s+DESTROY|FUNCTION\s+FLUSH)\b|(?i)\b(?:DEL|UNLINK)\s+\$"
+    r"(?i)\bredis\.p?call\s*\(\s*['\"](?:del|unlink|flush\w+|shutdown)\b|\b(?:FLUSHALL|FLUSHDB|SHUTDOWN|DEBUG\s+(?:SEGFAULT|RELOAD|FLUSHALL)|SWAPDB|CLUSTER\s+RESET|SCRIPT\s+FLUSH|ACL\s+DELUSER|CONFIG\s+SET\s+(?:dir|dbfilename|requirepass)|REPLICAOF|SLAVEOF|XGROUP\s+DESTROY|FUNCTION\s+FLUSH)\b|(?i)\b(?:DEL|UNLINK)\s+\$"
 )
 
 _OBJECTS = re2.compile(
@@ -53,6 +77,8 @@ _SQL_CLIENTS = word_set(
     mysqlsh execute-sql invoke-sqlcmd osqueryi
     """
 )
+#: Clients whose database is a file.
+_OF_A_FILE = frozenset({"sqlite3", "sqlite", "duckdb", "litecli"})
 _MADE = re2.compile(r"(?i)(?:['\"]\s*|\^)(?:drop|truncate|delete\s+from)\b")
 _DUMPED_TO_DROP = {"pg_dump": ("-c", "--clean"), "pg_dumpall": ("-c", "--clean"), "mysqldump": ("--add-drop-database",)}
 _VALUES = ("-c", "-e", "-q", "-Q", "--command", "--execute", "--query", "--eval", "-cmd", "--sql", "-s", "-exec", "-E", "-Query")
@@ -63,16 +89,40 @@ def sql(text: str) -> Finding | None:
     if found := _DYNAMIC.search(text):
         return Finding(Category.DATABASE, " ".join(found.group(0).split())[:80], "drops or empties what it puts together")
     stripped = _COMMENT.sub(" ", _LITERAL.sub("''", text))
-    if found := _DROP.search(stripped):
-        return Finding(Category.DATABASE, found.group(0), "drops a part of a database")
-    if found := _TRUNCATE.search(stripped):
+    found = _done(stripped)
+    return _done(_SHOWN.sub(r"\1", stripped)) if found and _SHOWN.search(stripped) else found
+
+
+def _done(stripped: str) -> Finding | None:
+    """What its statements do, comments and strings taken out."""
+    if found := _dropped(stripped):
+        return found
+    if (found := _TRUNCATE.search(stripped)) and found.group(0).split()[-1].upper() not in ("ON", "OR"):
         return Finding(Category.DATABASE, found.group(0).strip(" ;("), "empties a table")
-    for pattern, reason in ((_DELETE, "deletes every row of a table"), (_UPDATE, "changes every row of a table")):
+    undone = bool(_UNDONE.fullmatch(stripped)) and "commit" not in stripped.lower()
+    for pattern, reason in ((_DELETE, "deletes every row of a table"), (_UPDATE, "changes every row of a table")) if not undone else ():
         for found in pattern.finditer(stripped):
             if not _WHERE.search(found.group(0)):
                 return Finding(Category.DATABASE, " ".join(found.group(0).split())[:80], reason)
+            if guard := _GUARD.search(found.group(0)):
+                return Finding(Category.DATABASE, " ".join(guard.group(0).split())[:80], "changes who may use the database")
+            if pattern is _DELETE and (spared := _SPARES_LITTLE.search(found.group(0))):
+                return Finding(Category.DATABASE, " ".join(spared.group(0).split())[:80], "deletes nearly every row of a table")
     if found := _OTHER.search(stripped):
         return Finding(Category.DATABASE, " ".join(found.group(0).split())[:80], "drops a part of a database or takes it over")
+    return None
+
+
+def _dropped(text: str) -> Finding | None:
+    """What is dropped, unless the same text has made it."""
+    made: dict[str, int] | None = None
+    for found in _DROP.finditer(text):
+        if made is None:
+            made = {name.lower(): create.start() for create in CREATES.finditer(text) for name in create.groups() if name}
+        named = _DROPPED.match(text, found.end())
+        names = {name.strip().lower() for name in named[1].split(",")} if named else set()
+        if not names or not all(made.get(name, len(text)) < found.start() or name.startswith(("#", "pg_temp.")) for name in names):
+            return Finding(Category.DATABASE, found.group(0).lstrip("\\;(,'\"` \n\t"), DROPS)
     return None
 
 
@@ -83,8 +133,9 @@ def statement(text: str) -> Finding | None:
 
 def client(call: Call) -> Finding | None:
     """What a SQL client is given on its command line, by a heredoc or by a pipe."""
-    if ":memory:" in call.operands[:1]:
-        return None
+    if call.name in _OF_A_FILE and call.operands[:1] and (call.operands[0] in ("", ":memory:") or paths.temporary(call.operands[0])):
+        # Of all that is said there only what leaves the database matters.
+        return next((found for text in _told(call) if (shell := _SHELL.search(text)) and (found := call.again(shell.group(1)))), None)
     for command in call.before if call.fed is None else ():
         name, *words = [word.rsplit("/", 1)[-1].lower() if not place else word for place, word in enumerate(command.words)] or [""]
         if drops := next((word for word in words if word in _DUMPED_TO_DROP.get(name, ())), ""):
@@ -114,7 +165,7 @@ def _told(call: Call) -> list[str]:
 
 def mongo(call: Call) -> Finding | None:
     for text in _told(call):
-        if text and (found := _MONGO.search(text)):
+        if text and (found := MONGO.search(text)):
             return Finding(Category.DATABASE, found.group(0).strip(". "), "drops or empties a collection")
     return None
 
@@ -148,11 +199,26 @@ def deleted_objects(text: str) -> Finding | None:
     return Finding(Category.DATABASE, found.group(0), "deletes every row of a table") if found else None
 
 
+#: Parts of the names of programs, and of what they are asked, that take SQL for a text: ``pg_format``, ``sqlfluff lint``, ``pg_query --parse``.
+_TEXT_TOOLS = word_set(
+    """
+    format formatter fmt beautify beautifier pretty prettier prettify parse parser lint linter check checker validate validator highlight bat diff
+    fingerprint normalize digest transpile convert tokenize lex ast minify escape explain fluff sqlglot squawk sqlparse sqlcheck eugene spell aspell
+    llm ollama mods aichat claude codex pbcopy xclip
+    """
+)
+
+
+def _reads(call: Call) -> bool:
+    words = [call.name, *call.args[:3]]
+    return not _TEXT_TOOLS.isdisjoint(part for word in words for part in re.split(r"[-_.]", word.lower()))
+
+
 def sends_sql(call: Call) -> Finding | None:
     """SQL among the arguments of a program that is no client: ``aws rds-data``, ``rails runner``, ``prisma db execute``."""
     if call.name in ("gh", "glab", "hub"):
         return None
-    if call.fed and (found := statement(call.fed)):
+    if call.fed and not _reads(call) and (found := statement(call.fed)):
         return found
     for place, word in enumerate(call.args):
         if place and call.args[place - 1] in _PROSE:
@@ -181,20 +247,20 @@ CLIENTS = frozenset(RULES)
 TABLE: dict[str, tuple[Row, ...]] = table(
     Category.DATABASE,
     """
-    dropdb,dropuser ! --help | deletes a database
+    dropdb,dropuser | deletes a database
     mysqladmin drop | deletes a database
     mariadb-admin drop | deletes a database
     mysqladmin,mariadb-admin + shutdown drop | deletes or stops a database
     pg_restore + -c --clean ! -l --list -f --file --schema-only | drops what it is about to restore
-    mongorestore + --drop ! --dryRun --dryRun=true | drops what it is about to restore
-    pg_resetwal,pg_resetxlog ! -n --dry-run | throws away what was not yet written
-    pg_dropcluster ! --help | deletes a database
+    mongorestore + --drop | drops what it is about to restore
+    pg_resetwal,pg_resetxlog ! -n | throws away what was not yet written
+    pg_dropcluster | deletes a database
     myisamchk,innochecksum + -f --force -o | writes over tables
     nodetool decommission | takes a node out of the cluster
     nodetool removenode | takes a node out of the cluster
     nodetool clearsnapshot | deletes backups
     nodetool assassinate | takes a node out of the cluster
-    memcflush ! --help | empties a store
+    memcflush | empties a store
     influx bucket delete | deletes a bucket
     """,
 )

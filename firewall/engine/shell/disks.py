@@ -61,13 +61,26 @@ def make_file_system(call: Call) -> Finding | None:
     return Finding(Category.DISK, call.name, "makes a new file system over the old") if targets else None
 
 
+def make_swap(call: Call) -> Finding | None:
+    """Into a file it is part of making that file."""
+    target = next((word for word in call.operands if word.startswith(("/dev/", "$"))), None)
+    return Finding(Category.DISK, target, "makes a disk a swap area") if target else None
+
+
 def partitions(call: Call) -> Finding | None:
     if call.flags & {"-l", "--list", "-p", "--print", "-x", "-J", "--json", "--dump", "-v", "--verify", "-V", "--version", "--help", "-i", "--info"}:
         return None
-    if call.name == "sfdisk" and "-d" in call.flags:
+    if call.flags & _PARTITIONS_READ.get(call.name, frozenset()):
         return None
     target = next(filter(paths.disk, call.operands), None)
     return Finding(Category.DISK, target, "changes the partitions of a disk") if target else None
+
+
+#: Options that copy the table of partitions elsewhere, or try a change only.
+_PARTITIONS_READ = {
+    "sfdisk": frozenset({"-d", "-n", "--dump", "--backup-pt-sectors"}),
+    "sgdisk": frozenset({"-b", "--backup", "-P", "--pretend", "-O", "--print-mbr", "-F", "-E", "-f", "--first-in-largest", "--end-of-largest"}),
+}
 
 
 def mount(call: Call) -> Finding | None:
@@ -87,6 +100,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("ddrescue", "dd_rescue"), rescued),
     **dict.fromkeys(("tail", "tac", "sort", "rev"), swallowed),
     **dict.fromkeys(("dd", "dcfldd"), dd),
+    "mkswap": make_swap,
     "lvresize": resized,
     "fallocate": allocated,
     "mount": mount,
@@ -95,14 +109,13 @@ RULES: dict[str, Rule] = {
 TABLE: dict[str, tuple[Row, ...]] = table(
     Category.DISK,
     """
-    mkswap ! --help | makes a disk a swap area
-    wipefs + -a --all -f --force -o --offset ! --no-act -n | erases the marks of a file system
-    blkdiscard ! --help | discards all data of a disk
+    wipefs + -a --all -f --force -o --offset ! -n | erases the marks of a file system
+    blkdiscard | discards all data of a disk
     badblocks + -w | writes over a disk to test it
     parted + mklabel mktable mkpart rm resizepart | changes the partitions of a disk
     pvcreate ! --test -t | makes a disk part of a group of volumes, over what it holds
     lvremove,vgremove,pvremove,lvreduce,vgreduce ! --test -t | removes or shrinks a volume
-    trash-empty ! --dry-run | deletes all that was put aside
+    trash-empty | deletes all that was put aside
     gio trash + --empty | deletes all that was put aside
     zpool destroy | destroys a pool of disks
     zpool labelclear | erases the labels of a pool
@@ -136,7 +149,7 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     diskutil apfs deleteVolume | deletes a volume
     tune2fs + -f | changes a file system by force
     e2fsck,fsck,xfs_repair + -L | throws away the journal of a file system
-    umount + -l -f -a --all --force --lazy ! --help | takes file systems away under running programs
+    umount + -l -f -a --all --force --lazy | takes file systems away under running programs
     swapoff + -a --all | takes away the swap area
     resize2fs + -M -f | shrinks a file system
     losetup + -D --detach-all | takes devices away

@@ -41,7 +41,7 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     git lfs prune + --force | deletes large files kept locally
     git replace + -d --delete -f | changes what the history says
     git notes prune | deletes notes
-    bfg ! --help | rewrites the history
+    bfg | rewrites the history
     svn delete | deletes from the repository
     svn rm | deletes from the repository
     svn remove | deletes from the repository

@@ -8,6 +8,7 @@ import re
 from firewall.engine.shell import code, containers, databases, files, network, paths, programs, unwrap, windows, wrappers
 from firewall.engine.shell.call import Call
 from firewall.engine.shell.evaluate import says
+from firewall.engine.shell.made import Made
 from firewall.engine.shell.parse import KEYWORDS, parse
 from firewall.engine.shell.programs import SHADOWED, program_name
 from firewall.engine.shell.scope import MAX_DEPTH, Scope
@@ -61,6 +62,7 @@ class _Judge:
         self.known: dict[str, str] = {}
         self.downloaded: set[str] = set()
         self.written = Written()
+        self.made = Made()
 
     def text(self, text: str, depth: int, variables: dict[str, str] | None = None, runner: Call | None = None) -> Finding | None:
         """``runner`` is the program that runs ``text``, and hands its own input on to it."""
@@ -176,7 +178,11 @@ class _Judge:
         if found := windows.method(call, command) or containers.machine_reached(call) or network.run_from_elsewhere(call):
             return found
         # What was said by the words it runs is not said by it.
-        return None if inside and inside.words else programs.ask(call, is_windows=self.is_windows)
+        found = None if inside and inside.words else programs.ask(call, is_windows=self.is_windows)
+        if found and self.made.owns(call, found):
+            return None
+        self.made.note(call, command)
+        return found
 
     def fetched_before(self, call: Call, word: str) -> Finding | None:
         """Running a file that an earlier command downloaded."""
@@ -225,9 +231,10 @@ class _Judge:
         items = call.fed.split() if call.fed is not None else []
         if not items and program_name(words[0]) in ("rm", "unlink", "shred", "srm"):
             return Finding(Category.DELETION, f"{call.name} {words[0]}", "deletes every file it is fed")
+        inner: list[Script] | None = [[[*call.before]]] if call.before else None
         if any(mark in word for word in words):
-            return self.words([word.replace(mark, " ".join(items) or "$fed") for word in words], Command(), [], depth + 1)
-        return self.words([*words, *(items or [FED])], Command(), [], depth + 1, inner=[[[*call.before]]] if call.before else None)
+            return self.words([word.replace(mark, " ".join(items) or FED) for word in words], Command(), [], depth + 1, inner=inner)
+        return self.words([*words, *(items or [FED])], Command(), [], depth + 1, inner=inner)
 
 
 def _anybodys(folder: str) -> bool:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 
+from firewall.engine.shell import paths
 from firewall.engine.shell.call import Call, Row, Rule, table
 from firewall.engine.shell.system import CRITICAL_SERVICE
+from firewall.engine.shell.trials import is_dry_run
 from firewall.engine.shell.types import Category, Finding, word_set
 
 #: Verbs that mean it wherever they stand, for programs never heard of too.
@@ -32,12 +34,15 @@ LOOKS = word_set(
     """
     get list ls describe show help version status explain view diff lookup inspect create add new init edit set put cp copy comment login whoami cat ps
     top tail can history validate lint install update upgrade up build pull fetch generate read enable completion stat du tree head query annotate label make g
+    write simulate compile parse render preview
     """
 )
 #: So do these, where they are not the name of what is managed.
 _SPARES_LATER = word_set("deploy send publish invoke submit call start restart connect begin")
 #: Parts of words that make something, whatever it is named for: ``ecto.gen.migration drop_users``.
 _MAKES = word_set("gen generate migration scaffold")
+#: What begins with one of these is a name: ``deny-delete``, ``before-purge``, ``pre-drop``.
+_NAMES_BEGIN = word_set("before pre post after no not do dont never deny prevent allow forbid on pending safe ok until since")
 _VERB = re.compile(r"[A-Za-z][A-Za-z:_-]*")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _REMOVING_OPTIONS = word_set(
@@ -45,12 +50,6 @@ _REMOVING_OPTIONS = word_set(
     --delete --delete-all --destroy --purge --wipe --drop --remove-all --delete-data --delete-topic --nuke --factory-reset
     """
 )
-_DRY = word_set(
-    """
-    --dry --dry-run --dryrun --dry_run --what-if -WhatIf --whatif --simulate --preview-only --just-print --help --noop --no-op --check-only -help
-    """
-)
-
 MANAGERS = word_set(
     """
     aws awslocal aws2 gcloud gsutil bq az azcopy kubectl oc k9s helm helmfile terraform tofu terragrunt pulumi cdk cdktf serverless sls sam eksctl kops
@@ -65,7 +64,7 @@ MANAGERS = word_set(
     cqlsh nodetool sentry-cli pagerduty flagsmith optimizely split sendgrid mailgun postmark ses plesk whmapi1 pm2 supervisorctl dokku convox kubeadm
     kustomize ipa samba-tool keycloak kcadm.sh crossplane talosctl rancher eas expo appcenter aptible porter massdriver qovery zeet temporal tctl
     airflow dagster prefect wp drush artisan rails rake manage.py django-admin flask alembic flyway liquibase knex sequelize typeorm mix ecto dbmate
-    goose migrate sqitch pass gopass yc aliyun tccli upctl
+    goose migrate sqitch pass gopass cbt yc aliyun tccli upctl
     """
 )
 
@@ -76,7 +75,7 @@ _OWN_GRAMMAR = frozenset({"terraform", "tofu", "terragrunt", "pm2", "supervisorc
 
 def verb(call: Call) -> Finding | None:
     """The first verb among the operands decides; for a program we do not know only an unmistakable one near the front does."""
-    if call.name in _OWN_GRAMMAR or is_dry_run(call) or (call.name == "rails" and call.operands[:1] in (["destroy"], ["d"])):
+    if call.name in _OWN_GRAMMAR or (call.name == "rails" and call.operands[:1] in (["destroy"], ["d"])):
         return None
     known = call.name in MANAGERS or call.name.startswith(("kafka-", "gcloud", "jenkins-cli"))
     verbs = _DESTROYS | _REMOVES if known else _DESTROYS
@@ -87,7 +86,7 @@ def verb(call: Call) -> Finding | None:
         if len(word) > 64 or not _VERB.fullmatch(word):
             continue
         parts = parts_of(word)
-        if not parts:
+        if not parts or parts[0] in _NAMES_BEGIN:
             continue
         if place and parts[0] in _SPARES_LATER:
             return None
@@ -108,9 +107,15 @@ def verb(call: Call) -> Finding | None:
 
 def parts_of(word: str) -> list[str]:
     """``terminate-instances``, ``TerminateInstances`` and ``apps:destroy`` in their parts."""
-    return [part.lower() for part in re.split(r"[-_:]", _CAMEL.sub("-", word)) if part]
+    parts = [part.lower() for part in re.split(r"[-_:]", _CAMEL.sub("-", word)) if part]
+    return list(glued.groups()) if len(parts) == 1 and (glued := _GLUED.fullmatch(parts[0])) else parts
 
 
+#: A verb and its noun in one: ``deletetable``.
+_GLUED = re.compile(
+    r"(delete|drop|destroy|purge|remove|clear|wipe|truncate)"
+    r"((?:all)?(?:tables?|family|families|rows?|columns?|instances?|clusters?|databases?|db|collections?|index|indexes|buckets?|queues?|topics?|users?|groups?|volumes?|snapshots?|keys?|all))"
+)
 _ACTION = re.compile(r"""["']?[Aa]ction["']?\s*[:=]\s*["']?DELETE|\bDeleteRequest\b""")
 _VALUED = word_set(
     """
@@ -123,6 +128,7 @@ _VALUED_BY_NAME = word_set(
     """
     name names message body description text title query filter filters pattern prefix comment reason subject note notes label labels tag tags value values
     expression input payload key keys url format profile region project account namespace context topic bucket group data policy document only event events
+    select models exclude task tasks job jobs dag step module modules
     """
 )
 #: Emptying these costs time at most.
@@ -136,29 +142,6 @@ def _is_value(call: Call, word: str) -> bool:
     return option in _VALUED or (option.startswith("--") and "=" not in option and option.rpartition("-")[2] in _VALUED_BY_NAME)
 
 
-_FRAMEWORKS = word_set("rails rake artisan console manage.py django-admin mix prisma sequelize knex typeorm flask")
-_ENVIRONMENTS = ("RAILS_ENV", "RACK_ENV", "APP_ENV", "NODE_ENV", "MIX_ENV", "FLASK_ENV")
-
-
-def on_trial(call: Call) -> bool:
-    """A framework told that its database is the one of the tests, which each run makes again."""
-    if call.name not in _FRAMEWORKS:
-        return False
-    named = {call.value("--env"), *(call.variables.get(name) for name in _ENVIRONMENTS)}
-    return not named.isdisjoint({"test", "testing"})
-
-
-def is_dry_run(call: Call) -> bool:
-    """Asked only to show what it would do, or how it is used."""
-    for word in call.args:
-        if word == "--":
-            return False
-        name, _, value = word.partition("=")
-        if name in _DRY and value.lower() not in ("none", "false", "0", "no"):
-            return True
-    return call.args[-1:] in (["-h"], ["help"])
-
-
 def _category(name: str) -> Category:
     if name in ("restic", "borg", "velero", "kopia", "rclone", "mc", "s3cmd", "s5cmd", "rabbitmqctl", "rabbitmqadmin", "nats") or name.startswith("kafka-"):
         return Category.DATABASE
@@ -168,7 +151,7 @@ def _category(name: str) -> Category:
 TABLE: dict[str, tuple[Row, ...]] = table(
     Category.CLOUD,
     """
-    terraform,tofu,terragrunt destroy ! -help --help | destroys what it manages
+    terraform,tofu,terragrunt destroy | destroys what it manages
     terraform,tofu,terragrunt apply + -auto-approve --auto-approve -destroy --destroy --terragrunt-non-interactive | changes what runs without being asked
     terragrunt destroy-all | destroys what it manages
     railway down | destroys what it manages
@@ -178,18 +161,18 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     flask db downgrade + base | undoes every migration
     ssh-add + -D -d | forgets keys
     terraform,tofu,terragrunt run-all + destroy apply | changes all that runs at once
-    terraform,tofu,terragrunt state rm ! -dry-run --dry-run | makes it forget what it manages
+    terraform,tofu,terragrunt state rm ! -dry-run | makes it forget what it manages
     terraform,tofu,terragrunt state push + -force | overwrites what it knows
     terraform,tofu,terragrunt workspace delete | deletes a workspace
     terraform,tofu,terragrunt taint | marks a resource to be destroyed
     terraform,tofu,terragrunt force-unlock | takes a lock that others hold
-    pulumi up + --yes -y --skip-preview -f ! --preview-only | changes what runs without being asked
+    pulumi up + --yes -y --skip-preview -f | changes what runs without being asked
     pulumi cancel | stops a change half-way
     pulumi stack rm | deletes a stack
-    aws s3 rm ! --dryrun | deletes objects
+    aws s3 rm | deletes objects
     aws s3 rb | deletes a bucket
-    aws s3 sync + --delete ! --dryrun | deletes what the source does not have
-    aws s3 mv + --recursive ! --dryrun | moves all objects away
+    aws s3 sync + --delete | deletes what the source does not have
+    aws s3 mv + --recursive | moves all objects away
     aws ec2 release-address | gives an address away
     splunk clean | deletes what was indexed
     splunk offline | takes a node out of the cluster
@@ -204,12 +187,12 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     stripe subscriptions cancel | ends what customers pay for
     stripe invoices void | ends what customers pay for
     circleci orb unlist | takes back what others depend on
-    deck sync ! --dry-run | deletes what is not in the file
-    deck gateway sync ! --dry-run | deletes what is not in the file
+    deck sync | deletes what is not in the file
+    deck gateway sync | deletes what is not in the file
     gsutil lifecycle set | changes how long objects are kept
     kafka-reassign-partitions,kafka-reassign-partitions.sh + --execute | moves what is stored
     yarn npm unpublish | takes back what others depend on
-    hdfs,hadoop + -rm -rmr -expunge -format -deleteSnapshot | deletes files
+    hdfs,hadoop + -rmr -expunge -format -deleteSnapshot | deletes files
     gpg,gpg2 + --delete-secret-keys --delete-secret-key --delete-keys --delete-key --delete-secret-and-public-key | deletes keys
     security delete-keychain | deletes keys
     keytool + -delete | deletes keys
@@ -220,7 +203,7 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     aws cloudtrail stop-logging | stops the record of what is done
     aws autoscaling set-desired-capacity + 0 | stops every machine of a group
     aws rds reboot-db-instance + --force-failover | restarts a database
-    gsutil rm ! --help | deletes objects
+    gsutil rm | deletes objects
     gsutil rb | deletes a bucket
     gsutil rsync + -d ! -n | deletes what the source does not have
     gsutil -m rm | deletes objects
@@ -228,29 +211,25 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     gcloud projects delete | deletes a project
     az group delete | deletes a group and all that is in it
     azcopy sync + --delete-destination | deletes what the source does not have
-    kubectl,oc delete ! --dry-run | deletes resources
-    kubectl,oc drain ! --dry-run | drives everything from a node
-    kubectl,oc replace + --force ! --dry-run | deletes and makes again
-    kubectl,oc apply + --prune ! --dry-run | deletes what is not in the file
-    helm uninstall ! --dry-run | deletes a release
-    helm upgrade + --force --reset-values ! --dry-run | deletes and makes again
-    wrangler rollback | puts an earlier version in the place of what runs
-    helm rollback ! --dry-run | puts an earlier version in the place of what runs
-    kubectl,oc rollout undo ! --dry-run | puts an earlier version in the place of what runs
-    kubectl,oc cordon ! --dry-run | takes a node out of service
-    argocd app sync + --prune --force --replace ! --dry-run | deletes what is not in the repository
+    kubectl,oc delete | deletes resources
+    kubectl,oc drain | drives everything from a node
+    kubectl,oc replace + --force | deletes and makes again
+    kubectl,oc apply + --prune | deletes what is not in the file
+    helm uninstall | deletes a release
+    helm upgrade + --force --reset-values | deletes and makes again
+    argocd app sync + --prune --force --replace | deletes what is not in the repository
     ansible,ansible-playbook + state=absent ! --check -C --syntax-check | deletes on many machines
-    rclone sync ! --dry-run -n -i --interactive | deletes what the source does not have
-    rclone dedupe ! --dry-run -n | deletes files
-    rclone move ! --dry-run -n | moves files away
-    rclone bisync + --resync --force ! --dry-run | overwrites files
+    rclone sync ! -n -i --interactive | deletes what the source does not have
+    rclone dedupe ! -n | deletes files
+    rclone move ! -n | moves files away
+    rclone bisync + --resync --force | overwrites files
     mc,mcli mirror + --remove | deletes what the source does not have
-    s3cmd,s5cmd sync + --delete-removed --delete ! --dry-run -n | deletes what the source does not have
-    restic rewrite + --forget ! --dry-run -n | deletes backups
-    restic repair + --forget ! --dry-run -n | deletes backups
+    s3cmd,s5cmd sync + --delete-removed --delete ! -n | deletes what the source does not have
+    restic rewrite + --forget ! -n | deletes backups
+    restic repair + --forget ! -n | deletes backups
     restic repair index | rebuilds the index of backups
     restic migrate | rewrites a repository of backups
-    borg recreate ! --dry-run -n | rewrites backups
+    borg recreate ! -n | rewrites backups
     borg break-lock | takes a lock that others hold
     velero uninstall | deletes the backup service
     borg compact | frees what was deleted for good
@@ -275,7 +254,7 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     kafka-acls,kafka-acls.sh + --remove | takes permissions away
     kafka-topics,kafka-topics.sh + --delete | deletes topics
     kafka-configs,kafka-configs.sh + --delete-config | deletes configuration
-    kafka-delete-records,kafka-delete-records.sh ! --help | deletes records
+    kafka-delete-records,kafka-delete-records.sh | deletes records
     kafka-storage,kafka-storage.sh format | formats the store
     kafka-leader-election,kafka-leader-election.sh + unclean UNCLEAN | loses records
     supervisorctl stop + all | stops every service
@@ -301,11 +280,18 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     alembic downgrade + base | undoes every migration
     knex migrate:rollback + --all | undoes every migration
     mix do + ecto.drop ecto.drop, ecto.reset ecto.reset, | deletes the database
-    dotnet ef database drop ! --dry-run | deletes the database
+    dotnet ef database drop | deletes the database
     mix ecto.drop | deletes the database
     mix ecto.reset | deletes the database
     """,
 )
+
+
+def hadoop(call: Call) -> Finding | None:
+    removes = "-rm" in call.args[:3]
+    targets = [word for word in call.operands if "/" in word] if removes else []
+    kept = next((word for word in targets if not paths.temporary(re.sub(r"hdfs://[^/]*", "", word))), None)
+    return Finding(Category.DELETION, "-rm", "deletes files") if removes and (kept or not targets) else None
 
 
 def salt(call: Call) -> Finding | None:
@@ -323,10 +309,33 @@ def _stops_service(word: str) -> bool:
     return "state=stopped" in word and named is not None and bool(CRITICAL_SERVICE.fullmatch(named[1]))
 
 
+#: What modules do to disks and machines whatever stands on them.
+_MODULE_DESTROYS = re.compile(
+    r"\bfstype=\S+.*\bforce=(?:true|yes|1)|\bforce=(?:true|yes|1)\b.*\bfstype=|\b(?:flush|delete)=(?:true|yes)|\bnumber=\d+.*\bstate=(?:absent|present)"
+)
+_MODULES = re.compile(r"(?:[\w.]*\.)?(?:win_)?(?:reboot|shutdown)")
+
+
 def ansible(call: Call) -> Finding | None:
     """``-a 'path=/srv state=absent'``; what it runs in a shell is judged as such."""
     absent = next((word for word in call.args if re.search(r"\bstate=(?:absent|shutdown|removed)\b", word) or _stops_service(word)), None)
-    return Finding(Category.CLOUD, absent, "deletes on many machines") if absent and not call.flags & {"--check", "-C"} else None
+    module = call.value("-m", "--module-name") or ""
+    if _MODULES.fullmatch(module):
+        absent = module
+    told = absent or next((found[0] for word in call.args if (found := _MODULE_DESTROYS.search(word))), None)
+    return Finding(Category.CLOUD, told, "deletes on many machines") if told and not call.flags & {"--check", "-C"} else None
+
+
+#: Kept for less than a quarter of an hour, or in next to nothing: what is stored is lost, and so is all that comes after.
+_KEEPS_LITTLE = re.compile(r"(?:^|,)(?:(?:local\.|delete\.)?retention\.ms=(?:\d{1,5}|[1-8]\d{5})|retention\.bytes=\d{1,4})(?:,|$)")
+
+
+def kept(call: Call) -> Finding | None:
+    """Topics told to keep what they hold for a moment only."""
+    if "--describe" in call.args or "--create" in call.args or "create" in call.operands[:2]:
+        return None
+    found = next(filter(_KEEPS_LITTLE.search, [word.removeprefix("--set=") for word in call.args]), None)
+    return Finding(Category.DATABASE, found, "keeps what is stored for a moment only") if found else None
 
 
 #: Scripts of a project say what they do by their names alone.
@@ -338,12 +347,12 @@ _STORES = word_set("db database data schema prod production infra cluster stack 
 def named_script(call: Call) -> Finding | None:
     """``npm run db:reset``, ``make destroy``: the name of a task that takes away what is stored."""
     operands = call.operands[1:] if call.operands[:1] in (["run"], ["run-script"]) else call.operands
-    if is_dry_run(call) or call.flags & {"-n", "--just-print", "--check", "--syntax-check", "--list-tasks"}:
+    if call.flags & {"-n", "--check", "--syntax-check", "--list-tasks"}:
         return None
     for word in operands[:1] if call.name not in ("make", "gmake") else operands:
         parts = set(re.split(r"[-_:.]", word.lower().rpartition("/")[2]))
         if (parts & _SCRIPT_DESTROYS or (parts & _SCRIPT_EMPTIES and parts & _STORES)) and not parts & (_REGENERATED | {"test", "tests", "lint", "plan"}):
-            return Finding(Category.DATABASE, word, "is a task named for what it takes away")
+            return None if is_dry_run(call) else Finding(Category.DATABASE, word, "is a task named for what it takes away")
     return None
 
 
@@ -351,4 +360,6 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("npm", "yarn", "pnpm", "bun", "make", "gmake", "just", "task", "composer", "mise", "invoke", "nox", "ansible-playbook"), named_script),
     "ansible": ansible,
     "salt": salt,
+    **dict.fromkeys(("kafka-configs", "kafka-configs.sh", "kafka-topics", "kafka-topics.sh", "rpk", "kaf", "confluent"), kept),
+    **dict.fromkeys(("hdfs", "hadoop"), hadoop),
 }

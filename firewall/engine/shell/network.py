@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from urllib.parse import unquote_plus
 
 import re2
 
 from firewall.engine.shell.call import Call, Rule
+from firewall.engine.shell.databases import statement
 from firewall.engine.shell.types import Category, Command, Finding, Script, word_set
 
 FETCHERS = word_set(
@@ -36,6 +39,23 @@ _DELETING_BODY = re2.compile(
 _BODY_OPTIONS = ("-d", "--data", "--data-raw", "--data-binary", "--json", "--post-data", "--body-data", "-Body", "--data-ascii", "--data-urlencode")
 
 
+#: Addresses that only look for what their body describes.
+_LOOKS = re.compile(r"(?i)/(?:_\w*search|_count|_explain|_validate|_analyze|_mget|_render|_simulate|search|_field_caps|_pit)\b(?!/scroll)")
+#: One thing by its number, of a program that runs on this machine where those under development do.
+_OWN_ITEM = re.compile(r"(?:https?://)?(?:localhost|127\.0\.0\.1|\[::1\]):(?:30\d\d|4200|5000|5173|8000|8080)/(?!v\d/)[\w/-]*/\d+/?")
+#: Where a store is told a statement: as the whole body, as a parameter, or by one of these names.
+_STATEMENTS = re2.compile(r"(?is)\"(?:statements?|stmt|sql|query|q|command)\"\s*:\s*\[?\s*\"((?:[^\"\\]|\\.)*)\"|^\s*\[\s*\[?\s*\"((?:[^\"\\]|\\.)*)\"")
+_PARAMETER = re2.compile(r"(?i)(?:^|[?&])(?:query|q|sql|stmt|db_query|command)=([^&]*)")
+
+
+def _stated(call: Call, body: str) -> Finding | None:
+    """A statement for a database that is asked over HTTP."""
+    texts = [body, *(group for found in _STATEMENTS.finditer(body) for group in found.groups() if group)]
+    asked = [word for word in (*call.operands, body) if "=" in word and not _LOOKS.search(word)]
+    texts += [unquote_plus(found.group(1)) for word in asked for found in _PARAMETER.finditer(word)]
+    return next(filter(None, map(statement, texts)), None)
+
+
 def http(call: Call) -> Finding | None:
     """A DELETE, a POST to an address that says so, or a body that asks for it."""
     if call.flags & {"--help", "--version"}:
@@ -45,7 +65,7 @@ def http(call: Call) -> Finding | None:
         method = call.operands[0].upper()
     if (told := call.value("-Q", "--quote")) and re.match(r"[-+*]?(?:DELE|RMD|rm|rmdir)\b", told):
         return Finding(Category.DELETION, told, "deletes files on the server")
-    if method in ("DELETE", "PURGE"):
+    if method in ("DELETE", "PURGE") and not any(map(_OWN_ITEM.fullmatch, call.operands)):
         return Finding(Category.CLOUD, method, "deletes what the address names")
     body = next(filter(None, (call.value(option) for option in _BODY_OPTIONS)), "")
     posts = method in ("POST", "PUT", "PATCH") or (not method and bool(body))
@@ -53,8 +73,12 @@ def http(call: Call) -> Finding | None:
         for word in call.operands:
             if ("/" in word or ":" in word) and _DELETING_URL.search(word):
                 return Finding(Category.CLOUD, word, "asks an address to delete")
+        if any(map(_LOOKS.search, call.operands)):
+            return None
         if body and (found := _DELETING_BODY.search(body)):
             return Finding(Category.CLOUD, found.group(0), "asks for a deletion")
+    if found := _stated(call, body or ""):
+        return found
     header = call.value("-H", "--header") or ""
     if "method-override" in header.lower() and "delete" in header.lower():
         return Finding(Category.CLOUD, header, "deletes what the address names")
@@ -141,7 +165,8 @@ def saved_as(command: Command) -> list[str]:
     if not fetching(command) or not command.words:
         return []
     call = Call("", command.words[1:])
-    named = call.value("-o", "-O", "--output", "--output-document", "-OutFile")
+    clustered = next((after for word, after in itertools.pairwise(call.args) if re.fullmatch(r"-[a-zA-Z#]+[oO]", word)), None)
+    named = clustered or call.value("-o", "-O", "--output", "--output-document", "-OutFile")
     files = [redirect.target for redirect in command.redirects if redirect.operator.startswith(">")]
     files += [named] if named else []
     copies = command.words[0].rsplit("/", 1)[-1] in ("scp", "sftp", "rsync")

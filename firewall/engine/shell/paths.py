@@ -7,7 +7,7 @@ import re
 
 import re2
 
-from firewall.engine.shell.types import word_set
+from firewall.engine.shell.types import MADE, word_set
 
 TEMPORARY = word_set(
     """
@@ -28,6 +28,12 @@ _REBUILDABLE_FILE = re.compile(
     r"(?:.*[*.])?(?:pyc|pyo|o|a|so|lo|la|obj|class|gcda|gcno|aux|toc|tmp|temp|swp|swo|egg-info|tsbuildinfo|DS_Store|orig|rej|bak~?)|.*~|#.*#|core"
 )
 
+#: Folders named for what a build or a run of tests leaves in them.
+_LEAVINGS = re.compile(
+    r"(?:test|tests|playwright|allure|storybook|jest|vitest|cypress|cucumber|junit|lighthouse|coverage|e2e|karma|mocha|pytest|rspec|bench\w*|k6|locust|html|blob|lint)"
+    r"-(?:static|reports?|results?|artifacts?|coverage|output|screenshots?|traces?)|[\w.]+-(?:cache|dist)|cmake-build-\w+|bazel-\w+|cdk\.out|\.aws-sam|\.serverless|\.webpack|\.build|_site|\.jekyll-cache|elm-stuff|\.?zig-(?:cache|out)|\.stack-work|dist-newstyle|\.terragrunt-cache|\.lighthouseci"
+    r"|\.wrangler|\.bundle|\.kotlin|\.cxx|\.nx|\.rush|\.scannerwork|\.pytype|\.pyre|\.swiftpm|xcuserdata|\.phpunit\.\w*\.?cache|\.esbuild|\.rollup\.cache|\.astro|\.contentlayer"
+)
 _SYSTEM_ROOTS = word_set(
     """
     bin boot dev etc lib lib32 lib64 opt proc root sbin srv sys usr var home run snap mnt media System Library Applications Users Volumes Windows nix
@@ -46,7 +52,7 @@ _DISK = re.compile(
     r"/dev/(?:[shv]d[a-z]|xvd[a-z]|nvme|mmcblk|r?disk\d|md\d|dm-|mapper/|loop\d|sr\d|mem|kmem|port|by-|disk/)|\\\\\.\\physicaldrive", re.IGNORECASE
 )
 _LOG = re.compile(
-    r"/var/log(?:/.*)?|.*/?\.(?:bash|zsh|sh|python|mysql|psql)_history|.*/fish_history|/var/(?:run|log)/[uw]tmp|.*ConsoleHost_history\.txt|[A-Za-z]:/.*\.(?:log|evtx)"
+    r"/var/log(?:/.*)?|.*/?\.(?:bash|zsh|sh|python|mysql|psql)_history|.*/fish_history|/var/(?:run|log)/[uw]tmp|.*ConsoleHost_history\.txt|.*\.HistorySavePath|[A-Za-z]:/.*\.(?:log|evtx)"
 )
 _DATA_FILE = re.compile(r".*\.(?:db|sqlite3?|mdb|sql(?:\.gz)?|dump|bak|pem|key|kdbx|tfstate(?:\.backup)?|ibd|qcow2|vmdk|vdi)")
 #: What a project is made of, by hand: nothing makes it again.
@@ -82,7 +88,7 @@ _CACHE = re.compile(
 
 
 #: Signs that a program runs, which it leaves behind when it ends badly.
-_LEFT_OVER = re.compile(r"(?:[\w.-]*|.*/[\w.-]+)\.(?:pid|lock|sock)")
+_LEFT_OVER = re.compile(r"(?:[\w.-]*|.*/[\w.-]+)\.(?:pid|lock|sock)|(?:/var|/run)/lock/[\w.-]+")
 
 
 def clean(path: str) -> str:
@@ -108,11 +114,22 @@ def rebuildable(path: str) -> bool:
     if not path or path[0] in "/~$" or path.startswith(".."):
         return False
     parts = [part for part in path.split("/") if part not in ("*", "**", ".*")]
-    return bool(parts) and (not REBUILDABLE.isdisjoint(parts) or bool(_REBUILDABLE_FILE.fullmatch(parts[-1])))
+    return bool(parts) and (not REBUILDABLE.isdisjoint(parts) or bool(_REBUILDABLE_FILE.fullmatch(parts[-1]) or _LEAVINGS.fullmatch(parts[-1])))
+
+
+def unique(path: str) -> bool:
+    """Named so that nothing else can have the name: by the number of the process, or by chance."""
+    return "$$" in path or "$RANDOM" in path or "XXXXXX" in path or path.startswith(MADE)
 
 
 def harmless(path: str) -> bool:
-    return temporary(path) or rebuildable(path) or bool(_LEFT_OVER.fullmatch(path)) or (".." not in path and bool(_CACHE.fullmatch(clean(path))))
+    return (
+        temporary(path)
+        or path.partition("/")[0] == MADE
+        or rebuildable(path)
+        or bool(_LEFT_OVER.fullmatch(path))
+        or (".." not in path and bool(_CACHE.fullmatch(clean(path))))
+    )
 
 
 def whole(path: str) -> bool:

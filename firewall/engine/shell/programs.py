@@ -22,6 +22,7 @@ from firewall.engine.shell import (
     permissions,
     recipes,
     system,
+    trials,
     windows,
     wrappers,
 )
@@ -33,6 +34,8 @@ _UNSET = re.compile(r"\$(?:\w+|[@*#?!-])")
 _UNINSTALLER = re.compile(
     r"(?:.*[-_.])?(?:uninstall(?:er|-all)?|(?<=.)killall|nuke|wipe|wiper|teardown|tear-down|destroy|selfdestruct|self-destruct)(?:\.(?:sh|bash|py|pl|run|ps1|exe|bat))?"
 )
+#: What a program in Java is named besides its name.
+_VERSIONED = re.compile(r"(?:-\d[\w.]*)?(?:-(?:all|cli|standalone))?\.jar$")
 _EXTENSION = re.compile(r"\.(?:exe|cmd|bat|com)$")
 
 #: They show, compare or count what they are given; nothing among their arguments is run or removed.
@@ -48,7 +51,7 @@ DATA = word_set(
     tsc eslint mail mailx mutt sendmail logger notify-send wall write simctl prettier ruff black mypy flake8 isort rspec phpunit mvn gradle gradlew pip
     pip3 npm yarn pnpm composer gem poetry pipenv tldr coverage tox nox pre-commit hugo mkdocs sphinx-build gatsby ng nx turbo lerna storybook expo
     react-native dart cabal stack dune zig ctest scons ant bazel buck findstr defaults meson conda mamba pipx uv hatch pdm rye where
-    pygmentize highlight sqlformat sqlfluff inotifywait
+    molecule kitchen pygmentize highlight sqlformat sqlfluff inotifywait
     """
 )
 
@@ -81,18 +84,31 @@ for _rules in (
 SHADOWED = DATA | wrappers.WRAPPERS.keys() | wrappers.SHELLS | managers.MANAGERS | {"git", "ssh", "docker", "vim", "vi"}
 #: Not judged in a text for Windows read as if it were for a POSIX shell, where its backslashes are lost.
 _WINDOWS_ONLY = frozenset(windows.RULES) - {"rmdir", "move"}
+#: They read their options up to their first operand only, hand the rest on, or have none of that kind.
+_HEEDLESS = frozenset(files.RULES) | code.RULES.keys() | wrappers.SHELLS | {"echo", "printf", "npm", "yarn", "pnpm", "bun"}
+#: They hear of a dry run in what they are told as data as well, as do programs that are not known.
+_TOLD_AS_DATA = (managers.MANAGERS | network.RULES.keys() | {"ansible", "make", "gmake", "just", "task", "invoke"}) - databases.CLIENTS
 #: Programs looked for behind a glob: ``/bin/r?``.
 _GLOBBED = ("rm", "dd", "sh", "bash", "shred", "mkfs", "chmod", "chown", "curl", "wget", "reboot", "shutdown")
 
 
 def ask(call: Call, *, is_windows: bool) -> Finding | None:
-    """Ask the rules: the one by name, the rows by name, and the grammar of programs that manage something."""
+    """Ask the rules, and where one finds something, whether it would be done at all."""
+    found = _asked(call, is_windows=is_windows)
+    if found is None or code.interpreter_name(call.name) in _HEEDLESS:
+        return found
+    told = call.name in _TOLD_AS_DATA or not (call.name in _RULES or call.name in _ROWS)
+    return None if (trials.is_dry_run(call) if told else trials.pretends(call)) else found
+
+
+def _asked(call: Call, *, is_windows: bool) -> Finding | None:
+    """The rule by name, the rows by name, and the grammar of programs that manage something."""
     name = call.name
     posix = is_windows or name not in _WINDOWS_ONLY
     for rule in (_RULES.get(name) or _RULES.get(code.interpreter_name(name), ())) if posix else ():
         if found := rule(call):
             return found
-    if managers.on_trial(call):
+    if trials.on_trial(call):
         return None
     rows = _ROWS.get(name, ())
     if found := next(filter(None, (row.finding(call) for row in rows)), None):
@@ -112,7 +128,8 @@ def _program_run(call: Call) -> list[str]:
     """The program that an interpreter is given as a file or a module: ``java -jar x.jar``, ``python manage.py``, ``python -m pytest``."""
     name, args = code.interpreter_name(call.name), call.args
     if name == "java" and "-jar" in args[:-1]:
-        return args[args.index("-jar") + 1 :]
+        jar, *rest = args[args.index("-jar") + 1 :]
+        return [_VERSIONED.sub("", jar), *rest]
     if name == "python" and "-m" in args[:-1]:
         return args[args.index("-m") + 1 :]
     return args if name in ("python", "php") and args and args[0].endswith((".py", "artisan", "console")) else []
@@ -121,13 +138,16 @@ def _program_run(call: Call) -> list[str]:
 def _uninstaller(call: Call) -> Finding | None:
     """Programs named for what they take away: ``k3s-uninstall.sh``, run by themselves or by a shell."""
     names = [call.name, *(program_name(word) for word in call.operands[:1] if call.name in wrappers.SHELLS)]
-    checks = call.name in wrappers.SHELLS and "-n" in call.flags
-    found = next((name for name in names if _UNINSTALLER.fullmatch(name)), None) if not checks and not managers.is_dry_run(call) else None
-    return Finding(Category.PACKAGES, found, "takes away what is installed, and its data") if found else None
+    found = next(filter(_UNINSTALLER.fullmatch, names), None)
+    if found is None or (call.name in wrappers.SHELLS and "-n" in call.flags) or trials.is_dry_run(call):
+        return None
+    return Finding(Category.PACKAGES, found, "takes away what is installed, and its data")
 
 
 def program_name(word: str) -> str:
     """The name a program goes by: no folder, no extension of Windows, no case where a glob or a caret hides it."""
+    if word.isalnum():
+        return word.lower()
     name = _EXTENSION.sub("", re.split(r"[/\\]", word)[-1].replace("^", "").lower())
     if "$" in name and (known := _UNSET.sub("", name)):
         name = known

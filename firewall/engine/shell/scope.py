@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from firewall.engine.shell.evaluate import printed
-from firewall.engine.shell.types import Command, Script, TooDeepError
+from firewall.engine.shell.types import MADE, UNKNOWN, Command, Script, TooDeepError
 
 MAX_DEPTH = 12
 MAX_WORDS = 20_000
@@ -46,6 +46,8 @@ class Scope:
                 self.variables["@"] = self.variables["*"] = " ".join(words[2:])
             case "set" if len(words) > 2 and words[1].isidentifier():
                 self.variables[words[1]] = " ".join(words[2:])  # fish
+            case name if name[:1] == "$" and words[1:2] == ["="] and len(words) > 2:
+                self.variables[name[1:]] = _of_powershell(words[2:])[:MAX_VALUE_CHARS]
             case "printf" if words[1:2] == ["-v"] and len(words) > 3:
                 self.variables[words[2]] = (printed(Command(words=["printf", *words[3:]]), None) or "")[:MAX_VALUE_CHARS]
             case "read" if stdin and not words[-1].startswith("-"):
@@ -67,6 +69,18 @@ class Scope:
         """The body of a function: one that puts itself into the background doubles at every turn."""
         if any(command.background and command.words[:1] == [name] for pipeline in script for command in pipeline):
             self.bomb = name
+
+
+def _of_powershell(words: list[str]) -> str:
+    """The value of an expression: a word, a path put together, what was made or a new name among the temporary files."""
+    match words[0].lower():
+        case "new-item" | "new-temporaryfile" | "[io.path]::gettempfilename" | "[system.io.path]::gettempfilename":
+            return MADE
+        case "join-path":
+            return "/".join(word for word in words[1:] if not word.startswith("-"))
+        case "[io.path]::gettemppath" | "[system.io.path]::gettemppath":
+            return "$env:TEMP"
+    return words[0] if len(words) == 1 else UNKNOWN
 
 
 @dataclass(slots=True)

@@ -197,14 +197,14 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     auditctl + -D -e | stops the audit
     dmesg + -C -c --clear --read-clear | wipes the log of the kernel
     log erase | wipes the logs
-    userdel,deluser ! --help | deletes a user
-    groupdel,delgroup ! --help | deletes a group
+    userdel,deluser | deletes a user
+    groupdel,delgroup | deletes a group
     sysadminctl + -deleteUser | deletes a user
     usermod + -L --lock -e --expiredate | locks a user out
     passwd + -d --delete -l --lock -e | takes a password away
     chpasswd,pwconv,vipw,visudo,vigr ! -c --check -V | changes who may enter
     chage + -E | locks a user out
-    rmmod ! --help | takes a driver out of the kernel
+    rmmod | takes a driver out of the kernel
     modprobe + -r --remove | takes a driver out of the kernel
     atrm ! -V | deletes a scheduled job
     ip link set + down | takes a network interface away
@@ -219,7 +219,7 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     route + flush | removes every route
     nmcli networking off | turns the network off
     nmcli connection delete | deletes a network connection
-    ifdown ! --help -n | takes a network interface away
+    ifdown ! -n | takes a network interface away
     route del | takes a route away
     route delete | takes a route away
     grub-install,update-initramfs,dracut + -d /dev/sda | changes how the machine starts
@@ -236,7 +236,7 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     apachectl,apache2ctl graceful-stop | stops a service that others need
     pg_ctl stop | stops a database
     fastboot + -w erase format flash | writes over a device
-    idevicerestore ! --help -h | writes over a device
+    idevicerestore ! -h | writes over a device
     adb reboot + bootloader recovery fastboot | restarts a device
     pm uninstall | removes what is installed on a device
     ipmitool chassis power + off cycle reset soft | stops or restarts a machine
@@ -256,28 +256,28 @@ PACKAGES: dict[str, tuple[Row, ...]] = table(
     Category.PACKAGES,
     """
     pip,pip3 uninstall + -r --requirement $fed | removes packages by the list
-    apt,apt-get,aptitude remove ! -s --dry-run --simulate | removes packages from the machine
-    apt,apt-get,aptitude purge ! -s --dry-run --simulate | removes packages and their settings
-    apt,apt-get autoremove ! -s --dry-run --simulate | removes packages from the machine
-    apt,apt-get autopurge ! -s --dry-run --simulate | removes packages and their settings
-    dpkg + -r --remove -P --purge --force-all --force-remove-essential ! --dry-run --no-act | removes packages from the machine
+    apt,apt-get,aptitude remove ! -s | removes packages from the machine
+    apt,apt-get,aptitude purge ! -s | removes packages and their settings
+    apt,apt-get autoremove ! -s | removes packages from the machine
+    apt,apt-get autopurge ! -s | removes packages and their settings
+    dpkg + -r --remove -P --purge --force-all --force-remove-essential | removes packages from the machine
     yum,dnf,microdnf,zypper remove ! --assumeno | removes packages from the machine
     yum,dnf,microdnf erase ! --assumeno | removes packages from the machine
     yum,dnf autoremove ! --assumeno | removes packages from the machine
-    zypper rm ! --dry-run | removes packages from the machine
+    zypper rm | removes packages from the machine
     rpm + -e --erase ! --test | removes packages from the machine
     pacman,yay,paru + -R -Rs -Rns -Rdd -Rsc -Rscn --remove ! -Q -S | removes packages from the machine
-    pkg,pkg_delete delete ! -n --dry-run | removes packages from the machine
+    pkg,pkg_delete delete ! -n | removes packages from the machine
     pkg remove | removes packages from the machine
     snap remove | removes packages from the machine
     flatpak uninstall | removes packages from the machine
-    brew uninstall ! --dry-run -n | removes packages from the machine
-    brew remove ! --dry-run -n | removes packages from the machine
-    brew autoremove ! --dry-run -n | removes packages from the machine
+    brew uninstall + -f --force --ignore-dependencies --zap $fed $(...) ! -n | removes packages from the machine
+    brew remove + -f --force --ignore-dependencies --zap $fed $(...) ! -n | removes packages from the machine
+    brew autoremove ! -n | removes packages from the machine
     port uninstall | removes packages from the machine
-    nix-collect-garbage + -d --delete-old ! --dry-run | deletes the way back to former systems
+    nix-collect-garbage + -d --delete-old | deletes the way back to former systems
     nix-env + --uninstall -e --delete-generations | removes packages from the machine
-    emerge + --unmerge -C --depclean -c ! -p --pretend | removes packages from the machine
+    emerge + --unmerge -C --depclean -c ! -p | removes packages from the machine
     winget,choco,scoop uninstall | removes packages from the machine
     npm,pnpm unpublish ! --dry-run | takes back what others depend on
     npm deprecate | takes back what others depend on

@@ -14,6 +14,9 @@ UNKNOWN = "$(...)"
 FED = "$fed"
 """Stands for each of the words that a command is fed by the one before it."""
 
+MADE = "$made"
+"""Stands for what a command has made and tells the name of."""
+
 
 def word_set(text: str) -> frozenset[str]:
     """The words of a table, written as text."""

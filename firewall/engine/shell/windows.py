@@ -76,6 +76,7 @@ def cmdlet(call: Call) -> Finding | None:  # noqa: PLR0911 - one answer a kind o
 def _content(call: Call, action: str) -> Finding | None:
     target = next(iter(call.operands), "")
     if action == "clear":
+        target = next(filter(paths.log, call.operands), target)
         return files.emptied(target)
     return Finding(Category.SYSTEM_FILES, target, "changes a file that others need") if paths.system(target) else None
 
@@ -125,6 +126,8 @@ def remove_item(call: Call) -> Finding | None:
     for target in targets:
         if paths.harmless(target):
             continue
+        if paths.log(target):
+            return Finding(Category.TRACES, target, "wipes a log or a history")
         if recursive or paths.system(target) or paths.whole(target) or target == FOUND:
             return Finding(Category.DELETION, target, "deletes a folder and all that is in it")
     if targets or any(map(_lists_harmless, call.before)):

@@ -435,7 +435,7 @@ systemctl disable docker
 systemctl stop nginx
 service postgresql stop
 nginx -s stop
-brew uninstall node
+brew uninstall --force node
 cargo yank --version 1.0.0
 supabase db reset
 neonctl branches delete x

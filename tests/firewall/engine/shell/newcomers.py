@@ -32,9 +32,6 @@ ddrescue -f /dev/zero /dev/sdb
 git branch -f main HEAD~10
 git rebase -i --root
 gh pr close 12 --delete-branch
-kubectl cordon n1
-kubectl rollout undo deploy/web
-helm rollback web 1
 helm upgrade --install app ./c --force
 docker ps -q | xargs docker kill
 docker run --rm -it --privileged --pid=host alpine nsenter -t 1 -m -u -n -i sh
@@ -109,7 +106,6 @@ ipmitool -H h chassis power off
 vim-cmd vmsvc/destroy 1
 govc vm.destroy vm1
 hbase shell <<< "disable 't'; drop 't'"
-wrangler rollback
 jenkins-cli safe-restart
 curl -X POST http://j/quietDown
 curl -XPOST http://j/job/x/disable

@@ -8,14 +8,14 @@ import pytest
 
 from firewall.engine.shell import Category, judge
 from firewall.engine.shell.judge import MAX_CHARS
-from tests.firewall.engine.shell import cousins, newcomers, shadows, strangers
+from tests.firewall.engine.shell import cousins, newcomers, rehearsals, shadows, strangers
 from tests.firewall.engine.shell.examples import DESTRUCTIVE, SAFE, lines
 
 CORPUS = Path(__file__).parents[5] / "shared" / "corpora" / "commands.jsonl"
 ROWS = [json.loads(line) for line in CORPUS.read_text().splitlines()] if CORPUS.exists() else []
 
 
-SETS = (cousins, newcomers, shadows, strangers)
+SETS = (cousins, newcomers, rehearsals, shadows, strangers)
 
 
 @pytest.mark.parametrize("command", [*lines(DESTRUCTIVE), *(line for each in SETS for line in cousins.lines(each.DESTRUCTIVE))])
