@@ -3,14 +3,14 @@
 A typed value is a text, save where only a number or a truth value reads as JSON does: ``500`` is the number, ``"500"`` the text.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import ClassVar
 
 from django.http import QueryDict
 
-from firewall.engine.conditions import MAX_PATH_CHARS, Operator, parse_path, spelt, typed_value
+from firewall.engine.conditions import MAX_PATH_CHARS, Operator, spelt, typed_value
 
 OPERATORS = {
     Operator.EQ: "is",
@@ -73,19 +73,6 @@ def changed(rows: list[ClauseRow], wanted: str) -> list[ClauseRow]:
     if add == "add":
         return [*rows, ClauseRow(path[:MAX_PATH_CHARS], is_new=True)]
     return [row for place, row in enumerate(rows) if wanted != f"remove-{place}"]
-
-
-def paths_in(value: object, path: str = "$", depth: int = 4) -> Iterator[tuple[str, object]]:
-    """Paths of the texts, numbers and truth values in decoded arguments that a clause can name, with those; of a list, its first item's."""
-    inner = value.items() if isinstance(value, dict) else [(None, value[0])] if isinstance(value, list) and value else ()
-    for name, each in inner if depth else ():
-        further = f"{path}[0]" if name is None else f"{path}.{name}"
-        if parse_path(further) is None:
-            continue
-        if isinstance(each, dict | list):
-            yield from paths_in(each, further, depth - 1)
-        else:
-            yield further, each
 
 
 def escaped_lines(pattern: str) -> str:

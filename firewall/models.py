@@ -35,10 +35,6 @@ class Stage(models.TextChoices):
 class Settings(models.Model):
     """One row a workspace, made with its first write; without one the defaults below hold."""
 
-    class RecordMode(models.TextChoices):
-        STRICT = "strict"
-        SPOOL = "spool"
-
     workspace = models.OneToOneField(Workspace, models.CASCADE, related_name="firewall_settings", primary_key=True)
     observe_mode = models.BooleanField(default=True)
     #: A run goes on as long as its calls are less than this apart.

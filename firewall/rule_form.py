@@ -14,7 +14,7 @@ from firewall.engine.arguments import decoded
 from firewall.engine.egress import MAX_ENTRIES, MAX_ENTRY_CHARS
 from firewall.engine.sanitize import PRESETS
 from firewall.engine.types import Verdict
-from firewall.engine.validate import Problem, problems
+from firewall.engine.validate import MAX_PRIORITY, Problem, problems
 from firewall.forms import Based
 from firewall.models import Rule, RuleVerdict, Stage
 from firewall.step_rows import StepRow
@@ -70,7 +70,7 @@ class RuleForm(Based):
     skill_name_glob = forms.CharField(label="Skill", required=False, max_length=128, widget=forms.TextInput(attrs=_CODE | {"placeholder": "any, or none"}))
     stage = forms.ChoiceField(label="Surface", choices=SURFACES, required=False)
     verdict = forms.ChoiceField(label="Then", choices=VERDICTS, initial=RuleVerdict.DENY)
-    priority = forms.IntegerField(label="Priority", min_value=0, max_value=1_000_000, initial=100, widget=forms.TextInput(attrs={"inputmode": "numeric"}))
+    priority = forms.IntegerField(label="Priority", min_value=0, max_value=MAX_PRIORITY, initial=100, widget=forms.TextInput(attrs={"inputmode": "numeric"}))
     presets = forms.MultipleChoiceField(
         label="Take out of the arguments",
         choices=[(name, _PRESETS.get(name, name)) for name in PRESETS],

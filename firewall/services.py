@@ -26,7 +26,7 @@ from workspaces.times import rfc3339
 
 SETTINGS_FIELDS = ("observe_mode", "run_gap_seconds")
 #: Documented settings with one value here: said, taken as they are, and refused otherwise, so that nobody believes another one set.
-FIXED_SETTINGS: Mapping[str, object] = {"record_mode": Settings.RecordMode.STRICT.value, "policy_fail_open": False}
+FIXED_SETTINGS: Mapping[str, object] = {"record_mode": "strict", "policy_fail_open": False}
 #: Documented settings of parts that do not exist yet: refused by name.
 SETTINGS_TO_COME = ("mcp_schema_posture",)
 RUN_GAP_SECONDS = range(60, 86_400 + 1)

@@ -11,7 +11,7 @@ from firewall import autonomy
 from firewall.api.bodies import Named, read
 from firewall.api.posture import SeedRule
 from firewall.engine.autonomy import LEVELS
-from firewall.engine.types import Verdict
+from firewall.selectors import VERDICTS
 from firewall.selectors.simulation import WINDOW_DAYS, simulate
 from workspaces.api_base import ApiRequest, WorkspaceViewSet
 from workspaces.errors import ValidationFailed
@@ -48,7 +48,7 @@ class UndoneOut(serializers.Serializer):
 class SimulatedTool(serializers.Serializer):
     tool_name = serializers.CharField()
     calls = serializers.IntegerField()
-    verdict = serializers.ChoiceField([verdict.value for verdict in Verdict if verdict is not Verdict.CAP_COST])
+    verdict = serializers.ChoiceField(VERDICTS)
 
 
 class SimulationOut(serializers.Serializer):

@@ -10,9 +10,10 @@ from rest_framework.response import Response
 
 from firewall import backtests
 from firewall.api.bodies import Named, read
-from firewall.api.tools import VERDICTS, DraftPolicy
+from firewall.api.tools import DraftPolicy
 from firewall.engine.tally import KINDS
 from firewall.models import Backtest
+from firewall.selectors import VERDICTS
 from firewall.selectors.backtests import backtests as backtests_of
 from workspaces.api_base import ApiRequest, WorkspaceViewSet
 from workspaces.api_schema import PAGING, page_of

@@ -8,9 +8,10 @@ from rest_framework.exceptions import APIException
 
 from firewall.engine import remarks
 from firewall.engine.rule_json import ENCODED_FIELDS
+from firewall.engine.validate import MAX_PRIORITY
 from firewall.models import DefaultVerdict, Event, Policy, PolicyVersion, Rule, RuleVerdict, Settings, Stage
 from firewall.selectors import compiled
-from firewall.services import FIXED_SETTINGS, POLICY_FIELDS, RULE_FIELDS, SETTINGS_TO_COME
+from firewall.services import FIXED_SETTINGS, POLICY_FIELDS, RULE_FIELDS, RUN_GAP_SECONDS, SETTINGS_TO_COME
 from workspaces.api_base import ApiRequest, Body, refuse_unknown
 from workspaces.errors import OrcaError, ValidationFailed
 
@@ -31,7 +32,7 @@ class Named(Body):
 
 class RuleFields(Named):
     verdict = serializers.ChoiceField(RuleVerdict.choices)
-    priority = serializers.IntegerField(required=False, default=100, min_value=0, max_value=1_000_000, help_text="Lower is judged first; ties by id.")
+    priority = serializers.IntegerField(required=False, default=100, min_value=0, max_value=MAX_PRIORITY, help_text="Lower is judged first; ties by id.")
     label = serializers.CharField(required=False, allow_blank=True, max_length=120)  # type: ignore[assignment]  # documented name
     notes = serializers.CharField(required=False, allow_blank=True, max_length=2000)
     stage = serializers.ChoiceField(Stage.choices, required=False, allow_blank=True, help_text="Empty: every surface.")
@@ -129,7 +130,7 @@ class PolicyFile(Body):
 
 class SettingsChange(Named):
     observe_mode = serializers.BooleanField(required=False)
-    run_gap_seconds = serializers.IntegerField(required=False, min_value=60, max_value=86_400)
+    run_gap_seconds = serializers.IntegerField(required=False, min_value=RUN_GAP_SECONDS.start, max_value=RUN_GAP_SECONDS.stop - 1)
     record_mode = serializers.ChoiceField([str(FIXED_SETTINGS["record_mode"])], required=False, help_text="Admin and above.")
     policy_fail_open = serializers.BooleanField(required=False, help_text="Only false. Admin and above.")
 

@@ -17,8 +17,6 @@ from workspaces.api_schema import PAGING, page_of
 from workspaces.errors import ValidationFailed
 from workspaces.params import number_of, row_id
 
-VERDICTS = [verdict.value for verdict in Verdict if verdict is not Verdict.CAP_COST]
-
 
 # --- Discovered tools -----------------------------------------------------------------------------------------------
 class ToolKeyOut(serializers.Serializer):
@@ -33,7 +31,7 @@ class DiscoveredToolOut(serializers.Serializer):
     status = serializers.ChoiceField(STATUSES, help_text="`gap`: for one of its keys, on one surface at least where it was called, no rule speaks of the tool.")
     rule_id = serializers.IntegerField(allow_null=True)
     policy_id = serializers.IntegerField(allow_null=True)
-    surfaces = serializers.ListField(child=serializers.ChoiceField([surface.value for surface in Surface]))
+    surfaces = serializers.ListField(child=serializers.ChoiceField(list(Surface)))
     calls = serializers.IntegerField(help_text="In the last 30 days.")
     offers = serializers.IntegerField(help_text="How often a request offered it in the last 30 days.")
     first_seen_at = serializers.DateTimeField()
@@ -50,7 +48,7 @@ class DiscoveredToolViewSet(WorkspaceViewSet):
     @extend_schema(
         parameters=[
             OpenApiParameter("status", str, enum=STATUSES),
-            OpenApiParameter("surface", str, enum=[surface.value for surface in Surface]),
+            OpenApiParameter("surface", str, enum=list(Surface)),
             *PAGING,
         ],
         responses=page_of(DiscoveredToolOut, "DiscoveredToolPage"),
@@ -73,7 +71,7 @@ class DraftPolicy(PolicyFields):
 
 
 class PastCall(serializers.Serializer):
-    surface = serializers.ChoiceField([surface.value for surface in Surface], required=False, default=Surface.RESPONSE.value)
+    surface = serializers.ChoiceField(list(Surface), required=False, default=Surface.RESPONSE.value)
     tool_name = serializers.CharField()
     arguments = serializers.JSONField(required=False)
     destination = serializers.CharField(required=False)
@@ -93,7 +91,7 @@ class PastRun(serializers.Serializer):
 
 
 class TrialCall(Named):
-    surface = serializers.ChoiceField([surface.value for surface in Surface])
+    surface = serializers.ChoiceField(list(Surface))
     tool_name = serializers.CharField()
     arguments = serializers.JSONField(required=False, help_text="An object, or its JSON text as a model wrote it. An offered tool (`inbound`) has none to see.")
     destination = serializers.CharField(
@@ -119,7 +117,7 @@ class StepOut(serializers.Serializer):
 
 
 class TrialOut(serializers.Serializer):
-    verdict = serializers.ChoiceField(VERDICTS)
+    verdict = serializers.ChoiceField(selectors.VERDICTS)
     policy_name = serializers.CharField(allow_null=True, help_text="Null: no policy applies.")
     rule_id = serializers.IntegerField(allow_null=True)
     rule_label = serializers.CharField(allow_null=True)

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET
 
 from firewall import selectors
 from firewall.console.words import event_in_words
+from firewall.engine.words import Surface
 from firewall.models import Event
 from firewall.selectors import EventFilter
 from workspaces.console_base import ConsoleRequest, page
@@ -118,7 +119,7 @@ def _list(request: ConsoleRequest, shown: Row | None) -> HttpResponse:
         # A page further back stands still: what arrives belongs on the first one.
         "is_live": not request.GET.get("cursor") and not wanted.until,
         "verdicts": selectors.VERDICTS,
-        "surfaces": ("inbound", "response", "mcp"),
+        "surfaces": tuple(Surface),
         "tools": selectors.tools_seen(request.workspace)[:30] if not wanted.tool_name else (),
         "keys": list(request.workspace.api_keys.order_by("name").values("id", "name")[:30]),
         "key_name": _key_name(request, wanted.key_id),

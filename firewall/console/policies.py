@@ -21,6 +21,7 @@ from firewall.console.warned import Summary, first_told, proposal, summaries, wa
 from firewall.console.words import match_in_words
 from firewall.engine.remarks import Warning
 from firewall.engine.types import Verdict
+from firewall.engine.validate import MAX_PRIORITY
 from firewall.forms import PolicyForm
 from firewall.models import DefaultVerdict, Policy, Rule
 from firewall.rule_form import RuleForm
@@ -311,4 +312,4 @@ def _blank(priority: int) -> dict:
 
 def next_priority(rules: list[Rule]) -> int:
     last = max((rule.priority for rule in rules), default=0)
-    return min((last // services.PRIORITY_STEP + 1) * services.PRIORITY_STEP, 1_000_000)
+    return min((last // services.PRIORITY_STEP + 1) * services.PRIORITY_STEP, MAX_PRIORITY)

@@ -13,8 +13,10 @@ from django.views.decorators.http import require_GET, require_POST
 from firewall import services
 from firewall.console.asking import ask_first, openings
 from firewall.console.policies import found_policy, next_priority
+from firewall.console.typed import NEW_RULE
 from firewall.engine.glob import TOOL_NAME
 from firewall.engine.types import Surface
+from firewall.engine.validate import MAX_PRIORITY
 from firewall.models import DefaultVerdict, Policy, Rule
 from firewall.selectors.tools import STATUSES, DiscoveredTool, discovered_tools, page_of_tools, wanted_tools
 from workspaces.console_base import ConsoleRequest, page
@@ -129,9 +131,9 @@ def _save(request: ConsoleRequest, drafted: list[Drafted]) -> HttpResponse:
     policy = found_policy(request, chosen)
     before = list(policy.rules.all())
     priority = next_priority(before)
-    rules = [each.fields(min(priority + place * services.PRIORITY_STEP, 1_000_000)) for place, each in enumerate(drafted)]
+    rules = [each.fields(min(priority + place * services.PRIORITY_STEP, MAX_PRIORITY)) for place, each in enumerate(drafted)]
     if all(each.verdict in VERDICTS for each in drafted):
-        after = [*before, *(Rule(pk=2**62 + place, policy=policy, **fields) for place, fields in enumerate(rules))]
+        after = [*before, *(Rule(pk=NEW_RULE + place, policy=policy, **fields) for place, fields in enumerate(rules))]
         found = openings(policy, before, after_policy=policy, after=after)
         if asked := ask_first(request, policy, title="Let more through?", verb=f"Add {count}", found=found):
             return asked

@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -177,6 +177,19 @@ def parse_path(text: object) -> Path | None:
         steps.append(step["name"] if step["name"] is not None else int(step["place"]))
         at = step.end()
     return tuple(steps)
+
+
+def paths_in(value: object, path: str = "$", depth: int = 4) -> Iterator[tuple[str, object]]:
+    """Paths of the texts, numbers and truth values in decoded arguments that a clause can name, with those; of a list, its first item's."""
+    inner = value.items() if isinstance(value, dict) else [(None, value[0])] if isinstance(value, list) and value else ()
+    for name, each in inner if depth else ():
+        further = f"{path}[0]" if name is None else f"{path}.{name}"
+        if parse_path(further) is None:
+            continue
+        if isinstance(each, dict | list):
+            yield from paths_in(each, further, depth - 1)
+        else:
+            yield further, each
 
 
 def _whole(value: Scalar) -> Scalar:

@@ -8,19 +8,18 @@ from django.db import connection
 from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, TruncDay
 
-from firewall.clause_rows import paths_in
 from firewall.engine import rule_json
 from firewall.engine import types as engine
 from firewall.engine.arguments import decoded
+from firewall.engine.conditions import paths_in
+from firewall.fields import RULE_FIELDS
 from firewall.models import Policy, PolicyVersion, Rule, RuleVerdict, Settings
 from workspaces.errors import NotFound, ValidationFailed
 from workspaces.ids import lowest_at
 from workspaces.models import Workspace
 
-_OF_RULE = (
-    *("priority", "label", "stage", "tool_name_glob", "skill_name_glob", "verdict", "enabled"),
-    *("args_match", "egress", "sanitize", "sequence", "cap_cost_cents"),
-)
+#: What the engine looks at.
+_JUDGED_FIELDS = tuple(name for name in RULE_FIELDS if name != "notes")
 
 
 #: What a policy does to calls, in the words of its state in the list.
@@ -72,7 +71,7 @@ def compiled(policy: Policy, rules: Iterable[Rule]) -> engine.Policy:
         block_notice=policy.block_notice,
         refuse_unknown_fields=policy.refuse_unknown_fields,
         max_runs_per_key_per_hour=policy.max_runs_per_key_per_hour,
-        rules=tuple(rule_json.rule(rule.pk, {name: getattr(rule, name) for name in _OF_RULE}) for rule in rules),
+        rules=tuple(rule_json.rule(rule.pk, {name: getattr(rule, name) for name in _JUDGED_FIELDS}) for rule in rules),
     )
 
 
