@@ -14,6 +14,7 @@ from math import isfinite
 import yaml
 
 from firewall.fields import BLANK_RULE, POLICY_FIELDS, RULE_FIELDS
+from workspaces.engine.strict_json import no_constant, unique
 from workspaces.errors import BadRequestBody, PayloadTooLarge, ValidationFailed
 
 FORMAT = "orcarouter.policy/1"
@@ -162,7 +163,7 @@ def _parsed(text: str) -> object:
     if text.lstrip().startswith("{"):
         # What is not JSON may still be an object in YAML's own flow style.
         with suppress(json.JSONDecodeError, RecursionError):
-            return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
+            return json.loads(text, object_pairs_hook=unique, parse_constant=no_constant, parse_float=_finite)
     _only_plain(text)
     return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader, made safer
 
@@ -185,17 +186,6 @@ def _only_plain(text: str) -> None:
             raise ValueError(f"more than {MAX_NODES:,} values")
         if depth > MAX_DEPTH or documents > 1:
             raise ValueError(f"nested more than {MAX_DEPTH} levels deep" if documents == 1 else "a second document")
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name twice in one object")
-    return found
-
-
-def _refuse(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _finite(digits: str) -> float:

@@ -17,6 +17,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from workspaces import errors, idempotency, tenancy
 from workspaces.authentication import Credential, chosen_membership
+from workspaces.engine.strict_json import no_constant, unique
 from workspaces.models import Membership, User, Workspace
 from workspaces.paging import MAX_PAGE_SIZE, PAGE_SIZE, Page, page_of
 from workspaces.params import number_of, row_id
@@ -40,7 +41,7 @@ class StrictJSONParser(BaseParser):
         if len(raw) > MAX_BODY_BYTES:
             raise errors.PayloadTooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes.")
         try:
-            value = json.loads(raw.decode(), object_pairs_hook=_object_without_twins, parse_constant=_no_constant)
+            value = json.loads(raw.decode(), object_pairs_hook=unique, parse_constant=no_constant)
             if b"\\u" in raw:
                 # Written as an escape it passes the decoder above, and then no answer that names it could be sent.
                 json.dumps(value, ensure_ascii=False).encode()
@@ -51,17 +52,6 @@ class StrictJSONParser(BaseParser):
         if _depth_exceeds(value, MAX_DEPTH):
             raise errors.BadRequestBody(f"The body is nested more than {MAX_DEPTH} levels deep.")
         return value
-
-
-def _object_without_twins(pairs: list[tuple[str, object]]) -> dict:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name appears twice in one object")
-    return found
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _depth_exceeds(value: object, limit: int) -> bool:

@@ -10,6 +10,8 @@ import json
 from types import EllipsisType
 from typing import Final
 
+from workspaces.engine.strict_json import no_constant, unique
+
 MAX_DEPTH = 64
 #: The gateway holds no more of a call than this to judge it.
 MAX_ARGUMENTS_BYTES = 1 << 20
@@ -60,13 +62,6 @@ def decoded(text: str) -> dict | None:
     return None if text.count("{") + text.count("[") > MAX_DEPTH and _depth(found) > MAX_DEPTH else found
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name appears twice")
-    return found
-
-
 def _float(digits: str) -> float:
     number = float(digits)
     if number in (float("inf"), float("-inf")):
@@ -84,10 +79,6 @@ def _int(digits: str) -> int:
     return number
 
 
-def _refuse(name: str) -> None:
-    raise ValueError(name)
-
-
 def _depth(root: object) -> int:
     depth, level = 0, [root]
     while level:
@@ -99,4 +90,4 @@ def _depth(root: object) -> int:
     return depth
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_float, parse_int=_int, parse_constant=_refuse)
+_DECODER = json.JSONDecoder(object_pairs_hook=unique, parse_float=_float, parse_int=_int, parse_constant=no_constant)

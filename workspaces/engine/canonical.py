@@ -8,6 +8,8 @@ import json
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from workspaces.engine.strict_json import no_constant, unique
+
 #: A number with more zeros than any double has keeps its exponent: a short text must not become a long one.
 MAX_ZEROS = 330
 
@@ -33,7 +35,7 @@ def canonical(value: Any) -> str:
 def parse(text: str) -> Any:
     """A JSON text as values whose numbers keep their digits. Raises ``ValueError`` for repeated names and numbers that are not finite."""
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=Number, parse_int=Number)
+        return json.loads(text, object_pairs_hook=unique, parse_constant=no_constant, parse_float=Number, parse_int=Number)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -104,14 +106,3 @@ def _text(value: str) -> str:
     # Python escapes DEL no more than ECMAScript does; half a surrogate pair cannot be hashed.
     written.encode()
     return written
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name appears twice")
-    return found
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
