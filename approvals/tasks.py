@@ -13,7 +13,7 @@ from approvals import dispatch, outbox, sender, services
 from approvals.dispatch import Outcome, Parcel
 from workspaces import tenancy
 from workspaces.errors import NotFound
-from workspaces.selectors import workspace, workspace_ids
+from workspaces.selectors import each_workspace, workspace
 
 #: A task that finds more to send after this many seconds leaves it to the next one; how often it looks for more while receivers are slow.
 SENDING_SECONDS, LOOK_SECONDS = 3.0, 0.25
@@ -71,8 +71,6 @@ def send_for(seconds: float, attempt_seconds: float) -> None:
 def forget_deliveries(**_: object) -> None:
     """The log of what was sent is kept as long as events are."""
     before = timezone.now() - timedelta(days=settings.EVENT_RETENTION_DAYS)
-    for workspace_id in workspace_ids():
-        with tenancy.scope(workspace_id):
-            found = workspace(workspace_id)
-            if found:
-                found.deliveries.filter(created_at__lt=before).exclude(state="pending").delete()
+    for each in each_workspace():
+        with tenancy.scope(each.pk):
+            each.deliveries.filter(created_at__lt=before).exclude(state="pending").delete()

@@ -10,8 +10,7 @@ from django.utils import timezone
 from keys import budget_selectors, budget_services, selectors, services
 from keys.engine import token
 from workspaces import tenancy
-from workspaces.models import Workspace
-from workspaces.selectors import workspace_ids
+from workspaces.selectors import each_workspace
 
 
 @shared_task
@@ -34,12 +33,11 @@ def tell_of_reveal(*, workspace_id: int, key_id: int, revealed_by: str, at: str,
 @shared_task
 def watch_budgets(**_: object) -> None:
     """Tell Admins, and whose it is, of budgets that came to 50, 80 or 100 percent: each once a month, however often this runs."""
-    for workspace_id in workspace_ids():
+    for workspace in each_workspace():
         at = timezone.now()
-        with tenancy.scope(workspace_id):
-            workspace = Workspace.objects.get(pk=workspace_id)
+        with tenancy.scope(workspace.pk):
             budget_services.note_thresholds(workspace, at=at)
-        with tenancy.scope(workspace_id):
+        with tenancy.scope(workspace.pk):
             claimed = budget_services.claim(workspace, at=at)
             states = {state.budget.pk: state for state in budget_selectors.states(workspace, at=at)} if claimed else {}
             addresses = {notice.pk: [person.email for person in budget_selectors.told(workspace, notice.budget)] for notice in claimed}
@@ -47,13 +45,13 @@ def watch_budgets(**_: object) -> None:
             # Outside any transaction: a mail server may be slow.
             state = states.get(notice.budget_id)
             has_left = state is not None and budget_services.tell(workspace.name, state, notice, addresses[notice.pk])
-            with tenancy.scope(workspace_id):
+            with tenancy.scope(workspace.pk):
                 budget_services.end_claim(workspace, notice, told_at=timezone.now() if has_left else None)
 
 
 @shared_task
 def note_last_use(**_: object) -> None:
     """Keep each key's last use with the key, before the usage rows that show it pass retention."""
-    for workspace_id in workspace_ids():
-        with tenancy.scope(workspace_id):
-            services.note_last_use(Workspace.objects.get(pk=workspace_id), at=timezone.now())
+    for workspace in each_workspace():
+        with tenancy.scope(workspace.pk):
+            services.note_last_use(workspace, at=timezone.now())

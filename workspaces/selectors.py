@@ -1,5 +1,6 @@
 """Rows for pages and feeds, workspace first; and the few lookups that come before a workspace is known."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -64,6 +65,15 @@ def workspace_ids() -> list[int]:
 def workspace(workspace_id: int) -> Workspace | None:
     """A workspace by its number, inside its scope."""
     return Workspace.objects.filter(pk=workspace_id).first()
+
+
+def each_workspace() -> Iterator[Workspace]:
+    """Every workspace that is not archived, read when its turn comes; for tasks, which then enter its scope."""
+    for workspace_id in workspace_ids():
+        with tenancy.scope(workspace_id):
+            found = workspace(workspace_id)
+        if found:
+            yield found
 
 
 # --- Inside one -----------------------------------------------------------------------------------------------------

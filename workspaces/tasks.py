@@ -10,11 +10,9 @@ from workspaces import audit, selectors, tenancy
 @shared_task
 def sign_audit_checkpoints(**_: object) -> None:
     """Sign how far each workspace's audit log has come; hourly, and when a worker ends."""
-    for workspace_id in selectors.workspace_ids():
-        with tenancy.scope(workspace_id):
-            workspace = selectors.workspace(workspace_id)
-            if workspace:
-                audit.sign_checkpoint(workspace, at=timezone.now())
+    for workspace in selectors.each_workspace():
+        with tenancy.scope(workspace.pk):
+            audit.sign_checkpoint(workspace, at=timezone.now())
 
 
 @worker_shutdown.connect
