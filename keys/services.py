@@ -70,15 +70,6 @@ def disable_keys(keys: Iterable[ApiKey], *, actor: User | None, at: datetime) ->
     change_keys(keys, changes={"is_disabled": True}, actor=actor, at=at)
 
 
-def enable_key(key: ApiKey, *, actor: User | None, at: datetime) -> None:
-    change_key(key, changes={"is_disabled": False, "is_frozen": False}, actor=actor, at=at)
-
-
-def freeze_key(key: ApiKey, *, actor: User | None, at: datetime) -> None:
-    """Stop a key that behaves oddly, without touching what its owner set."""
-    change_key(key, changes={"is_frozen": True}, actor=actor, at=at)
-
-
 @transaction.atomic
 def delete_keys(workspace: Workspace, *, keys: Iterable[ApiKey], actor: User | None, at: datetime) -> None:
     """Remove keys for good; their events and usage stay. All or none: ``NotFound`` when one is gone."""

@@ -99,7 +99,8 @@ def _drop_once(css: str, also: str) -> str:
 def words_in_use() -> set[str]:
     """What may be a class name: words of ``class`` attributes, and of any string in a script or in Python that renders forms."""
     markup = [path.read_text() for path in ROOT.glob("templates/**/*.html")]
-    code = [path.read_text() for pattern in ("static/js/*.js", "*/forms.py", "*/console*.py", "*/templatetags/*.py") for path in ROOT.glob(pattern)]
+    patterns = ("static/js/*.js", "*/*form*.py", "*/console*.py", "*/console/*.py", "*/*/*console.py", "*/templatetags/*.py")
+    code = [path.read_text() for pattern in patterns for path in ROOT.glob(pattern)]
     quoted = [text for source in markup for text in re.findall(r'class="([^"]*)"', source)] + [
         text for source in code for text in re.findall(r'"([^"\n]*)"', source)
     ]

@@ -13,12 +13,6 @@ from workspaces.permissions import Role
 class UserManager(BaseUserManager["User"]):
     """People by e-mail; the same address in other letters is the same person."""
 
-    def create_user(self, email: str, password: str | None = None, **fields) -> "User":
-        user = self.model(email=email.strip().lower(), **fields)
-        user.set_password(password)
-        user.save(using=self._db)
-        return user
-
     def get_by_natural_key(self, username: str | None) -> "User":
         return self.get(email__iexact=username)
 

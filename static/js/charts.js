@@ -1,9 +1,8 @@
 // Draws each `figure[data-chart]` from the table inside it: one source for the picture, the table view and the text.
 //
 // The first cell of a row holds `<time datetime>`; a heading's data-series names the column's colour token (allow, deny,
-// accent, ...) or band-low / band-high for what was expected. data-chart is "line" or "stack", data-unit "$" or nothing.
+// accent, ...). data-chart is "line" or "stack", data-unit "$" or nothing.
 const DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3], [1, 3]];
-const isDark = () => (document.documentElement.dataset.bsTheme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
 
 // light-dark() resolves only on a real property, so a token is read through one.
 function colour(token) {
@@ -15,7 +14,6 @@ function colour(token) {
   return found;
 }
 
-const translucent = (rgb, alpha) => rgb.replace("rgb(", "rgba(").replace(")", `, ${alpha})`);
 const dollars = (n, places) => n.toLocaleString("en", { style: "currency", currency: "USD", minimumFractionDigits: places, maximumFractionDigits: places });
 const money = (n) => dollars(n, n && Math.abs(n) < 0.1 ? 4 : 2);
 // On the axis all marks are round: "$5" rather than "$5.00".
@@ -53,14 +51,10 @@ function draw(figure) {
   if (!xs.length) return;
   const show = figure.dataset.unit === "$" ? money : (n) => n.toLocaleString("en");
   const stack = figure.dataset.chart === "stack";
-  const band = ["band-low", "band-high"].map((token) => columns.find((column) => column.token === token));
-  const plain = columns.filter((column) => !column.token.startsWith("band"));
-  const drawn = stack ? stacked(plain) : [...plain.map((column) => ({ ...column, drawn: column.values })), ...(band[1] ? band.map((column) => ({ ...column, drawn: column.values })) : [])];
-  const ink = colour("ink");
+  const drawn = stack ? stacked(columns) : columns.map((column) => ({ ...column, drawn: column.values }));
   const axis = { stroke: colour("ink-3"), font: `11px ${getComputedStyle(document.body).fontFamily}`, grid: { stroke: colour("line"), width: 1 }, ticks: { show: false } };
   const bars = stack && window.uPlot.paths.bars({ size: [0.72, 28], align: 0 });
   const series = drawn.map((column, i) => {
-    if (column.token.startsWith("band")) return { width: 0, points: { show: false } };
     const stroke = colour(column.token);
     if (stack) return { stroke, fill: stroke, width: 0, paths: bars, points: { show: false } };
     return { stroke, width: 2, dash: DASHES[i % DASHES.length], points: { show: xs.length === 1 } };
@@ -70,8 +64,7 @@ function draw(figure) {
     const i = chart.cursor.idx;
     tip.hidden = i == null || chart.cursor.left < 0;
     if (tip.hidden) return;
-    const parts = plain.filter((column) => column.values[i] != null).map((column) => (plain.length > 1 ? `${column.name.toLowerCase()} ${show(column.values[i])}` : show(column.values[i])));
-    if (band[1]) parts.push(`expected ${show(band[0].values[i])} to ${show(band[1].values[i])}`);
+    const parts = columns.filter((column) => column.values[i] != null).map((column) => (columns.length > 1 ? `${column.name.toLowerCase()} ${show(column.values[i])}` : show(column.values[i])));
     tip.textContent = `${rows[i].cells[0].textContent.trim()}: ${parts.join(", ") || "unknown"}`;
     tip.style.top = "4px";
     tip.style.left = `${Math.min(Math.max(chart.cursor.left + 8, 0), Math.max(chart.over.clientWidth - tip.offsetWidth, 0))}px`;
@@ -84,7 +77,6 @@ function draw(figure) {
       y: { range: (_, low, high) => [0, (high || 1) * 1.06] } },
     axes: [{ ...axis, grid: { show: false }, size: 26, space: 70, values: timeLabel(xs), ...(isDaily(xs) && { incrs: [1, 2, 7, 14, 28].map((days) => days * DAY) }) },
       { ...axis, size: 56, space: 40, values: (_, marks) => marks.map((n) => (figure.dataset.unit === "$" ? mark(n) : Number.isInteger(n) ? show(n) : "")) }],
-    bands: band[1] ? [{ series: [drawn.length, drawn.length - 1], fill: translucent(ink, isDark() ? 0.16 : 0.1) }] : [],
     series: [{}, ...series], hooks: { setCursor: [follow] },
   }, [xs, ...drawn.map((column) => column.drawn)], plot);
   chart.over.append(tip);

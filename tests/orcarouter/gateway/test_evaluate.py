@@ -305,7 +305,7 @@ def test_a_stopped_run_and_a_frozen_key_are_those_of_the_run_that_is_asked_for(h
     assert verdict(key_id=worker) == ("deny", "run_stopped")
     assert verdict()[1] is None
     with tenancy.scope(hook.workspace.pk):
-        keys.services.freeze_key(hook.workspace.api_keys.get(pk=worker), actor=owner, at=timezone.now())
+        keys.services.change_key(hook.workspace.api_keys.get(pk=worker), changes={"is_frozen": True}, actor=owner, at=timezone.now())
     error = ask(hook, {"tool_name": "web.search", "key_id": worker}).json()["error"]
     assert (error["code"], error["metadata"]["reason_code"]) == ("firewall_blocked", "key_frozen")
     assert verdict()[1] is None
