@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from io import StringIO
+from unittest.mock import patch
 
 import hypothesis
 import pytest
 from django.core.management import call_command
 
 from orcarouter import embedded
+from orcarouter.embedded import postgres
 from orcarouter.embedded.servers import Embedded
 from tests import figures
 from tests import receiver as receiving
@@ -28,7 +30,9 @@ def ids_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Embedded]:
     """PostgreSQL and Valkey out of their wheels, for this run alone."""
-    running = embedded.start(DATA_DIR, create_databases=True)
+    # Tests kill processes, not machines: what was committed outlives that without a disk, whose pauses are nobody's here.
+    with patch.dict(postgres.SETTINGS, fsync="off"):
+        running = embedded.start(DATA_DIR, create_databases=True)
     try:
         yield running
     finally:

@@ -71,6 +71,7 @@ def test_whoever_starts_them_the_servers_answer_on_closed_sockets_and_keep_what_
         with psycopg.connect(urls["owner"]) as connection:
             assert connection.execute("SELECT n FROM kept").fetchall() == [(7,)]
             assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
+            assert [connection.execute(f"SHOW {name}").fetchone() for name in ("fsync", "synchronous_commit")] == [("on",)] * 2
         assert redis.Redis.from_url(urls["redis"]).config_get("port") == {"port": "0"}
         for folder in (data / "run", data / "postgres", data / "valkey"):
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
