@@ -264,6 +264,10 @@ CELERY_BEAT_SCHEDULE = {
 #: Whether a sealed copy of each relay key is kept, so that it can be revealed again. Off, a key is seen once, when it is made.
 KEEP_SEALED_KEYS = env.bool("KEEP_SEALED_KEYS", default=True)
 
+# --- Console ----------------------------------------------------------------------------------------------------------
+#: Seconds that reading may take for what an unsaved rule would have done: it takes longer where a policy's keys have few of very many calls.
+PREVIEW_READ_SECONDS = env.float("PREVIEW_READ_SECONDS", default=1)
+
 # --- Gateway --------------------------------------------------------------------------------------------------------
 #: Seconds, by phase of a provider call.
 UPSTREAM_CONNECT_SECONDS = env.float("UPSTREAM_CONNECT_SECONDS", default=5)

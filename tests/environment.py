@@ -11,8 +11,8 @@ for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_RECORDER_URL", "RED
     os.environ.pop(name, None)
 os.environ["ORCAROUTER_DATA"] = str(DATA_DIR)
 os.environ["ORCA_LOG"] = "text"
-# A machine that is busy with all the tests at once is no Valkey that is away.
-os.environ["VALKEY_SECONDS"] = "20"
+# A machine that is busy with all the tests at once is no Valkey that is away, nor a table too long to read.
+os.environ["VALKEY_SECONDS"] = os.environ["PREVIEW_READ_SECONDS"] = "20"
 
 
 def pytest_unconfigure() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from time import thread_time
 
+from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from psycopg.errors import QueryCanceled
 
@@ -23,8 +24,6 @@ DAYS = 7
 #: Newest events that are judged, each twice; and how long (seconds of CPU) that may take: someone waits at a keyboard, and others beside them.
 MOST_EVENTS = 2_000
 MOST_SECONDS = 0.06
-#: Reading them takes longer where the policy's keys have few among very many.
-MOST_READ_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +51,13 @@ def previewed(
     at: datetime,
     most_events: int = MOST_EVENTS,
     most_seconds: float = MOST_SECONDS,
-    most_read_ms: int = MOST_READ_MS,
 ) -> Previewed:
     """``policy`` with its ``saved_rules`` beside ``edited`` with ``rules``, as if neither were in shadow. ``rule_id`` is the one that is watched."""
     workspace = policy.workspace
     only, but = governed(workspace, policy)
     is_own_keys = only != []
     start, of_keys = at - timedelta(days=DAYS), (only, but) if is_own_keys else (None, [])
-    with _in_time(most_read_ms) as read:
+    with _in_time(settings.PREVIEW_READ_SECONDS) as read:
         read.events, is_partial = newest_events(workspace, start=start, end=at, key_ids=of_keys[0], but_key_ids=of_keys[1], at_most=most_events)
     events = read.events
     if not events:
@@ -89,14 +87,14 @@ class _Read:
 
 
 @contextmanager
-def _in_time(most_ms: int) -> Iterator[_Read]:
+def _in_time(seconds: float) -> Iterator[_Read]:
     """What is asked of the database inside has so long; then it is given up, and the transaction goes on without it."""
     read = _Read()
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SHOW statement_timeout")
             usual = cursor.fetchone()[0]
-            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(most_ms)])
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(round(seconds * 1000))])
             yield read
             cursor.execute("SELECT set_config('statement_timeout', %s, true)", [usual])
     except OperationalError as error:

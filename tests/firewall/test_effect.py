@@ -128,13 +128,15 @@ def test_the_policys_own_fields_say_what_they_would_change(acme, browser, rules)
     assert said(browser, rules, fields | {"name": ""}, where="effect") == ""
 
 
-def test_what_takes_too_long_to_read_is_given_up(acme, browser, rules):
+def test_what_takes_too_long_to_read_is_given_up(acme, browser, rules, settings):
     call(acme)
     known = connections["owner"].settings_dict
     with psycopg.connect(host=known["HOST"], port=known["PORT"] or None, dbname=connections["default"].settings_dict["NAME"], user=known["USER"]) as other:
-        other.execute("SET lock_timeout = 5000")
+        other.execute("SET lock_timeout = 60000")
         other.execute("LOCK TABLE firewall_event IN ACCESS EXCLUSIVE MODE")
+        settings.PREVIEW_READ_SECONDS = 0.5
         assert "could not be read in time" in said(browser, rules, DENY_DB)
+    settings.PREVIEW_READ_SECONDS = 20
     assert "it would have denied 1." in said(browser, rules, DENY_DB | {"tool_name_glob": "db.query", "priority": "1"})
 
 
