@@ -1,10 +1,13 @@
 """What the firewall's routes take and give. Values are judged by the services: console and API cannot disagree."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 
+from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import APIException
+from rest_framework.response import Response
 
 from firewall.engine import remarks
 from firewall.engine.rule_json import ENCODED_FIELDS
@@ -222,6 +225,12 @@ class PolicyWithRules(PolicyOut):
     @extend_schema_field(WarningOut(many=True, help_text="Rules that are saved but may not do what they look like."))
     def get_warnings(self, policy: Policy) -> list[dict]:
         return warnings_of(policy)
+
+
+def answered(policies: QuerySet[Policy], pk: int, status: int = HTTPStatus.OK) -> Response:
+    """One of ``selectors.policies`` as it stands now, with its version as the tag that ``If-Match`` takes."""
+    policy = policies.get(pk=pk)
+    return Response(PolicyWithRules(policy).data, status=status, headers={"ETag": f'"{policy.version}"'})
 
 
 class VersionOut(serializers.ModelSerializer):

@@ -1,5 +1,7 @@
 """Policies and their rules."""
 
+from http import HTTPStatus
+
 from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -18,6 +20,7 @@ from firewall.api.bodies import (
     RuleChange,
     RuleOut,
     RuleWithWarnings,
+    answered,
     expected_version,
     read,
     version_to_delete,
@@ -55,11 +58,11 @@ class PolicyViewSet(WorkspaceViewSet):
         fields = read(NewPolicy, request)
         rules = fields.pop("rules", [])
         policy = services.create_policy(self.workspace, fields=fields, rules=rules, actor=request.user, at=timezone.now())
-        return self._whole(policy.pk, status=201)
+        return answered(self.get_queryset(), policy.pk, HTTPStatus.CREATED)
 
     @extend_schema(responses=PolicyWithRules)
     def retrieve(self, request: ApiRequest, pk: str) -> Response:
-        return self._whole(self.get_object().pk)
+        return answered(self.get_queryset(), self.get_object().pk)
 
     @extend_schema(request=NamedPolicyChange, responses=PolicyWithRules)
     def change_named(self, request: ApiRequest) -> Response:
@@ -86,16 +89,12 @@ class PolicyViewSet(WorkspaceViewSet):
             raise ValidationFailed("A list with the id of every rule.", param="rule_ids")
         ids = [row_id(rule_id, param=f"rule_ids.{place}") for place, rule_id in enumerate(ids)]
         services.order_rules(policy, rule_ids=ids, expected_version=version, actor=request.user, at=timezone.now())
-        return self._whole(policy.pk)
+        return answered(self.get_queryset(), policy.pk)
 
     def _change(self, request: ApiRequest, fields: dict) -> Response:
         policy, version = self.get_object(), expected_version(fields, request)
         services.change_policy(policy, changes=fields, expected_version=version, actor=request.user, at=timezone.now())
-        return self._whole(policy.pk)
-
-    def _whole(self, pk: int, status: int = 200) -> Response:
-        policy = self.get_queryset().get(pk=pk)
-        return Response(PolicyWithRules(policy).data, status=status, headers={"ETag": f'"{policy.version}"'})
+        return answered(self.get_queryset(), policy.pk)
 
 
 class RuleViewSet(WorkspaceViewSet):

@@ -1,12 +1,14 @@
 """Rules and policies to begin with."""
 
+from http import HTTPStatus
+
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema, inline_serializer
 from rest_framework import serializers
 from rest_framework.response import Response
 
 from firewall import posture, selectors
-from firewall.api.bodies import Named, PolicyWithRules, read
+from firewall.api.bodies import Named, PolicyWithRules, answered, read
 from firewall.engine.presets import PRESETS, Fields
 from firewall.engine.templates import TEMPLATES
 from firewall.models import DefaultVerdict, RuleVerdict, Stage
@@ -76,8 +78,7 @@ class TemplateViewSet(WorkspaceViewSet):
         """Make a policy of a template, with all its rules. It judges nothing until a key is bound to it or it is the default."""
         fields = read(ApplyTemplate, request)
         made = posture.apply_template(self.workspace, template=fields.get("template"), name=fields.get("name"), actor=request.user, at=timezone.now())
-        policy = selectors.policies(self.workspace).get(pk=made.pk)
-        return Response(PolicyWithRules(policy).data, status=201, headers={"ETag": f'"{policy.version}"'})
+        return answered(selectors.policies(self.workspace), made.pk, HTTPStatus.CREATED)
 
 
 def _rules(rules: tuple[Fields, ...]) -> list[dict]:

@@ -10,7 +10,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.response import Response
 
 from firewall import policy_file, selectors, services
-from firewall.api.bodies import Difference, Fork, PolicyFile, PolicyWithRules, Restore, VersionOut, VersionWhole, expected_version, read
+from firewall.api.bodies import Difference, Fork, PolicyFile, PolicyWithRules, Restore, VersionOut, VersionWhole, answered, expected_version, read
 from firewall.engine import history
 from firewall.models import Policy, PolicyVersion
 from workspaces.api_base import ApiRequest, StrictJSONParser, WorkspaceViewSet
@@ -95,7 +95,7 @@ class PolicyCopyViewSet(WorkspaceViewSet):
         policy, fields = self.get_object(), self._body(Restore, request)
         expected, wanted = expected_version(fields, request), _version(fields.get("version_to_restore"), "version_to_restore")
         services.restore_version(policy, version=wanted, expected_version=expected, actor=request.user, at=timezone.now())
-        return self._whole(policy.pk)
+        return answered(self.get_queryset(), policy.pk)
 
     @extend_schema(request={"application/json": Fork}, responses={201: PolicyWithRules})
     def fork(self, request: ApiRequest, pk: str) -> Response:
@@ -104,7 +104,7 @@ class PolicyCopyViewSet(WorkspaceViewSet):
         if name is None:
             raise ValidationFailed("The copy needs a name.", param="name")
         made = services.fork_policy(policy, name=name, actor=request.user, at=timezone.now())
-        return self._whole(made.pk, status=HTTPStatus.CREATED)
+        return answered(self.get_queryset(), made.pk, HTTPStatus.CREATED)
 
     @extend_schema(
         parameters=[OpenApiParameter("version", int, description="As it was then; as it is, unless given.")],
@@ -137,9 +137,9 @@ class PolicyCopyViewSet(WorkspaceViewSet):
             if expected is not None:
                 raise ValidationFailed("A version is one of the policy that the file replaces: name it (policy_id).", param="version")
             made = services.create_policy(self.workspace, fields=fields, rules=rules, actor=request.user, at=timezone.now(), words="Made of a file.")
-            return self._whole(made.pk, status=HTTPStatus.CREATED)
+            return answered(self.get_queryset(), made.pk, HTTPStatus.CREATED)
         services.replace_policy(replaced, fields=fields, rules=rules, expected_version=expected, actor=request.user, at=timezone.now())
-        return self._whole(replaced.pk)
+        return answered(self.get_queryset(), replaced.pk)
 
     def _kept(self, request: ApiRequest) -> tuple[str, int, dict]:
         """Name, version and content to export."""
@@ -155,10 +155,6 @@ class PolicyCopyViewSet(WorkspaceViewSet):
         if isinstance(request.data, tuple):
             raise ValidationFailed("Send the body as application/json.")
         return read(body, request)
-
-    def _whole(self, pk: int, status: int = HTTPStatus.OK) -> Response:
-        policy = self.get_queryset().get(pk=pk)
-        return Response(PolicyWithRules(policy).data, status=status, headers={"ETag": f'"{policy.version}"'})
 
 
 def policy_as_file(name: str, version: int, snapshot: dict) -> HttpResponse:
