@@ -60,7 +60,7 @@ _GUARD_OFF = re.compile(
     r"--no-(?:disable-api-termination|(?:deletion|termination)-protection\S*|enable-termination-protection|versioning|backup)|--backup-retention-period[ =]0\b"
     r"|--(?:deletion|termination)-protection[= ](?:false|disabled|off)\b|\b(?:Block|Ignore|Restrict)Public\w+=false|PointInTimeRecoveryEnabled=false"
     r"|put-bucket-lifecycle\S* .*['\"]?Expiration|stop-configuration-recorder|--reserved-concurrent-executions[ =]0\b|--versioning[ =](?:off|suspended)"
-    r"|--activation-policy[ =]never\b",
+    r"|\bdeployment \w+ create\b.*--mode[ =]complete\b|--activation-policy[ =]never\b",
     re.IGNORECASE,
 )
 

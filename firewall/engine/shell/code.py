@@ -8,10 +8,10 @@ from re import Match
 
 import re2
 
-from firewall.engine.shell import edits
+from firewall.engine.shell import edits, libraries
 from firewall.engine.shell.call import Call, Rule
 from firewall.engine.shell.credentials import credentials_read
-from firewall.engine.shell.databases import MONGO, deleted_objects, sql, statement
+from firewall.engine.shell.databases import deleted_objects, sql, statement
 from firewall.engine.shell.evaluate import unbase64
 from firewall.engine.shell.files import emptied, overwritten
 from firewall.engine.shell.paths import harmless
@@ -109,8 +109,10 @@ def program(text: str, call: Call) -> Finding | None:
     if found := _unmistakable(text, call) or deleted_objects(text):
         return found
     strings = [found.group(0)[1:-1] for found in _STRING.finditer(_MODULE.sub("", text))]
-    if (found := _DELETES_TREE.search(text)) and not (
-        strings and all(harmless(string) for string in strings if "/" in string or string.isidentifier()) and any(map(harmless, strings))
+    if (
+        (found := _DELETES_TREE.search(text))
+        and not _only_own(text)
+        and not (strings and all(harmless(string) for string in strings if "/" in string or string.isidentifier()) and any(map(harmless, strings)))
     ):
         return Finding(Category.DELETION, found.group(0), "deletes a folder and all that is in it")
     if found := _DELETES_FILE.search(text):
@@ -128,20 +130,19 @@ def program(text: str, call: Call) -> Finding | None:
     return _run_by(text, strings, call)
 
 
+#: A folder that the program has made for itself among the temporary files, and what deletes a tree by its variable.
+_OWN_FOLDER = re2.compile(r"\b(\w+)\s*=\s*(?:await\s+)?(?:[\w.:]*\.)?(?:mkdtemp(?:Sync)?|mktmpdir|tempdir|TemporaryDirectory)\b")
+_TREE_OF = re2.compile(r"\b(?:rmtree|rm_rf?|remove_(?:entry_secure|dir|tree)|rm(?:dir)?Sync|fs\.rm|rimraf|removeSync|remove_entry)\b\s*\(?\s*\$?(\w+)")
+
+
+def _only_own(text: str) -> bool:
+    """Whether it deletes no tree but one that it has made for itself."""
+    own = {found.group(1) for found in _OWN_FOLDER.finditer(text)}
+    return bool(own) and all(found.group(1) in own for found in _TREE_OF.finditer(text)) and _DELETES_TREE.search(_TREE_OF.sub("", text)) is None
+
+
 #: Calls that hand a text to a database.
 _QUERIES = re2.compile(r"\b(?:\$?(?:query|execute)\w*|exec|run|raw|prepare|sql|do|unsafe)\s*[(`]|\bsql`")
-#: The libraries of clouds, clusters and stores, and calls of theirs.
-_LIBRARY = re2.compile(
-    r"\b(?:boto3?|botocore|aioboto\w*|google|azure|kubernetes|docker|openstack|pymongo|redis|elasticsearch|opensearchpy|qdrant_client|pinecone|digitalocean"
-    r"|aws-sdk|mongodb|mongoose|ioredis|dockerode|googleapis|pydo|linode_api4|hcloud|openstacksdk|pyVmomi|weaviate|pymilvus|confluent_kafka|kafka)\b"
-)
-_SDK = re2.compile(
-    r"(?i)\.(?:delete|drop|destroy|purge|terminate|remove)_?(?:db_?|many_?|all_?)?(?:buckets?|tables?|stacks?|instances?|clusters?|functions?|users?|objects|blobs?|datasets?|containers?"
-    r"|namespaces?\w*|namespaced_\w+|collections?\w*|index(?:es)?|topics?|subscriptions?|queues?|volumes?|snapshots?|databases?|projects?|repositor(?:y|ies)|secrets?|key_?pairs?|groups?|roles?"
-    r"|droplets?|servers?|vms?|images?|streams?|points|vectors|file_?systems?|accounts?|zones?|deployments?|jobs?|keys?_?space|all)(?:_by_id|_and_wait)?\s*\("
-    r"|\.(?:schedule_key_deletion|flushall|flushdb|indices\.delete)\b|\bremove\s*\(\s*force\s*=\s*True|(?s)\binstances?\b.*\.terminate\(\)|\.terminate\(\).*\binstances?\b"
-    r"|\bnew\s+(?:Delete(?:Bucket|Table|Stack|DB\w+|Cluster|Function|User|Objects|Queue|Topic|Volume|Snapshot|Repository|Secret|Role|FileSystem)\w*|Terminate\w+|PurgeQueue|ScheduleKeyDeletion)Command\b"
-)
 
 
 def _unmistakable(text: str, call: Call) -> Finding | None:
@@ -150,10 +151,8 @@ def _unmistakable(text: str, call: Call) -> Finding | None:
         return Finding(Category.FORK_BOMB, "fork", "starts itself again without end")
     if _REMOTE.search(text):
         return Finding(Category.REMOTE_CONTROL, call.name, "gives a shell to whoever is at the other end")
-    if _LIBRARY.search(text) and (found := _SDK.search(text)):
-        return Finding(Category.CLOUD, found.group(0).lstrip("."), "deletes what it manages")
-    if "mongo" in text.lower() and (found := MONGO.search(text)):
-        return Finding(Category.DATABASE, found.group(0).strip(". "), "drops or empties a collection")
+    if found := libraries.asked(text, call):
+        return found
     if call.name == "osascript" and (found := _MACHINE.search(text)):
         return Finding(Category.SERVICES, found.group(0), "stops the machine or deletes")
     if found := _KILLS.search(text):

@@ -6,18 +6,28 @@ import itertools
 import re
 
 from firewall.engine.shell.call import Call, Row, Rule, table
-from firewall.engine.shell.types import FED, Category, Finding
+from firewall.engine.shell.types import FED, Category, Command, Finding
 
 
 def container_all(call: Call) -> Finding | None:
     """``docker rm -f $(docker ps -aq)`` and the like: everything there is."""
     operands = call.operands[1:] if call.operands[:1] in (["container"], ["image"], ["volume"]) else call.operands
     if operands[:1] and operands[0] in ("rm", "rmi", "stop", "kill") and any(word.startswith(("$(", FED)) for word in operands[1:]):
+        if any(map(_picks_tests, [*call.before, *(command for script in call.inner for pipeline in script for command in pipeline)])):
+            return None
         return Finding(Category.CONTAINERS, operands[0], "stops or deletes every one there is")
     if call.operands[:1] == ["compose"]:
         composed = Call("docker-compose", call.args[call.args.index("compose") + 1 :])
         return next(filter(None, (row.finding(composed) for row in COMPOSE["docker-compose"])), None)
     return next(filter(None, (row.finding(call) for row in CONTAINERS["docker"])), None)
+
+
+#: What a container is marked with that a run of tests has left; images that nothing is named after.
+_TESTED = re.compile(r"(?i)(?:label|name|ancestor)=.*(?:\b|_)(?:tests?|testing|ephemeral|e2e|ci|tmp|temp|scratch|sandbox)(?:\b|_)|dangling=(?:true|1)")
+
+
+def _picks_tests(command: Command) -> bool:
+    return command.words[:1] in (["docker"], ["podman"], ["nerdctl"]) and any(map(_TESTED.search, command.words))
 
 
 def machine_reached(call: Call) -> Finding | None:
@@ -42,7 +52,7 @@ CONTAINERS: dict[str, tuple[Row, ...]] = table(
     docker volume remove | deletes a volume with its data
     docker volume prune | deletes volumes with their data
     docker container prune | deletes stopped containers
-    docker image prune | deletes images
+    docker image prune + -a --all | deletes images
     docker image rm + -f --force | deletes images by force
     docker network prune | deletes networks
     docker network rm | deletes a network
@@ -50,6 +60,7 @@ CONTAINERS: dict[str, tuple[Row, ...]] = table(
     docker buildx prune + -a --all | deletes all that was built
     docker rm + -f --force -v --volumes | deletes running containers, or their data
     docker container rm + -f --force -v --volumes | deletes running containers, or their data
+    docker kube down + -f --force | deletes volumes with their data
     docker rmi + -f --force -a --all | deletes images by force
     docker stack rm | deletes a stack of services
     docker service rm | deletes a service

@@ -62,7 +62,8 @@ _REDIS = re2.compile(
 
 _OBJECTS = re2.compile(
     r"\b[A-Z]\w*(?:\.|::)(?:unscoped\.|all\.)?(?:delete_all|destroy_all|truncate)\b|\.objects\.(?:all\(\)\.)?delete\(|::query\(\)->delete\(|->truncate\(|\.query(?:\(\w*\))?\.delete\(|\.deleteMany\s*\(\s*(?:\{\s*\}\s*)?\)"
-    r"|\bdrop_all\s*\(|\bdrop_database\s*\("
+    r"|\bdrop_all\s*\(|\bdrop_database\s*\(|\.where(?:\.not)?\(\s*\w+:\s*(?:true|false|nil)\s*\)\.(?:delete|destroy)_all\b|\.where\.not\([^)]*\)\.(?:delete|destroy)_all\b"
+    r"|\.\w*(?:each|map|batches)\w*\s*(?:\(\s*&:(?:destroy|delete)(?:!|_all)?\)|(?:do|\{)\s*\|\s*\w+\s*\|\s*\w+\.(?:destroy|delete)(?:!|_all)?\b)"
 )
 #: Statements put together and run by another.
 _DYNAMIC = re2.compile(

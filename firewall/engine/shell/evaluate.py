@@ -220,6 +220,7 @@ _PRINTERS: dict[str, Callable[[list[str]], str | None]] = {
     "which": _which,
     "command": _command,
     "mktemp": _mktemp,
+    "pwd": lambda words: ".",
 }
 _FILTERS: dict[str, Callable[[list[str], str], str | None]] = {
     "base64": _base64,

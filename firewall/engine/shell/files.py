@@ -151,9 +151,10 @@ def copy(call: Call) -> Finding | None:
         return found
     if any(map(paths.private, sources)):
         return Finding(Category.CREDENTIALS, next(filter(paths.private, sources)), "copies a file that holds credentials") if call.name != "ln" else None
-    if paths.disk(target) or paths.critical(target):
-        return overwritten(target)
-    return None
+    written = next((path for path in _placed(sources, target) if paths.disk(path) or paths.critical(path)), None) if call.name != "ln" else None
+    if written is None and (paths.disk(target) or paths.critical(target)):
+        written = target
+    return overwritten(written) if written else None
 
 
 def truncate(call: Call) -> Finding | None:
@@ -184,8 +185,17 @@ def rsync(call: Call) -> Finding | None:
 
 
 def remote_copy(call: Call) -> Finding | None:
-    target = call.operands[-1].rpartition(":")[2] if call.operands else ""
-    return overwritten(target) if paths.critical(target) or paths.disk(target) else None
+    *sources, target = call.operands or [""]
+    host, _, place = target.rpartition(":")
+    found = next((path for path in _placed(sources, place) if paths.critical(path) or paths.disk(path)), None) if host or "/" in place else None
+    return overwritten(found) if found else None
+
+
+def _placed(sources: list[str], target: str) -> list[str]:
+    """The files that a copy writes over, where it is into a folder as well."""
+    if not target.endswith("/") and not paths.system_folder(target):
+        return [target]
+    return [target, *(f"{target.rstrip('/')}/{source.rstrip('/').rpartition('/')[2]}" for source in sources)]
 
 
 def remove_tree(call: Call) -> Finding | None:

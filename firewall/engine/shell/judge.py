@@ -109,6 +109,7 @@ class _Judge:
         if depth > MAX_DEPTH:
             raise TooDeepError
         self.known = scope.variables
+        outer_script, self.made.script = self.made.script, script
         for pipeline in script:
             if len(pipeline) > MAX_PIPED:
                 raise TooDeepError
@@ -122,6 +123,7 @@ class _Judge:
                 fed = self.written.printed(command, fed)
                 if (starts := self.written.keep(command, fed)) and (found := self.text(starts, depth + 1)):
                     return found
+        self.made.script = outer_script
         return None
 
     def command(self, command: Command, before: list[Command], fed: str | None, scope: Scope, depth: int) -> Finding | None:

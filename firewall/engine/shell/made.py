@@ -5,6 +5,7 @@ Only what fails where the thing is there already counts as making it; of a file 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from firewall.engine.shell import paths
 from firewall.engine.shell.call import Call
 from firewall.engine.shell.databases import CLIENTS, CREATES, DROPS, sql
 from firewall.engine.shell.trials import pretends
-from firewall.engine.shell.types import MADE, Category, Command, Finding, word_set
+from firewall.engine.shell.types import MADE, Category, Command, Finding, Script, word_set
 
 MAX_CREATED_CHARS = 4_096
 
@@ -57,10 +58,19 @@ class Made:
     names: dict[str, set[str]] = field(default_factory=dict)
     statements: str = ""
     paths: set[str] = field(default_factory=set)
+    script: Script = field(default_factory=list)
+    again: tuple[Script, set[str]] | None = None
+
+    def made_again(self) -> set[str]:
+        """What a build of the script being judged writes, wherever in it: it takes its own work away first."""
+        if self.again is None or self.again[0] is not self.script:
+            written = {path for pipeline in self.script for command in pipeline for path in _built(command)}
+            self.again = self.script, {path for path in written if not path.startswith(("/", "~", "$", "..")) and _may_be_new(path)}
+        return self.again[1]
 
     def note(self, call: Call, command: Command) -> None:
         if call.name in _FILE_MAKERS and not pretends(call):
-            self.paths.update(path.rstrip("/") for path in _paths_made(call) if _may_be_new(path))
+            self.paths.update(path.rstrip("/").removeprefix("./") for path in _paths_made(call) if _may_be_new(path))
         if call.name in CLIENTS:
             created = "".join(f"{found.group(0)};" for text in (*call.args, call.fed or "") for found in CREATES.finditer(text))
             self.statements = (self.statements + created)[:MAX_CREATED_CHARS]
@@ -75,7 +85,9 @@ class Made:
         """Whether all that ``call`` takes away, which is why it was ``found``, was made before."""
         if call.name in _FILE_TAKERS:
             targets = [word for word in call.operands if not word.startswith("/") or len(word) > 2]
-            return bool(self.paths) and bool(targets) and all(target.rstrip("/") in self.paths or paths.harmless(target) for target in targets)
+            again = self.made_again()
+            bare = [target.rstrip("/").removeprefix("./") for target in targets if not paths.harmless(target)]
+            return bool(bare) and all(target in self.paths or target in again for target in bare)
         if call.name in CLIENTS and found.category is not Category.DATABASE:
             return False
         if self.statements and found.reason == DROPS and not any(sql(f"{self.statements}{text}") for text in (*call.args, call.fed or "")):
@@ -178,6 +190,26 @@ def _paths_made(call: Call) -> Iterator[str]:
             yield from (path for path in operands[-1:] if not path.startswith(("/", "~", "$")) or paths.unique(path))
         case "unzip":
             yield from (path for path in (call.value("-d"),) if path and not path.startswith(("/", "~", "$")))
+
+
+_BUILT_INTO = word_set(
+    """
+    --out --outdir --out-dir --outDir --output --output-dir --output-path --outputPath --dest --destination --dist-dir --distDir --build-dir --target-dir
+    --site-dir -o -B
+    """
+)
+
+
+def _built(command: Command) -> Iterator[str]:
+    """Where ``command`` puts what it builds, or what was built before."""
+    words = command.words
+    for word, after in itertools.pairwise(words):
+        if word in _BUILT_INTO:
+            yield after.rstrip("/").removeprefix("./")
+        elif word.startswith("--") and word.partition("=")[0] in _BUILT_INTO:
+            yield word.partition("=")[2].rstrip("/").removeprefix("./")
+    if words[:1] in (["cp"], ["mv"], ["rsync"]) and len(words) > 2 and paths.rebuildable(words[-2]):
+        yield words[-1].rstrip("/").removeprefix("./")
 
 
 def _may_be_new(path: str) -> bool:

@@ -91,18 +91,19 @@ def verb(call: Call) -> Finding | None:
         if place and parts[0] in _SPARES_LATER:
             return None
         if parts[0] in LOOKS and not (place == 0 and known and parts[0] in ("list", "label", "history", "set", "top", "comment") and len(call.operands) > 1):
-            return None
+            return _mutated(call)
         told = parts[0] in verbs or (len(parts) > 1 and (parts[-1] in verbs or (known and not verbs.isdisjoint(parts))))
         noun = call.operands[place - 1] if place else ""
         if told and parts[-1] in _EMPTIES and not _REGENERATED.isdisjoint([*parts, noun]) and call.name not in ("gh", "aws", "gcloud", "az", "kubectl"):
             return None
-        if told and not _is_value(call, word):
+        # A message that was read is deleted from its queue in daily work.
+        if told and parts[1:2] != ["message"] and not _is_value(call, word) and not _then_looks(call, place):
             return Finding(_category(call.name), call.operands[place], "deletes or takes away what it manages")
     if option := next((word for word in call.args if word.partition("=")[0] in _REMOVING_OPTIONS), None):
         return Finding(_category(call.name), option, "deletes or takes away what it manages")
     if known and (action := next((word for word in call.args if _ACTION.search(word)), None)):
         return Finding(_category(call.name), action[:80], "deletes or takes away what it manages")
-    return None
+    return _mutated(call) if known else None
 
 
 def parts_of(word: str) -> list[str]:
@@ -116,7 +117,16 @@ _GLUED = re.compile(
     r"(delete|drop|destroy|purge|remove|clear|wipe|truncate)"
     r"((?:all)?(?:tables?|family|families|rows?|columns?|instances?|clusters?|databases?|db|collections?|index|indexes|buckets?|queues?|topics?|users?|groups?|volumes?|snapshots?|keys?|all))"
 )
-_ACTION = re.compile(r"""["']?[Aa]ction["']?\s*[:=]\s*["']?DELETE|\bDeleteRequest\b""")
+_ACTION = re.compile(r"""["']?[Aa]ction["']?\s*[:=]\s*["']?DELETE|\bDeleteRequest\b|\|\s*delete\s*$""")
+#: A query of GraphQL that asks for a change: ``mutation { dashboardDelete(..) }``.
+_MUTATION = re.compile(r"\bmutation\b[^{]*\{\s*(?:\w+\s*:\s*)?(?:delete|destroy|remove|purge|\w+?(?:Delete|Destroy|Purge))\w*\s*[({]")
+
+
+def _mutated(call: Call) -> Finding | None:
+    found = next((found[0] for word in call.args if "mutation" in word and (found := _MUTATION.search(word))), None)
+    return Finding(Category.CLOUD, found[:80], "asks for a deletion") if found else None
+
+
 _VALUED = word_set(
     """
     --name -n --namespace --title --body --message -m --query --filter --description --label --notes --search --context --profile --project --region -c
@@ -140,6 +150,12 @@ def _is_value(call: Call, word: str) -> bool:
     place = call.args.index(word) if word in call.args else 0
     option = call.args[place - 1] if place else ""
     return option in _VALUED or (option.startswith("--") and "=" not in option and option.rpartition("-")[2] in _VALUED_BY_NAME)
+
+
+def _then_looks(call: Call, place: int) -> bool:
+    """``delete-policy show``: what is named for a deletion, and only looked at."""
+    after = call.operands[place + 1] if place + 1 < len(call.operands) else ""
+    return call.name in ("az", "gcloud", "oci", "ibmcloud") and "-" in call.operands[place] and after in LOOKS and call.places[place] == call.places[place + 1]
 
 
 def _category(name: str) -> Category:
@@ -220,6 +236,7 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     argocd app sync + --prune --force --replace | deletes what is not in the repository
     ansible,ansible-playbook + state=absent ! --check -C --syntax-check | deletes on many machines
     rclone sync ! -n -i --interactive | deletes what the source does not have
+    rclone rc + operations/purge operations/delete operations/deletefile operations/rmdir operations/rmdirs operations/cleanup sync/sync | deletes files
     rclone dedupe ! -n | deletes files
     rclone move ! -n | moves files away
     rclone bisync + --resync --force | overwrites files

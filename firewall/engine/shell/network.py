@@ -28,13 +28,13 @@ _DOWNLOADS = re.compile(r"net\.webclient|download(?:string|file|data)\b|start-bi
 _METHOD_OPTIONS = ("-X", "--request", "--method", "-Method", "--http-method")
 _DELETING_URL = re2.compile(
     r"(?i)(?:/|[?&]action=)_?(?:close|do[-_]?delete|delete(?:[-_]?(?:all|by[-_]query|batch|objects?|documents?))?|destroy|purge(?:_cache|_queue)?|terminate|wipe|truncate|drop|clear|flush(?:all|db)?|kill|shutdown"
-    r"|hard[-_]?delete|bulk[-_]?delete|factory[-_]?reset|removeall|disconnectall|quickdown|quietdown|disable|clean_tombstones|exit|safeexit|quitquitquit|(?:delete|destroy|purge|drop|wipe)[-_]\w+)/?(?:[?#].*)?$|/scriptText"
+    r"|hard[-_]?delete|bulk[-_]?delete|factory[-_]?reset|removeall|disconnectall|quickdown|quietdown|disable|clean_tombstones|exit|safeexit|quitquitquit|(?:delete|destroy|purge|drop|wipe)[-_]\w+|(?:\w+[-_])?erase|(?:batch|bulk|mass|force|multi)[-_]?(?:delete|destroy|purge|remove))/?(?:[?#].*)?$|/scriptText"
 )
 _STORE = re2.compile(
     r"(?i)^\s*(?:disable|shutdown|del|clear)\s+(?:server|frontend|backend|sessions?|map|acl|table|ssl|counters)\b|\bflush(?:all|db|_all)\b|\bshutdown(?:\s+(?:nosave|save))?\b|\*\d\r?\\r\\n\$\d+\\r\\nFLUSH"
 )
 _DELETING_BODY = re2.compile(
-    r"(?i)mutation[^{]*\{\s*(?:\w+\s*:\s*)?(?:delete|destroy|remove|purge|archive)\w*|\"(?:action|op|operation|method|requests?)\"\s*:\s*\[?\s*\{?\s*\"?(?:delete|destroy|drop|purge|clear)\w*(?:\"|\s*[:,}\]]|$)|\"purge_everything\"\s*:\s*true"
+    r"(?i)mutation[^{]*\{\s*(?:\w+\s*:\s*)?(?:delete|destroy|remove|purge|archive|[a-z]\w*?(?:delete|destroy|purge))\w*|\"(?:action|op|operation|method|requests?)\"\s*:\s*\[?\s*\{?\s*\"?(?:delete|destroy|drop|purge|clear)\w*(?:\"|\s*[:,}\]]|$)|destructive_requires_name\"\s*:\s*\"?false|\"purge_everything\"\s*:\s*true"
 )
 _BODY_OPTIONS = ("-d", "--data", "--data-raw", "--data-binary", "--json", "--post-data", "--body-data", "-Body", "--data-ascii", "--data-urlencode")
 
@@ -43,6 +43,12 @@ _BODY_OPTIONS = ("-d", "--data", "--data-raw", "--data-binary", "--json", "--pos
 _LOOKS = re.compile(r"(?i)/(?:_\w*search|_count|_explain|_validate|_analyze|_mget|_render|_simulate|search|_field_caps|_pit)\b(?!/scroll)")
 #: One thing by its number, of a program that runs on this machine where those under development do.
 _OWN_ITEM = re.compile(r"(?:https?://)?(?:localhost|127\.0\.0\.1|\[::1\]):(?:30\d\d|4200|5000|5173|8000|8080)/(?!v\d/)[\w/-]*/\d+/?")
+#: What a search holds open for the one who asks.
+_CURSOR = re.compile(r"/_search/(?:scroll|point_in_time)\b|/_pit\b|/_async_search/")
+#: What a script for Jenkins does besides looking; one that is not known may do anything.
+_GROOVY_ACTS = re2.compile(
+    r"(?i)\b(?:delete|do[A-Z]|remove|kill|execute|save|reset|restart|exit|wipe|clear|cancel|stop|disable|set|add|new|create|write|update|reload|quiet|term|evaluate|eval|shell)\w*\s*(?:\(|\{|[\"'])|\.\w+\s*=[^=]"
+)
 #: Where a store is told a statement: as the whole body, as a parameter, or by one of these names.
 _STATEMENTS = re2.compile(r"(?is)\"(?:statements?|stmt|sql|query|q|command)\"\s*:\s*\[?\s*\"((?:[^\"\\]|\\.)*)\"|^\s*\[\s*\[?\s*\"((?:[^\"\\]|\\.)*)\"")
 _PARAMETER = re2.compile(r"(?i)(?:^|[?&])(?:query|q|sql|stmt|db_query|command)=([^&]*)")
@@ -65,12 +71,14 @@ def http(call: Call) -> Finding | None:
         method = call.operands[0].upper()
     if (told := call.value("-Q", "--quote")) and re.match(r"[-+*]?(?:DELE|RMD|rm|rmdir)\b", told):
         return Finding(Category.DELETION, told, "deletes files on the server")
-    if method in ("DELETE", "PURGE") and not any(map(_OWN_ITEM.fullmatch, call.operands)):
+    if method in ("DELETE", "PURGE") and not any(_OWN_ITEM.fullmatch(word) or _CURSOR.search(word) for word in call.operands):
         return Finding(Category.CLOUD, method, "deletes what the address names")
     body = next(filter(None, (call.value(option) for option in _BODY_OPTIONS)), "")
     posts = method in ("POST", "PUT", "PATCH") or (not method and bool(body))
     if posts:
         for word in call.operands:
+            if "/scriptText" in word and re.match(r"\s*script=\s*(?:print|return|out\.print)", body or "") and not _GROOVY_ACTS.search(body or ""):
+                return None
             if ("/" in word or ":" in word) and _DELETING_URL.search(word):
                 return Finding(Category.CLOUD, word, "asks an address to delete")
         if any(map(_LOOKS.search, call.operands)):
@@ -100,7 +108,15 @@ def run_from_elsewhere(call: Call) -> Finding | None:
     """Programs that take an address for a program: ``deno run https://...``, ``npx https://...``."""
     if call.name not in _RUNS_ADDRESSES:
         return None
-    address = next((word for word in call.operands[:3] if re.match(r"(?:git\+)?(?:https?|ssh)://", word)), None)
+    named = call.value("-p", "--package", "--from", "--spec")
+    address = next(
+        (
+            word
+            for word in [*call.operands[: 2 if call.name in ("deno", "go", "bun", "pipx") else 1], *([named] if named else [])]
+            if re.match(r"(?:git\+)?(?:https?|ssh)://", word)
+        ),
+        None,
+    )
     return (
         Finding(Category.DOWNLOAD, address, "is downloaded and run") if address and call.operands[:1] not in (["install"], ["i"], ["add"], ["tool"]) else None
     )

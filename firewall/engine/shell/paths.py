@@ -25,14 +25,14 @@ REBUILDABLE = word_set(
     """
 )
 _REBUILDABLE_FILE = re.compile(
-    r"(?:.*[*.])?(?:pyc|pyo|o|a|so|lo|la|obj|class|gcda|gcno|aux|toc|tmp|temp|swp|swo|egg-info|tsbuildinfo|DS_Store|orig|rej|bak~?)|.*~|#.*#|core"
+    r"(?:.*[*.])?(?:pyc|pyo|o|a|so|lo|la|obj|class|gcda|gcno|aux|toc|tmp|temp|swp|swo|egg-info|tsbuildinfo|DS_Store|orig|rej|bak~?|old)|.*~|#.*#|core"
 )
 
 #: Folders named for what a build or a run of tests leaves in them.
 _LEAVINGS = re.compile(
     r"(?:test|tests|playwright|allure|storybook|jest|vitest|cypress|cucumber|junit|lighthouse|coverage|e2e|karma|mocha|pytest|rspec|bench\w*|k6|locust|html|blob|lint)"
     r"-(?:static|reports?|results?|artifacts?|coverage|output|screenshots?|traces?)|[\w.]+-(?:cache|dist)|cmake-build-\w+|bazel-\w+|cdk\.out|\.aws-sam|\.serverless|\.webpack|\.build|_site|\.jekyll-cache|elm-stuff|\.?zig-(?:cache|out)|\.stack-work|dist-newstyle|\.terragrunt-cache|\.lighthouseci"
-    r"|\.wrangler|\.bundle|\.kotlin|\.cxx|\.nx|\.rush|\.scannerwork|\.pytype|\.pyre|\.swiftpm|xcuserdata|\.phpunit\.\w*\.?cache|\.esbuild|\.rollup\.cache|\.astro|\.contentlayer"
+    r"|\.wrangler|(?:public|static)/(?:packs(?:-test)?|assets|build|dist)|\.bundle|\.kotlin|\.cxx|\.nx|\.rush|\.scannerwork|\.pytype|\.pyre|\.swiftpm|xcuserdata|\.phpunit\.\w*\.?cache|\.esbuild|\.rollup\.cache|\.astro|\.contentlayer"
 )
 _SYSTEM_ROOTS = word_set(
     """
@@ -44,7 +44,7 @@ _WINDOWS = re.compile(
 )
 #: Writing over one of these locks people out, opens the machine or stops it from starting.
 _CRITICAL = re.compile(
-    r"/etc/(?:passwd|shadow|gshadow|group|sudoers(?:\.d/.*)?|fstab|crypttab|hosts|resolv\.conf|ssh/.*|pam\.d/.*|ld\.so\.preload|crontab|cron.*/.*|inittab|profile|environment)"
+    r"/etc/(?:passwd|shadow|gshadow|group|sudoers(?:\.d(?:/.*)?)?|fstab|crypttab|hosts|resolv\.conf|ssh/.*|pam\.d/.*|ld\.so\.preload|crontab|cron.*/.*|inittab|profile|environment)"
     r"|/(?:boot|bin|sbin|lib|lib64|proc(?!/sys/(?:net|vm|fs)/)|sys(?!/class/))/.*|/usr/(?:bin|sbin|lib|lib64)/.*"
     r"|.*/\.ssh/(?:authorized_keys2?|id_\w+|config)"
 )
@@ -114,7 +114,10 @@ def rebuildable(path: str) -> bool:
     if not path or path[0] in "/~$" or path.startswith(".."):
         return False
     parts = [part for part in path.split("/") if part not in ("*", "**", ".*")]
-    return bool(parts) and (not REBUILDABLE.isdisjoint(parts) or bool(_REBUILDABLE_FILE.fullmatch(parts[-1]) or _LEAVINGS.fullmatch(parts[-1])))
+    return bool(parts) and (
+        not REBUILDABLE.isdisjoint(parts)
+        or bool(_REBUILDABLE_FILE.fullmatch(parts[-1]) or _LEAVINGS.fullmatch(parts[-1]) or _LEAVINGS.fullmatch("/".join(parts[-2:])))
+    )
 
 
 def unique(path: str) -> bool:

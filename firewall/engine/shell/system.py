@@ -258,7 +258,7 @@ PACKAGES: dict[str, tuple[Row, ...]] = table(
     pip,pip3 uninstall + -r --requirement $fed | removes packages by the list
     apt,apt-get,aptitude remove ! -s | removes packages from the machine
     apt,apt-get,aptitude purge ! -s | removes packages and their settings
-    apt,apt-get autoremove ! -s | removes packages from the machine
+    apt,apt-get autoremove + --purge ! -s | removes packages and their settings
     apt,apt-get autopurge ! -s | removes packages and their settings
     dpkg + -r --remove -P --purge --force-all --force-remove-essential | removes packages from the machine
     yum,dnf,microdnf,zypper remove ! --assumeno | removes packages from the machine

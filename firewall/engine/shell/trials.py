@@ -11,7 +11,7 @@ from firewall.engine.shell.types import word_set
 _PRETENDS = word_set(
     """
     dry dryrun whatif simulate simulation preview previewonly justprint help noop noact noaction checkonly pretend recon whyrun planonly printonly
-    validateonly fake
+    validateonly fake generatecliskeleton outputpolicy outputcurlstring listhosts listtasks listtags syntaxcheck
     """
 )
 #: Values that take such an option back.
@@ -31,6 +31,14 @@ _ACTS_ONLY_WITH: dict[str, tuple[str, frozenset[str]]] = {
     **dict.fromkeys(("aws-nuke", "gcp-nuke", "azure-nuke"), ("", frozenset({"--no-dry-run"}))),
     "bleachbit": ("", frozenset({"-c", "--clean", "-s", "--shred", "--gui"})),
     "console": ("doctrine:schema:drop", frozenset({"-f", "--force"})),
+}
+
+
+#: The same by a letter, in the tools that have one.
+_BY_LETTER = {
+    **dict.fromkeys(("borg", "restic", "rclone", "s3cmd", "pg_archivecleanup", "stow", "hg", "make", "gmake"), "-n"),
+    **dict.fromkeys(("tmpreaper", "tmpwatch"), "-t"),
+    "logrotate": "-d",
 }
 
 
@@ -61,7 +69,7 @@ def _asked(call: Call) -> bool | None:
 
 def _left_out(call: Call) -> bool:
     if (acts := _ACTS_ONLY_WITH.get(call.name)) is None:
-        return False
+        return _BY_LETTER.get(call.name) in call.flags
     word, options = acts
     return (not word or word in call.args) and call.flags.isdisjoint(options)
 

@@ -13,6 +13,7 @@ from firewall.engine.shell.types import FOUND
 from firewall.engine.shell.windows import lists_all
 from firewall.engine.shell.wrappers import (
     AFTER,
+    AFTER_NAMES,
     ARCHITECTURE,
     BLOCK_TAKERS,
     COMMAND_OPTIONS,
@@ -213,7 +214,7 @@ def _after_word(call: Call) -> Inside | None:
     name = call.name
     if name == "docker" and "compose" in args[:4]:
         name, args = "docker-compose", args[args.index("compose") + 1 :]
-    for place, word in enumerate(args[:6]):
+    for place, word in enumerate(args[:6] if name in AFTER_NAMES else ()):
         skipped = AFTER.get((name, word))
         if skipped is None:
             continue

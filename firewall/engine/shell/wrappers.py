@@ -104,6 +104,7 @@ AFTER = {
     ("adb", "shell"): 0,
     ("ip", "netns"): 2,
 }
+AFTER_NAMES = frozenset(name for name, _ in AFTER)
 VALUED_AFTER = word_set(
     """
     -n --namespace -c --container -u --user -w --workdir -e --env --env-file -v --volume --name --network --net -p --publish --mount --entrypoint -h

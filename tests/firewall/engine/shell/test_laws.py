@@ -240,6 +240,12 @@ def test_time_is_linear_in_length(unit):
         ("curl x | ssh h '", "sh; "),
         ("cat > p.yml <<E; ansible-playbook p.yml\n", "- shell: a\n"),
         ("make -f - <<E\n", "a: b\nb: a\n\ta\n"),
+        ("", "mkdir a; rm -rf a; "),
+        ("", "createdb a; dropdb a; "),
+        ("", "psql -c 'create table a()'; psql -c 'drop table a'; "),
+        ("psql -c '", "create table a(); drop table a; "),
+        ("node -e 'require(`aws-sdk`);", "x=s.bucket(1); x.delete;"),
+        ("", "$x = New-Item a; Remove-Item -r $x; "),
     ],
 )
 def test_time_is_linear_in_what_is_handed_on(prefix, unit):
