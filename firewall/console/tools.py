@@ -59,7 +59,7 @@ def tools(request: ConsoleRequest) -> HttpResponse:
     every = discovered_tools(request.workspace, at=timezone.now())
     found = wanted_tools(every, request.GET)
     shown = page_of_tools(found, request.GET.get("cursor"), size=PAGE_SIZE)
-    policies = {each.pk: each for each in request.workspace.policies.all()}
+    policies = request.workspace.policies.in_bulk([tool.policy_id for tool in shown.rows if tool.policy_id])
     rules = request.workspace.rules.in_bulk([tool.rule_id for tool in shown.rows if tool.rule_id])
     context = {
         "lines": [ToolLine(tool, rules.get(tool.rule_id or 0), policies.get(tool.policy_id or 0)) for tool in shown.rows],
@@ -69,6 +69,7 @@ def tools(request: ConsoleRequest) -> HttpResponse:
         "older": shown.older,
         "statuses": STATUSES,
         "surfaces": list(Surface),
+        "q": request.GET.get("q", "").strip(),
         "status": request.GET.get("status", ""),
         "surface": request.GET.get("surface", ""),
         "is_empty": not every,

@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Q
 
 from firewall.engine import types as engine
 from firewall.engine.decide import resolve
@@ -103,12 +104,13 @@ def discovered_tools(workspace: Workspace, *, at: datetime) -> list[DiscoveredTo
 
 
 def wanted_tools(tools: Sequence[DiscoveredTool], params: Mapping[str, str]) -> list[DiscoveredTool]:
-    """Those of a ``status`` and met on a ``surface``; a parameter that is empty says nothing. Raises ``ValidationFailed``."""
+    """Those of a ``status``, met on a ``surface``, with ``q`` in their name; a parameter that is empty says nothing. Raises ``ValidationFailed``."""
     for name, known in (("status", STATUSES), ("surface", tuple(Surface))):
         if params.get(name) and params[name] not in known:
             raise ValidationFailed(f"One of {', '.join(known)}.", param=name)
-    status, surface = params.get("status"), params.get("surface")
-    return [tool for tool in tools if (not status or tool.status == status) and (not surface or surface in tool.surfaces)]
+    status, surface, q = params.get("status"), params.get("surface"), params.get("q", "").strip().casefold()
+    found = (tool for tool in tools if (not status or tool.status == status) and (not surface or surface in tool.surfaces))
+    return [tool for tool in found if q in tool.tool_name.casefold()]
 
 
 def page_of_tools(tools: Sequence[DiscoveredTool], cursor: str | None, *, size: int) -> Page:
@@ -133,12 +135,16 @@ class _Coverage:
     """Which rule of which policy speaks of a tool, for each key."""
 
     def __init__(self, workspace: Workspace) -> None:
-        policies = {each.pk: compiled(each, each.rules.all()) for each in workspace.policies.prefetch_related("rules")}
-        default = next((policies[pk] for pk in workspace.policies.filter(is_default=True).values_list("pk", flat=True)), None)
+        keys = list(workspace.api_keys.values_list("pk", "name", "firewall_policy_id"))
+        in_use = workspace.policies.filter(Q(pk__in={own for *_, own in keys if own}) | Q(is_default=True)).prefetch_related("rules")
+        policies, default = {}, None
+        for each in in_use:
+            policies[each.pk] = made = compiled(each, each.rules.all())
+            default = made if each.is_default else default
         self._default = resolve(default, None)
         self._names: dict[int, str] = {}
         self._in_force: dict[int, engine.Policy | None] = {}
-        for pk, name, own in workspace.api_keys.values_list("pk", "name", "firewall_policy_id"):
+        for pk, name, own in keys:
             self._names[pk] = name
             self._in_force[pk] = resolve(policies.get(own), default)
 

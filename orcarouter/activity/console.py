@@ -44,6 +44,8 @@ MOST_OF_QUERY = 200
 MOST_OF_A_GLIMPSE = 60
 #: Tools of a run that its page names at once; the others unfold.
 MOST_TOOLS = 10
+#: Of a run, those behind the fold with them; its events name every one.
+MOST_TOOLS_NAMED = 100
 #: Held calls of a run that its page names.
 MOST_WAITING = 5
 #: The orders of the list of runs; all but the first are over what happened in the last days.
@@ -213,7 +215,9 @@ def run(request: ConsoleRequest, key_id: int, run_id: str) -> HttpResponse:
         "show": show,
         "views": list(SHOWN.items()),
         "tools": tools[:MOST_TOOLS],
-        "more_tools": tools[MOST_TOOLS:],
+        "more_tools": tools[MOST_TOOLS:MOST_TOOLS_NAMED],
+        "more_tools_count": max(len(tools) - MOST_TOOLS, 0),
+        "tools_not_named": max(len(tools) - MOST_TOOLS_NAMED, 0),
         "span_ms": int(span.total_seconds() * 1000),
         "is_open": shown.stopped_at is None and (bool(waiting) or (shown.last_seen_at is not None and at - shown.last_seen_at < gap)),
         "later": write_cursor(later),

@@ -180,7 +180,9 @@ def test_tools_are_listed_with_what_covers_them(acme, browser, policy):
 
     shown = page(browser.get("/tools/"))
     gaps = page(browser.get("/tools/?status=gap"))
+    named = page(browser.get("/tools/?q=SHELL"))
 
+    assert ("shell.exec" in named, "kb.read" in named, 'value="SHELL"' in named) == (True, False, True)
     assert "librarian" in shown
     assert "Knowledge" in shown
     assert "no rule of" in gaps

@@ -29,7 +29,7 @@ def test_every_icon_that_is_named_is_in_the_sprite():
 
 def _icons(path: Path) -> set[str]:
     source = path.read_text()
-    values = re.findall(r'<c-icon name="([^"]+)"|\sicon="([^"]+)"', source)
+    values = re.findall(r'<c-icon name="([^"]+)"|\sicon="([^"]+)"|{% icon "([^"]+)"', source)
     # A name may be chosen in the tag: `{% if x %}a{% else %}b{% endif %}`.
     words = [word for pair in values for value in pair for word in re.sub(r"{[{%].*?[%}]}", " ", value).split()]
     return set(words)

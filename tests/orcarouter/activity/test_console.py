@@ -134,6 +134,14 @@ def test_a_run_tells_what_its_tools_did_and_narrows_to_calls_and_denials(acme, b
     assert [words in denied for words in ("Model call", "3 tools offered", "tides", ">rm<")] == [False, False, False, True]
 
 
+def test_a_run_of_many_tools_names_a_hundred_and_counts_the_rest(acme, browser):
+    EventFactory(workspace=acme.workspace, agent_run_id="trip", surface="inbound", tool_name=None, tools=[f"tool_{number:03}" for number in range(130)])
+    shown = page(browser.get("/runs/1/trip/"))
+    assert "120 more tools" in shown
+    assert "and 30 more, in the" in shown
+    assert ("tool_name=tool_099" in shown, "tool_name=tool_100" in shown) == (True, False)
+
+
 def test_a_failed_call_says_so_in_words(acme, browser):
     UsageFactory(workspace=acme.workspace, agent_run_id="trip", outcome="failed", error_code="upstream_error")
 
