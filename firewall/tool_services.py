@@ -5,8 +5,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from firewall.models import AFTER_A_HOLD
-from firewall.selectors.tools import held_tally
+from firewall.selectors.tools import IS_CALL, IS_CALL_OF_TOOL, held_tally
 from workspaces import tenancy
 from workspaces.ids import lowest_at, moment_of
 from workspaces.models import Workspace
@@ -18,15 +17,12 @@ STRETCH = timedelta(hours=6)
 #: Longer names are no tool's: the sums are bounded, the events have them.
 MAX_NAME_CHARS = 128
 
-#: What became of a held call is no call: it was counted when it was held, and again when it went on.
-_IS_CALL = f"coalesce(reason_code, '') NOT IN {tuple(map(str, AFTER_A_HOLD))}"
-
 _SUM = f"""
     INSERT INTO firewall_toolday AS known (workspace_id, day, tool_name, surface, key_id, calls, first_seen_at, last_seen_at)
     SELECT workspace_id, (occurred_at AT TIME ZONE 'UTC')::date AS day, tool, surface, coalesce(key_id, 0) AS of_key,
            count(*), min(occurred_at), max(occurred_at)
       FROM firewall_event CROSS JOIN LATERAL unnest(CASE WHEN tool_name IS NULL THEN tools ELSE ARRAY[tool_name] END) AS tool
-     WHERE workspace_id = %s AND id >= %s AND id < %s AND {_IS_CALL} AND length(tool) BETWEEN 1 AND {MAX_NAME_CHARS}
+     WHERE workspace_id = %s AND id >= %s AND id < %s AND {IS_CALL_OF_TOOL} AND length(tool) BETWEEN 1 AND {MAX_NAME_CHARS}
      GROUP BY workspace_id, day, tool, surface, of_key
         ON CONFLICT (workspace_id, day, tool_name, surface, key_id) DO UPDATE
        SET calls = known.calls + excluded.calls,
@@ -39,7 +35,7 @@ _SUM_RULES = f"""
     SELECT workspace_id, (occurred_at AT TIME ZONE 'UTC')::date AS day, policy_id, coalesce(rule_id, 0) AS of_rule,
            sum(CASE WHEN tool_name IS NULL THEN greatest(cardinality(tools), 1) ELSE 1 END), max(occurred_at)
       FROM firewall_event
-     WHERE workspace_id = %s AND id >= %s AND id < %s AND {_IS_CALL} AND policy_id IS NOT NULL
+     WHERE workspace_id = %s AND id >= %s AND id < %s AND {IS_CALL} AND policy_id IS NOT NULL
      GROUP BY workspace_id, day, policy_id, of_rule
         ON CONFLICT (workspace_id, policy_id, rule_id, day) DO UPDATE
        SET calls = known.calls + excluded.calls, last_at = greatest(known.last_at, excluded.last_at)

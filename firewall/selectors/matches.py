@@ -7,17 +7,17 @@ from typing import Any
 from django.db import connection
 
 from firewall.models import Policy, ToolTally
-from firewall.selectors.tools import MOST_UNSUMMED, WINDOW
+from firewall.selectors.tools import IS_CALL, MOST_UNSUMMED, WINDOW
 from workspaces.ids import lowest_at
 
 DAYS = 7
 #: Under this id stands what no rule decided.
 DEFAULT = 0
 
-_MATCHES = """
+_MATCHES = f"""
     WITH unsummed AS (
         SELECT policy_id, coalesce(rule_id, 0) AS rule_id, tool_name, tools, occurred_at FROM firewall_event
-         WHERE workspace_id = %(workspace)s AND id >= %(through)s ORDER BY id DESC LIMIT %(unsummed)s
+         WHERE workspace_id = %(workspace)s AND id >= %(through)s AND {IS_CALL} ORDER BY id DESC LIMIT %(unsummed)s
     ), lines AS (
         SELECT rule_id, calls, last_at, day >= %(since)s::date AS is_recent
           FROM firewall_ruleday WHERE workspace_id = %(workspace)s AND policy_id = %(policy)s
@@ -27,7 +27,7 @@ _MATCHES = """
           FROM unsummed WHERE policy_id = %(policy)s
     )
     SELECT rule_id, coalesce(sum(calls) FILTER (WHERE is_recent), 0)::bigint, max(last_at) FROM lines GROUP BY rule_id
-"""
+"""  # noqa: S608 - our own words
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from django.db.models import Q
 from firewall.engine import types as engine
 from firewall.engine.decide import resolve
 from firewall.engine.glob import Form
-from firewall.engine.types import Surface, Verdict
-from firewall.models import ToolTally
+from firewall.engine.types import ReasonCode, Surface, Verdict
+from firewall.models import AFTER_A_HOLD, ToolTally
 from firewall.selectors.policies import compiled
 from workspaces.errors import ValidationFailed
 from workspaces.ids import lowest_at
@@ -34,10 +34,15 @@ MOST_UNSUMMED = 20_000
 #: A rule is looked for where the call would do something, and where it is only offered if it was met nowhere else.
 _ACTING = (Surface.RESPONSE, Surface.MCP, Surface.EGRESS)
 
-_SEEN = """
+#: What became of a held call is no call: it was counted when it was held, and again when it went on.
+IS_CALL = f"coalesce(reason_code, '') NOT IN {tuple(map(str, AFTER_A_HOLD))}"
+#: Of a tool that is; of a rule, a sequence found afterwards counts too. The call that completed it has an event of its own.
+IS_CALL_OF_TOOL = f"{IS_CALL} AND NOT (verdict = '{Verdict.AUDIT}' AND coalesce(reason_code, '') = '{ReasonCode.SEQUENCE}' AND NOT shadow)"
+
+_SEEN = f"""
     WITH unsummed AS (
         SELECT tool_name, tools, surface, key_id, occurred_at FROM firewall_event
-         WHERE workspace_id = %(workspace)s AND id >= %(through)s ORDER BY id DESC LIMIT %(unsummed)s
+         WHERE workspace_id = %(workspace)s AND id >= %(through)s AND {IS_CALL_OF_TOOL} ORDER BY id DESC LIMIT %(unsummed)s
     ), lines AS (
         SELECT tool_name, surface, key_id, calls, first_seen_at, last_seen_at, day >= %(since)s::date AS is_recent
           FROM firewall_toolday WHERE workspace_id = %(workspace)s
@@ -48,7 +53,7 @@ _SEEN = """
     )
     SELECT tool_name, surface, key_id, (sum(calls) FILTER (WHERE is_recent))::bigint, min(first_seen_at), max(last_seen_at)
       FROM lines GROUP BY tool_name, surface, key_id HAVING bool_or(is_recent) ORDER BY max(last_seen_at) DESC LIMIT %(lines)s
-"""
+"""  # noqa: S608 - our own words
 
 
 @dataclass(frozen=True, slots=True)

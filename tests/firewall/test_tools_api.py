@@ -168,6 +168,26 @@ def test_the_sums_change_nothing_that_is_shown(tenant):
     assert by_name(tenant)["web.search"]["calls"] == 9
 
 
+def test_what_is_said_about_a_call_is_no_call_of_its_tool(tenant):
+    policy = make_policy(tenant.workspace, tenant.person(Role.OWNER), {"verdict": "deny", "tool_name_glob": "web.*"})
+    own = {"policy_id": policy.pk, "rule_id": 7}
+    with transaction.atomic():
+        met(tenant, verdict="pending_approval", **own)
+        for code in ("approval_approved", "approval_rejected", "approval_expired"):
+            met(tenant, verdict="audit", reason_code=code, **own)
+        met(tenant, verdict="audit", reason_code="sequence", policy_id=policy.pk, rule_id=8)
+        met(tenant, verdict="audit", reason_code="sequence", shadow=True, policy_id=policy.pk, rule_id=9)
+        fresh = (by_name(tenant)["web.search"]["calls"], counted(tenant, policy, datetime.now(UTC)))
+
+    tasks.sum_tools()
+
+    # A rule about a sequence found something; the call that was found is the tool's own.
+    assert fresh == (2, {7: 1, 8: 1, 9: 1})
+    assert (by_name(tenant)["web.search"]["calls"], counted(tenant, policy, datetime.now(UTC))) == fresh
+    tasks.sum_tools_again()
+    assert by_name(tenant)["web.search"]["calls"] == 2
+
+
 def test_what_is_recorded_late_is_summed_with_its_day(tenant):
     noon = datetime.combine(datetime.now(UTC).date() - timedelta(days=1), datetime.min.time(), UTC) + timedelta(hours=12)
     met(tenant, at=noon)
