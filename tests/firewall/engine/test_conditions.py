@@ -173,6 +173,50 @@ def test_no_pattern_that_may_be_saved_is_slow():
         assert time.process_time() - started < 1, pattern
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *(r"(\pM?){40}x", r"(\pM*[^\pZ]*){30}x", r"(.*\pL){10}x", r"(.*?\pP*\pM*\pN*){6}z$", r"(\p{Greek}?\p{^Han}*){40}=", r".*\pP*" * 7 + "z$"),
+        *(r"\pL{1000}", r"(?:a{0,31}){0,31}", "(?:a|b){1000}", "((a{100}){100}){100}", "a{1001}", "." * 513, r"(a)\1", "(?=a)", "(?<!a)b", "(?>a+)", "a++"),
+        *(r"\C", r"a\C*", r"\\\C", "\ud800", "a\0", "", "[", r"\p{Foo}", "(" * 300),
+    ],
+)
+def test_a_pattern_that_would_be_slow_or_that_nobody_could_read_is_refused_with_a_reason(pattern):
+    (found,) = objections({"clauses": [{"path": "$.x", "op": "regex", "value": pattern}]})
+    assert found[0] == "clauses[0].value"
+    assert len(found[1]) > 10
+    assert found[2] == 0
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *(
+            r"[\pL\pN]+@[\pL\pN]+\.\pL+",
+            r"\b\pL+\s+\pL+\b",
+            r"\\pL{10}",
+            r"\p{^Greek}+",
+            r"(?i)пароль|密码|passwort",
+            r"\p{Lu}\p{Ll}+",
+            r"\\C",
+            r"[a-z]{3}-\d{4}",
+        ),
+        *("|".join(f"word{number}" for number in range(60)), r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}"),
+    ],
+)
+def test_an_ordinary_pattern_may_be_saved(pattern):
+    assert patterns.objection(pattern) is None
+
+
+@given(st.text("aé漢\U0001d7d0- ", max_size=30), st.sampled_from(["a", "é-?", "[^a]", ".", r"\b|a", "a??|漢", "(?s:.){2}"]), st.integers(1, 5))
+def test_finds_are_where_the_characters_are(text, pattern, at_most):
+    compiled = patterns.compiled(pattern)
+    every = [match.span() for match in compiled.finditer(text) if match.end() > match.start()]
+    assert [*patterns.finds(compiled, text, 1_000)] == every
+    few = [*patterns.finds(compiled, text, at_most)]
+    assert all(one == other for one, other in zip(few, every, strict=False) if one[1] < len(text))
+
+
 @given(st.text(max_size=60) | st.tuples(st.sampled_from(['{"a": 1}', ' {"a": [1, {"b": "x"}]}']), st.integers(0, 20)).map(lambda cut: cut[0][: cut[1]]))
 def test_arguments_are_read_as_json_reads_them_or_not_at_all(text):
     found = decoded(text)
