@@ -4,7 +4,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
 
-from firewall.engine.words import ReasonCode
+from firewall.engine.words import ReasonCode, Verdict
 from workspaces.ids import uuid7
 from workspaces.models import User, Workspace
 
@@ -125,6 +125,8 @@ class EventSource(models.TextChoices):
 
 #: Codes of events that tell what became of a held call: no calls themselves, it is counted when it was held and when it went on.
 AFTER_A_HOLD = (ReasonCode.APPROVAL_APPROVED, ReasonCode.APPROVAL_REJECTED, ReasonCode.APPROVAL_EXPIRED)
+#: Events about calls that have an event of their own: these, and a sequence that was found afterwards.
+IS_ABOUT_A_CALL = models.Q(reason_code__in=AFTER_A_HOLD) | models.Q(verdict=Verdict.AUDIT, reason_code=ReasonCode.SEQUENCE, shadow=False)
 
 
 class Event(models.Model):

@@ -13,7 +13,7 @@ from django.db.models import BooleanField, F, Func, Q, QuerySet, Value
 
 from firewall.engine.glob import Form, Glob, parse
 from firewall.engine.types import Surface, Verdict
-from firewall.models import Event
+from firewall.models import IS_ABOUT_A_CALL, Event
 from workspaces.errors import ValidationFailed
 from workspaces.ids import lowest_at
 from workspaces.models import Workspace
@@ -135,7 +135,7 @@ def events_of_request(workspace: Workspace, request_id: str) -> QuerySet[Event]:
 
 def recent_calls(workspace: Workspace, policy_id: int | None = None) -> tuple[list[Event], bool]:
     """The newest calls, each once, newest first, and whether a policy judged them: where it judged none lately they are the workspace's."""
-    newest = workspace.events.order_by("-pk").values_list("pk", "policy_id", "surface", "tool_name", "args_hash")[:RECENT_FROM]
+    newest = workspace.events.exclude(IS_ABOUT_A_CALL).order_by("-pk").values_list("pk", "policy_id", "surface", "tool_name", "args_hash")[:RECENT_FROM]
     calls = [row for row in newest if row[3]]
     own = [row for row in calls if policy_id is not None and row[1] == policy_id]
     once: dict[tuple, UUID] = {}

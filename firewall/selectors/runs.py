@@ -2,23 +2,17 @@
 
 from datetime import datetime
 
-from django.db.models import Q
-
 from firewall.engine.afterwards import Past
 from firewall.engine.compile import Seen
 from firewall.engine.recorded import destinations_of
-from firewall.engine.types import ReasonCode, RunState, Surface, ToolCall, Verdict
-from firewall.models import Event
+from firewall.engine.types import RunState, Surface, ToolCall, Verdict
+from firewall.models import IS_ABOUT_A_CALL, Event
 from workspaces import ids, tenancy
 
 #: Calls of a run that are looked at, the latest.
 MAX_CALLS = 10_000
 
 _WENT_ON = [verdict for verdict in Verdict if verdict.permits or verdict is Verdict.SANITIZE]
-#: Recorded beside the call that completed a sequence; that call has an event of its own.
-_IS_FINDING = Q(verdict=Verdict.AUDIT, reason_code=ReasonCode.SEQUENCE, shadow=False)
-#: A person's word about a call: the call itself goes on, if it does, in an event of its own.
-_IS_DECISION = Q(reason_code=ReasonCode.APPROVAL_APPROVED)
 
 
 def calls_of_run(workspace_id: int, key_id: int, run_id: str, since: datetime | None) -> list[Past]:
@@ -29,7 +23,7 @@ def calls_of_run(workspace_id: int, key_id: int, run_id: str, since: datetime | 
         events = events.filter(id__gte=ids.lowest_at(since))
     fields = ("occurred_at", "surface", "tool_name", "args_summary", "judged_on")
     with tenancy.scope(workspace_id):
-        rows = list(events.exclude(_IS_FINDING | _IS_DECISION).order_by("-id").values_list(*fields)[:MAX_CALLS])
+        rows = list(events.exclude(IS_ABOUT_A_CALL).order_by("-id").values_list(*fields)[:MAX_CALLS])
     return [Past(name or "", _is_egress(surface, summary, kept), int(at.timestamp() * 1000)) for at, surface, name, summary, kept in reversed(rows)]
 
 

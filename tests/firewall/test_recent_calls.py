@@ -101,6 +101,17 @@ def test_a_call_is_offered_once_and_the_list_has_an_end(acme, browser, policy):
     assert "has judged none lately" in page(browser.get("/test/recent/", {"policy": unused.pk}))
 
 
+def test_what_is_said_about_a_call_does_not_stand_for_it(acme, browser, policy):
+    made = call(acme, '{"id": 7}', tool_name="db.query", verdict="allow", policy_id=policy.pk)
+    for code in ("sequence", "approval_approved"):
+        call(acme, '{"id": 7}', tool_name="db.query", verdict="audit", reason_code=code, policy_id=policy.pk)
+
+    listed = page(browser.get("/test/recent/", {"policy": policy.pk}, headers=HTMX))
+
+    assert str(made.pk) in listed
+    assert listed.count("db.query") == 1
+
+
 def test_another_workspaces_calls_are_missing_and_members_take_none(acme, rival, browser):
     theirs = call(rival, '{"theirs": 1}', tool_name="their.tool")
 

@@ -8,6 +8,7 @@ from django.db import connection
 from django.db.models import Count, DateTimeField, Func, Q, QuerySet, Sum, Value
 from django.db.models.functions import Greatest
 
+from firewall.models import IS_ABOUT_A_CALL
 from keys.models import UNPRICED
 from orcarouter.activity.selectors.runs import DECISIONS
 from workspaces import money
@@ -131,7 +132,7 @@ def verdicts_in(workspace: Workspace, stretch: Stretch, environment: str | None 
 
 def top_tools(workspace: Workspace, stretch: Stretch, environment: str | None = None) -> list[Tool]:
     """The tools that agents called most, with their calls over time."""
-    called = _events(workspace, stretch, environment).filter(surface__in=CALLED, tool_name__isnull=False)
+    called = _events(workspace, stretch, environment).filter(surface__in=CALLED, tool_name__isnull=False).exclude(IS_ABOUT_A_CALL)
     each = called.annotate(bucket=_bucket(stretch)).values("tool_name", "bucket").order_by()
     each = each.annotate(count=Count("*"), denied=Count("pk", filter=Q(verdict="deny")))
     places = {at: place for place, at in enumerate(stretch.starts)}

@@ -79,6 +79,9 @@ def test_the_most_called_and_the_most_denied_tools_are_told_with_their_main_reas
         at = NOW - timedelta(hours=chance.randrange(22))
         EventFactory(workspace=acme.workspace, at=at, surface="response", tool_name=tool, verdict=verdict, rule_label=label, reason=reason)
         told.append((tool, verdict, label or reason))
+    # Said about calls that are counted: none of them is another.
+    for code in ("sequence", "approval_approved", "approval_expired"):
+        EventFactory(workspace=acme.workspace, at=NOW, surface="response", tool_name="tool0", verdict="audit", reason_code=code)
     with tenancy.scope(acme.workspace.pk):
         called, denied = totals.top_tools(acme.workspace, stretch), totals.most_denied(acme.workspace, stretch)
 
