@@ -77,6 +77,21 @@ def secrets_shown(call: Call) -> Finding | None:
     return None
 
 
+#: In a manifest: everyone is the owner of the cluster, or a container has the whole machine.
+_OPENS = re.compile(
+    r"(?s)\bcluster-admin\b.*\bsystem:(?:unauthenticated|anonymous|authenticated|serviceaccounts)\b|\bsystem:(?:unauthenticated|anonymous)\b.*\bcluster-admin\b"
+    r"|\bhostPath\b['\"]?\s*:\s*\{?\s*['\"]?path['\"]?\s*:\s*['\"]?/['\"]?\s*(?:[,}\n]|$)"
+)
+
+
+def applied(call: Call) -> Finding | None:
+    """What a manifest that is fed gives to whoever asks."""
+    if not call.fed or {"apply", "create", "replace"}.isdisjoint(call.operands[:3]):
+        return None
+    found = _OPENS.search(call.fed)
+    return Finding(Category.PERMISSIONS, found[0].split()[0], "gives rights over everything, or to everyone") if found else None
+
+
 def dumped(call: Call) -> Finding | None:
     """The memory of the program that checks passwords on Windows."""
     word = next((word for word in call.args if re.search(r"(?i)\blsass\b|\bminidump\b", word)), None)
@@ -84,7 +99,7 @@ def dumped(call: Call) -> Finding | None:
 
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(("kubectl", "oc"), secrets_shown),
+    **dict.fromkeys(("kubectl", "oc"), lambda call: secrets_shown(call) or applied(call)),
     **dict.fromkeys(("procdump", "procdump64", "rundll32", "dumpert", "nanodump"), dumped),
     **dict.fromkeys(("usermod", "useradd", "adduser", "addgroup", "gpasswd", "dseditgroup", "chsh", "add-localgroupmember", "add-adgroupmember", "pw"), joined),
     "setcap": capability,

@@ -6,7 +6,7 @@ import re
 
 from firewall.engine.shell.call import Call, Rule
 from firewall.engine.shell.managers import LOOKS, parts_of
-from firewall.engine.shell.types import Category, Finding, word_set
+from firewall.engine.shell.types import FED, UNKNOWN, Category, Finding, word_set
 
 _CLOUDS = word_set(
     """
@@ -63,6 +63,19 @@ _GUARD_OFF = re.compile(
     r"|\bdeployment \w+ create\b.*--mode[ =]complete\b|--activation-policy[ =]never\b",
     re.IGNORECASE,
 )
+
+
+def comes_back(call: Call) -> bool:
+    """A pod or some by name, which what owns them starts again: how one restarts what hangs."""
+    if call.name not in ("kubectl", "oc") or not call.flags.isdisjoint(
+        {"--all", "-A", "-l", "--selector", "--force", "-f", "--field-selector", "--now", "--grace-period"}
+    ):
+        return False
+    if (call.value("-n", "--namespace") or "").startswith("kube-"):
+        return False
+    named = call.operands[call.operands.index("delete") + 1 :] if "delete" in call.operands[:3] else []
+    pods = named[:1] in (["pod"], ["pods"], ["po"]) or (bool(named) and all(word.startswith(("pod/", "pods/", "po/")) for word in named))
+    return pods and not any(word.startswith((FED, UNKNOWN)) for word in named)
 
 
 def unguarded(call: Call) -> Finding | None:

@@ -47,6 +47,8 @@ INTERPRETERS: dict[str, tuple[str, ...]] = {
 _AWK = frozenset({"awk", "gawk", "mawk", "nawk"})
 
 _STRING = re2.compile(r"""(?s)"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`""")
+#: A string of several words.
+_SAID = re2.compile(r"""(?s)(")[^"\\`$]*\s[^"\\`$]*"|(')[^'\\]*\s[^'\\]*'""")
 _LIST = re2.compile(
     r"""(?s)(?:[\[(]|\b(?:exec|system)\s)\s*((?:"[^"\\]*"|'[^'\\]*')(?:\s*,\s*(?:\{\s*args\s*:\s*)?\[?\s*"""
     r"""(?:[fFrRbBuU]?"[^"\\]*"|[fFrRbBuU]?'[^'\\]*'|[$*]{0,2}[A-Za-z_][\w.]*(?:\([\w., ]*\))?))+)"""
@@ -97,7 +99,7 @@ _KILLS = re2.compile(r"\bos\.kill\s*\(\s*-1|\bkill\s*(?:\(\s*)?['\"]?(?:9|KILL)[
 
 #: Languages in which what is looked for stands between slashes.
 _HAS_PATTERNS = frozenset({"perl", "ruby", "node", "nodejs", "bun", "deno"})
-_PATTERN = re2.compile(r"""((?:=~|!~|\b(?:if|unless|and|or|not|grep|split|when|while)|=>|&&|\|\||[(,!{])\s*m?)/(?:[^/\\\n'"`]|\\.)+/""")
+_PATTERN = re2.compile(r"""((?:=~|!~|\b(?:if|unless|and|or|not|grep|split|when|while)|=>|&&|\|\||[(,!{])\s*m?)/(?:[^/\\\n;]|\\.)+/""")
 
 
 def program(text: str, call: Call) -> Finding | None:
@@ -131,13 +133,20 @@ def program(text: str, call: Call) -> Finding | None:
 
 
 #: A folder that the program has made for itself among the temporary files, and what deletes a tree by its variable.
-_OWN_FOLDER = re2.compile(r"\b(\w+)\s*=\s*(?:await\s+)?(?:[\w.:]*\.)?(?:mkdtemp(?:Sync)?|mktmpdir|tempdir|TemporaryDirectory)\b")
+_OWN_FOLDER = re2.compile(
+    r"\b(\w+)\s*=\s*(?:await\s+)?(?:[\w.:]*\.)?(?:mkdtemp(?:Sync)?|mktmpdir|tempdir|TemporaryDirectory)\b|\bTemporaryDirectory\([^)]*\)\s+as\s+(\w+)"
+)
+_ASSIGNED = re2.compile(r"\b(\w+)\s*=([^\n;=]+)")
+_NAME = re2.compile(r"\w+")
 _TREE_OF = re2.compile(r"\b(?:rmtree|rm_rf?|remove_(?:entry_secure|dir|tree)|rm(?:dir)?Sync|fs\.rm|rimraf|removeSync|remove_entry)\b\s*\(?\s*\$?(\w+)")
 
 
 def _only_own(text: str) -> bool:
     """Whether it deletes no tree but one that it has made for itself."""
-    own = {found.group(1) for found in _OWN_FOLDER.finditer(text)}
+    own = {found.group(1) or found.group(2) for found in _OWN_FOLDER.finditer(text)}
+    for found in _ASSIGNED.finditer(text) if own else ():
+        if any(name.group(0) in own for name in _NAME.finditer(found.group(2))):
+            own.add(found.group(1))
     return bool(own) and all(found.group(1) in own for found in _TREE_OF.finditer(text)) and _DELETES_TREE.search(_TREE_OF.sub("", text)) is None
 
 
@@ -193,21 +202,29 @@ def _decoded(string: str, text: str) -> str | None:
     return None
 
 
+def _runs(text: str) -> bool:
+    """Whether it runs commands: words within what it says are no calls."""
+    return bool(_RUNS.search(text)) and bool(_RUNS.search(_SAID.sub('""', text)))
+
+
 def _run_by(text: str, strings: list[str], call: Call) -> Finding | None:
-    if _RUNS.search(text):
+    runs = _runs(text)
+    if runs:
         for found in _LIST.finditer(text):
             words = [piece.group(1) or piece.group(2) or (f"${piece.group(3)}" if piece.group(3) else "") for piece in _LISTED.finditer(found.group(1))]
             if judged := call.words_again(words):
                 return judged
+    # A database in memory is gone with the program.
+    lost = ":memory:" in strings and text.count("connect") == 1
     seen = 0
     for string in strings:
         if not string or seen > 64:
             continue
         seen += 1
         # A string that ends with a blank is to be followed by something.
-        if _RUNS.search(text) and (judged := call.again(string + FED if string.endswith(" ") else string)):
+        if runs and (judged := call.again(string + FED if string.endswith(" ") else string)):
             return judged
-        if ("execute" in text and (judged := sql(string))) or (_QUERIES.search(text) and (judged := statement(string))):
+        if not lost and (("execute" in text and (judged := sql(string))) or (_QUERIES.search(text) and (judged := statement(string)))):
             return judged
         if (decoded := _decoded(string, text)) and (judged := program(decoded, call) or call.again(decoded)):
             return judged

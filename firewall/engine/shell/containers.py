@@ -13,7 +13,9 @@ def container_all(call: Call) -> Finding | None:
     """``docker rm -f $(docker ps -aq)`` and the like: everything there is."""
     operands = call.operands[1:] if call.operands[:1] in (["container"], ["image"], ["volume"]) else call.operands
     if operands[:1] and operands[0] in ("rm", "rmi", "stop", "kill") and any(word.startswith(("$(", FED)) for word in operands[1:]):
-        if any(map(_picks_tests, [*call.before, *(command for script in call.inner for pipeline in script for command in pipeline)])):
+        if call.operands[0] != "volume" and any(
+            map(_picks_tests, [*call.before, *(command for script in call.inner for pipeline in script for command in pipeline)])
+        ):
             return None
         return Finding(Category.CONTAINERS, operands[0], "stops or deletes every one there is")
     if call.operands[:1] == ["compose"]:

@@ -31,7 +31,7 @@ CREATES = re2.compile(
 _SHOWN = re2.compile(
     r"(?i)(^|;)\s*(?:(?:EXPLAIN|DESC|DESCRIBE)\s+(?:QUERY\s+PLAN\s+|PLAN\s+FOR\s+|VERBOSE\s+|EXTENDED\s+|FORMATTED\s+|FORMAT\s*=?\s*\w+\s+"
     r"|\((?:\s*(?:VERBOSE|COSTS|FORMAT|SETTINGS|SUMMARY)\b[^(),;]*,?)*\)\s*)?(?:DELETE|UPDATE|INSERT|SELECT|WITH|MERGE|REPLACE|DROP|TRUNCATE|ALTER)\b"
-    r"|SHOW\b|(?:GRANT|REVOKE)\s+(?:[A-Z]+\s*,\s*)*(?:SELECT|INSERT|UPDATE|DELETE|TRUNCATE|REFERENCES|TRIGGER|DROP|CREATE|ALTER)\s*(?:,|\bON\b))[^;]*"
+    r"|SHOW\b|HELP\b|\\h(?:elp)?\b|(?:GRANT|REVOKE)\s+(?:[A-Z]+\s*,\s*)*(?:SELECT|INSERT|UPDATE|DELETE|TRUNCATE|REFERENCES|TRIGGER|DROP|CREATE|ALTER)\s*(?:,|\bON\b))[^;]*"
 )
 _UNDONE = re.compile(r"(?is)\s*(?:BEGIN|START\s+TRANSACTION)\b.*;\s*ROLLBACK(?:\s+(?:WORK|TRANSACTION))?\s*;?\s*")
 DROPS = "drops a part of a database"

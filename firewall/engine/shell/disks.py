@@ -56,7 +56,8 @@ def make_file_system(call: Call) -> Finding | None:
     targets = [
         word
         for word in call.operands
-        if "/dev/" in word or word.startswith("$") or not re.fullmatch(r"[\w./-]+\.(?:img|raw|iso|ext[234]|fs|bin|dmg|qcow2)|\d+[kKMGT]?", word)
+        if not paths.temporary(word)
+        and ("/dev/" in word or word.startswith("$") or not re.fullmatch(r"[\w./-]+\.(?:img|raw|iso|ext[234]|fs|bin|dmg|qcow2)|\d+[kKMGT]?", word))
     ]
     return Finding(Category.DISK, call.name, "makes a new file system over the old") if targets else None
 

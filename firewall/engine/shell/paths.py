@@ -76,7 +76,7 @@ _ENVIRONMENT = re.compile(r"(?:.*/)?\.env(?:\.(?!example|sample|template|dist)\w
 
 
 _DROP_IN = re.compile(
-    r"/etc/(?:(?:sysctl|modules-load|apt/(?:sources\.list|apt\.conf|preferences)|yum\.repos|logrotate|nginx/conf|supervisor/conf|tmpfiles|rsyslog|fail2ban/jail)\.d"
+    r"/etc/(?:(?:sysctl|modules-load|motd|update-motd-static|issue|bash_completion|apt/(?:sources\.list|apt\.conf|preferences)|yum\.repos|logrotate|nginx/conf|supervisor/conf|tmpfiles|rsyslog|fail2ban/jail)\.d"
     r"|apt/keyrings|nginx/sites-(?:available|enabled))/[^/]+|/etc/systemd/system/[^/]+\.(?:service|timer|socket)|/etc/docker/daemon\.json"
 )
 #: In a home or on the machine: what is made again when it is next wanted.

@@ -35,7 +35,7 @@ _UNINSTALLER = re.compile(
     r"(?:.*[-_.])?(?:uninstall(?:er|-all)?|(?<=.)killall|nuke|wipe|wiper|teardown|tear-down|destroy|selfdestruct|self-destruct)(?:\.(?:sh|bash|py|pl|run|ps1|exe|bat))?"
 )
 #: What a program in Java is named besides its name.
-_VERSIONED = re.compile(r"(?:-\d[\w.]*)?(?:-(?:all|cli|standalone))?\.jar$")
+_VERSIONED = re.compile(r"(?:-\d[\w.]*)?(?:-(?:all|standalone))?\.jar$")
 _EXTENSION = re.compile(r"\.(?:exe|cmd|bat|com)$")
 
 #: They show, compare or count what they are given; nothing among their arguments is run or removed.
@@ -51,7 +51,7 @@ DATA = word_set(
     tsc eslint mail mailx mutt sendmail logger notify-send wall write simctl prettier ruff black mypy flake8 isort rspec phpunit mvn gradle gradlew pip
     pip3 npm yarn pnpm composer gem poetry pipenv tldr coverage tox nox pre-commit hugo mkdocs sphinx-build gatsby ng nx turbo lerna storybook expo
     react-native dart cabal stack dune zig ctest scons ant bazel buck findstr defaults meson conda mamba pipx uv hatch pdm rye where
-    molecule kitchen pygmentize highlight sqlformat sqlfluff inotifywait
+    molecule kitchen command pygmentize highlight sqlformat sqlfluff inotifywait
     """
 )
 
@@ -97,6 +97,8 @@ def ask(call: Call, *, is_windows: bool) -> Finding | None:
     found = _asked(call, is_windows=is_windows)
     if found is None or code.interpreter_name(call.name) in _HEEDLESS:
         return found
+    if clouds.comes_back(call):
+        return None
     told = call.name in _TOLD_AS_DATA or not (call.name in _RULES or call.name in _ROWS)
     return None if (trials.is_dry_run(call) if told else trials.pretends(call)) else found
 

@@ -27,8 +27,12 @@ def harmless(args: list[str]) -> bool:
         return True
     if "-empty" in args:
         return True
-    names = [after for word, after in itertools.pairwise(args) if word in ("-name", "-iname", "-path", "-wholename")]
-    return bool(names) and all(paths.rebuildable(name.removeprefix("*/").removesuffix("/*")) for name in names) and "!" not in args and "-not" not in args
+    tests = zip(["", *args], args, args[1:], strict=False)
+    names = [(before, after) for before, word, after in tests if word in ("-name", "-iname", "-path", "-wholename")]
+    told = [name for before, name in names if before not in ("!", "-not")]
+    # What is not looked for makes a search smaller, unless it is one of several ways to be found.
+    narrows = len(told) == len(names) or not {"-o", "-or"} & set(args)
+    return bool(told) and narrows and all(paths.rebuildable(name.removeprefix("*/").removesuffix("/*")) for name in told)
 
 
 def each_found(args: list[str]) -> str:

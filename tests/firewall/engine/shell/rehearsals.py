@@ -274,6 +274,42 @@ gcloud secrets versions destroy 1 --secret=x
 az keyvault purge --name x
 az sql db delete -n x -g y -s z -y
 az cosmosdb delete -n x -g y -y
+git clone https://x.example/tool && cd tool && cd /srv/app && git reset --hard
+cd /srv/app && git reset --hard
+cd /tmp/x && git push --force origin main
+cd /tmp/x && cd ~/app && git clean -fdx
+git -C /srv/x reset --hard
+x=$(echo cm0gLXJmIC9zcnY= | base64 -d)<nl>eval "$x"
+c=$(printf 'rm -rf %s' /srv); $c
+printf 'all:\n\techo cleaning\n\tdropdb prod\n' > Makefile && make all
+cat <<'Y' | kubectl apply -f -<nl>kind: Pod<nl>spec: {containers: [{name: a}], volumes: [{name: h, hostPath: {path: /}}]}<nl>Y
+kubectl -n dev delete pod api-1 --force --grace-period=0
+kubectl delete pod,svc x
+kubectl delete pods -l app=x
+kubectl delete deploy/web
+kubectl -n kube-system delete pod coredns
+psql -c 'DROP TABLE x' -c '\h'
+find . -name '*.c' ! -path './vendor/*' -delete
+find . ! -name '*.o' -delete
+find . -name '*.o' -o ! -name '*.h' -delete
+rsync -a --delete src/ data/
+rsync -a --delete src/ host:dist/
+cp /etc/shadow /etc/shadow.bak
+cp x /etc/fstab
+mkfs.vfat /dev/sdc1
+python3 -c "import sqlite3; c=sqlite3.connect('app.db'); c.execute('delete from a')"
+docker kill $(docker ps -q)
+python3 -c 'import os; os.system("docker system prune -af")'
+python3 -c "import os; getattr(os,'system')('rm -rf /srv')"
+ruby -e 'system "rm -rf /srv"'
+node -e 'require("child_process").execSync("rm -rf /srv")'
+doveadm expunge -A mailbox Trash all
+vmkfstools -U x.vmdk
+neo4j-admin database load neo4j --from-path=/d --overwrite-destination
+echo x | sudo tee /etc/sudoers.d/99
+perl -e 'print if /x/; system("rm -rf /srv")'
+(cd /tmp/x && ls); git reset --hard
+x=$(cd /tmp/x && pwd); git clean -fdx
 """
 
 SAFE = r"""
@@ -383,7 +419,6 @@ fastly service list
 aws cloudfront create-invalidation --distribution-id E1 --paths '/*'
 rabbitmqctl list_queues name messages
 nats stream info ORDERS
-aws sqs delete-message --queue-url u --receipt-handle h
 restic forget --keep-last 1 --dry-run
 restic snapshots
 velero backup describe nightly
@@ -419,4 +454,26 @@ heroku logs -t
 supabase status
 kubectl rollout restart deploy/x
 kubectl get events -A
+cd $(mktemp -d) && git clone -q https://x.example/a . && git reset --hard v1
+git clone https://x.example/tool && cd tool && git checkout -- . && git clean -fdx
+git -C /tmp/x reset --hard
+n=$(echo a b c); echo $n
+printf 'all:\n\techo cleaning\n\tls\n' > Makefile && make all
+cat <<'Y' | kubectl apply -f -<nl>kind: Pod<nl>spec: {volumes: [{name: h, hostPath: {path: /var/log}}]}<nl>Y
+kubectl -n dev delete pod api-1 api-2
+kubectl delete pod/web-1
+type shutdown; command -v mkfs.ext4
+psql -c '\h TRUNCATE TABLE'
+find . -name '*.o' ! -path './vendor/*' -delete
+rsync -a --delete src/ dist/
+cp /etc/fstab /etc/fstab.bak
+img=$(mktemp); truncate -s 64M $img; mkfs.vfat $img
+python3 -c "import sqlite3; c=sqlite3.connect(':memory:'); c.execute('delete from a')"
+cid=$(docker run -d --rm redis); docker kill $cid
+python3 -c 'print(classify("docker system prune -af"))'
+doveadm search -A mailbox Trash all
+vmkfstools -i a.vmdk b.vmdk
+neo4j-admin database dump neo4j --to-path=/d
+echo hi | sudo tee /etc/motd.d/99
+perl -ne 'print if /system\("rm -rf/' x.pl
 """
