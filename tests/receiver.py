@@ -62,7 +62,7 @@ def listening() -> Iterator[Receiver]:
                 made.received.append(Received(self.path, {name.lower(): value for name, value in self.headers.items()}, body))
                 status = made.answers.pop(0) if made.answers else 200
                 made.arrived.notify_all()
-            made.gate.wait(30)
+            made.gate.wait(120)
             self.send_response(status)
             for name, value in made.headers.items():
                 self.send_header(name, value)

@@ -16,7 +16,7 @@ from approvals.models import Delivery
 from approvals.outbox import HoldEvent
 from tests.approvals.conftest import Hold, claim, work
 from tests.factories.workspaces import make_tenant
-from tests.receiver import SECRET, listening
+from tests.receiver import SECRET, Receiver, listening
 from workspaces import errors, tenancy, vault
 from workspaces.permissions import Role
 
@@ -197,8 +197,8 @@ def test_workers_at_once_never_have_the_same_message_in_hand(committed, loopback
     assert len(set(ids)) == len(ids) == 30
 
 
-def over_when_finished(monkeypatch, count: int, *, seconds: float) -> None:
-    """So many seconds pass for the task and what it sends once it has finished with so many: however busy the machine is, not before."""
+def over_when_finished(monkeypatch, count: int, *, slow: Receiver, seconds: float) -> None:
+    """So many seconds pass for the task and what it sends once it has finished with so many, and ten wait: however busy the machine is, not before."""
     ahead, finished, finish, loops = [0.0], [], dispatch.finish, []
 
     class Sender(sender.Sender):
@@ -214,6 +214,7 @@ def over_when_finished(monkeypatch, count: int, *, seconds: float) -> None:
         finish(parcel, *arguments, **options)
         finished.append(parcel)
         if len(finished) == count:
+            slow.wait_for(10)
             ahead[0] = seconds
             loops[0].call_soon_threadsafe(int)  # it looks at its clock
 
@@ -234,11 +235,11 @@ def test_a_slow_receiver_keeps_no_other_waiting_and_gets_few_at_a_time(site, rec
             tell(other, id=f"{number:024x}")
         receiver.gate.clear()
         with monkeypatch.context() as moved:
-            over_when_finished(moved, 12, seconds=20)
-            tasks.send_for(19.5, attempt_seconds=20)
+            over_when_finished(moved, 12, slow=receiver, seconds=60)
+            tasks.send_for(59, attempt_seconds=60)
         assert len(fast.received) == 13
     slow = attempts(site)
-    assert [each.error for each in slow] == ["No answer within 20 seconds."] * 10
+    assert [each.error for each in slow] == ["No answer within 60 seconds."] * 10
     assert max(each.finished_at for each in attempts(other)) < min(each.finished_at for each in slow)
     # Nothing has arrived there since: it is given two at a time, by however many workers.
     soon = timezone.now() + timedelta(seconds=1)
