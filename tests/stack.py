@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -10,14 +9,14 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from orcarouter.supervision.listening import free_ports
+
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 180
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_ports(1)[0]
 
 
 class Stack:

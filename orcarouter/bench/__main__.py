@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -15,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import django
+
+from orcarouter.supervision.listening import free_ports
 
 #: What an installation's environment may name and the bench must never touch.
 OF_OTHERS = ("DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_RECORDER_URL", "REDIS_URL", "SECRET_KEY", "KEY_PEPPER", "ENCRYPTION_KEY", "SIGNING_KEY", "HOST")
@@ -35,11 +36,7 @@ def main() -> None:
 
 
 def _become_private(folder: Path) -> None:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in ("web", "provider", "nginx")]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        ports = [probe.getsockname()[1] for probe in probes]
+    ports = free_ports(3)  # web, provider, nginx
     for name in OF_OTHERS:
         for spelling in (name, f"{name}_FILE"):
             os.environ.pop(spelling, None)

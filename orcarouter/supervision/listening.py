@@ -1,6 +1,8 @@
 """Whether an address is free, and whether somebody answers there."""
 
+import secrets
 import socket
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from orcarouter.supervision import StartRefused
@@ -26,6 +28,21 @@ def refuse_taken(host: str, port: int) -> None:
             raise StartRefused(
                 f"PORT={port} on {host} can't be used ({error.strerror}): stop what listens there, or take another, as in `PORT={other(port)} make run`."
             ) from error
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine for who is to listen there later.
+
+    Below those that the kernel gives out by itself: no connection and no other server comes by one of them meanwhile.
+    """
+    found: list[int] = []
+    with ExitStack() as stack:
+        while len(found) < count:
+            probe = stack.enter_context(socket.socket())
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", 20_000 + secrets.randbelow(12_000)))
+                found.append(probe.getsockname()[1])
+    return found
 
 
 def answers(path: Path) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orcarouter.supervision import StartRefused
-from orcarouter.supervision.listening import answers, refuse_taken
+from orcarouter.supervision.listening import answers, free_ports, refuse_taken
 
 
 def test_a_taken_port_is_refused_by_name_and_a_free_one_is_not() -> None:
@@ -15,6 +15,13 @@ def test_a_taken_port_is_refused_by_name_and_a_free_one_is_not() -> None:
         with pytest.raises(StartRefused, match=rf"^PORT={number} on 127.0.0.1 can't be used .*`PORT={number + 1} make run`\.$"):
             refuse_taken("127.0.0.1", number)
     refuse_taken("127.0.0.1", number)
+
+
+def test_free_ports_are_free_and_none_twice() -> None:
+    found = free_ports(20)
+    assert len(set(found)) == 20
+    for number in found:
+        refuse_taken("127.0.0.1", number)
 
 
 @pytest.mark.parametrize(("host", "number"), [("a..b", 8000), ("127.0.0.1", 70000), ("192.0.2.1", 8000)])
