@@ -48,6 +48,7 @@ _NAMED = re.compile(r"--(?:[a-z-]+-)?(?:name|identifier|id|ids|bucket|names|clus
 #: Options that name what the thing lies in: whatever is in one that was made was made as well.
 _WITHIN = ("-n", "--namespace", "-g", "--resource-group", "--project", "--context", "--kube-context", "-d", "--dbname", "--dataset_id")
 _FILE_MAKERS = frozenset({"mkdir", "touch", "fallocate", "truncate", "git", "virtualenv", "python", "python3", "uv", "cp", "unzip", "dd"})
+_NOTED = _FAMILIES.keys() | _FILE_MAKERS | CLIENTS | {"cd", "pushd", "popd"}
 _FILE_TAKERS = frozenset({"rm", "rmdir", "unlink", "shred", "remove-item", "rimraf", "trash", "mkswap", "ri", "rd", "del"})
 
 
@@ -78,6 +79,8 @@ class Made:
             self.place = ""
 
     def note(self, call: Call, command: Command) -> None:
+        if call.name not in _NOTED:
+            return
         if call.name in ("cd", "pushd", "popd"):
             self.enter("".join(call.operands[:1]))
             return

@@ -139,6 +139,8 @@ def _program_run(call: Call) -> list[str]:
 
 def _uninstaller(call: Call) -> Finding | None:
     """Programs named for what they take away: ``k3s-uninstall.sh``, run by themselves or by a shell."""
+    if call.name in DATA or (call.name in _RULES and call.name not in wrappers.SHELLS):
+        return None
     names = [call.name, *(program_name(word) for word in call.operands[:1] if call.name in wrappers.SHELLS)]
     found = next(filter(_UNINSTALLER.fullmatch, names), None)
     if found is None or (call.name in wrappers.SHELLS and "-n" in call.flags) or trials.is_dry_run(call):
