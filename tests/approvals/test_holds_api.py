@@ -7,6 +7,7 @@ from django.test import Client
 
 from tests.factories.approvals import make_hold, make_holding_policy
 from workspaces import tenancy
+from workspaces.paging import write_cursor
 from workspaces.permissions import Role
 
 PATH = "/api/workspace/firewall/approvals"
@@ -29,7 +30,8 @@ def test_the_queue_is_oldest_first_and_pages(acme, policy):
     second = acme.client(Role.DEVELOPER).get(first["next"]).json()
     assert [row["id"] for row in second["results"]] == made[2:4]
     assert [row["id"] for row in acme.client(Role.DEVELOPER).get(second["previous"]).json()["results"]] == made[:2]
-    assert send(acme, "?cursor=Zm5vbnNlbnNl").status_code == 400
+    for foreign in ("Zm5vbnNlbnNl", write_cursor(f"2026-01-01T00:00:00/{made[0]}"), write_cursor("2026-01-01T00:00:00Z/x")):
+        assert send(acme, f"?cursor={foreign}").status_code == 400
 
 
 def test_a_hold_is_told_whole_and_without_secrets(acme, policy):
