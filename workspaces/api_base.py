@@ -66,6 +66,11 @@ def _depth_exceeds(value: object, limit: int) -> bool:
 class Body(serializers.Serializer):
     """A serializer that names a field it does not know instead of ignoring it."""
 
+    def run_validation(self, data=serializers.empty):
+        if data is None and self.parent is None:
+            raise serializers.ValidationError({"non_field_errors": ["The body is a JSON object."]})
+        return super().run_validation(data)
+
     def to_internal_value(self, data):
         if isinstance(data, dict):
             refuse_unknown(data, self.fields)
