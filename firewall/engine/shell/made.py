@@ -91,7 +91,12 @@ class Made:
             self.statements = (self.statements + created)[:MAX_CREATED_CHARS]
         family = _FAMILIES.get(call.name)
         # Who does not want to hear of a failure may be told that it is there already.
-        if family is None or pretends(call) or any(redirect.target == "/dev/null" for redirect in command.redirects if redirect.operator != "<"):
+        if (
+            family is None
+            or command.excused
+            or pretends(call)
+            or any(redirect.target == "/dev/null" for redirect in command.redirects if redirect.operator != "<")
+        ):
             return
         if names := set(_names_made(call)):
             self.names.setdefault(family, {MADE}).update(names)

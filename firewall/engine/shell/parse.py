@@ -101,6 +101,7 @@ class _Reader(Words):
         two = self.text[self.at : self.at + 2]
         piped = two == "|&" or (two[0] == "|" and two != "||")
         self.command.background = two[0] == "&" and two != "&&"
+        self.command.excused = two == "||"
         self.at += 2 if two in ("&&", "||", ";;", "|&", ";&") else 1
         self._end(script, pipeline=not piped)
 

@@ -80,6 +80,7 @@ class Command:
 
     ``inner`` are the scripts run inside it: substitutions, subshells, groups.
     ``stdin`` is the text it is fed by a heredoc or a herestring.
+    ``excused`` says that something else follows where it fails.
     ``processes`` are those of ``inner`` that stand as ``<(...)`` among its words.
     """
 
@@ -89,6 +90,7 @@ class Command:
     stdin: str | None = None
     processes: list[Script] = field(default_factory=list)
     background: bool = False
+    excused: bool = False
 
 
 Pipeline = list[Command]

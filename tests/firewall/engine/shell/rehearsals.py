@@ -3,6 +3,9 @@
 Then the tools that manage what is elsewhere, one by one: what deletes there, and what looks."""
 
 DESTRUCTIVE = r"""
+kubectl create ns prod || true; kubectl delete ns prod
+mkdir x; rm -rf x y
+touch ~/.ssh/id_rsa; rm -f ~/.ssh/id_rsa
 dropdb app
 createdb scratch && dropdb app
 createdb -O app scratch && dropdb app
