@@ -232,6 +232,8 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     kubectl,oc apply + --prune | deletes what is not in the file
     helm uninstall | deletes a release
     helm upgrade + --force --reset-values | deletes and makes again
+    helm,wrangler rollback | puts an earlier version in the place of what runs
+    kubectl,oc cordon | takes a node out of service
     argocd app sync + --prune --force --replace | deletes what is not in the repository
     ansible,ansible-playbook + state=absent ! --check -C --syntax-check | deletes on many machines
     rclone sync ! -n -i --interactive | deletes what the source does not have

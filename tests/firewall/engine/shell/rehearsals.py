@@ -3,6 +3,9 @@
 Then the tools that manage what is elsewhere, one by one: what deletes there, and what looks."""
 
 DESTRUCTIVE = r"""
+kubectl cordon n1
+helm rollback web 1
+wrangler rollback
 kubectl create ns prod || true; kubectl delete ns prod
 mkdir x; rm -rf x y
 touch ~/.ssh/id_rsa; rm -f ~/.ssh/id_rsa
@@ -377,10 +380,9 @@ java -jar app-1.0.jar --delete-temp
 sgdisk -b table.bin /dev/sdb
 sfdisk -d /dev/sda
 spark-sql -e 'VACUUM x RETAIN 168 HOURS'
-kubectl cordon n1
 kubectl rollout undo deploy/web
-helm rollback web 1
-wrangler rollback
+kubectl cordon n1 --dry-run=server
+helm rollback web 1 --dry-run
 brew uninstall wget
 rails runner 'puts User.where(admin: false).count'
 python3 -c "import boto3; print(boto3.client('s3').list_buckets())"
