@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from io import StringIO
-from unittest.mock import patch
 
 import hypothesis
 import pytest
@@ -31,7 +30,8 @@ def ids_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
 def servers() -> Iterator[Embedded]:
     """PostgreSQL and Valkey out of their wheels, for this run alone."""
     # Tests kill processes, not machines: what was committed outlives that without a disk, whose pauses are nobody's here.
-    with patch.dict(postgres.SETTINGS, fsync="off"):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(postgres.SETTINGS, "fsync", "off")
         running = embedded.start(DATA_DIR, create_databases=True)
     try:
         yield running

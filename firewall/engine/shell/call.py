@@ -106,7 +106,7 @@ class Row:
         return bool(self.unless & call.flags) and call.starts(self.path)
 
     def finding(self, call: Call) -> Finding | None:
-        if not call.starts(self.path) or "--help" in call.flags or "/?" in call.args or call.args[-1:] == ["help"]:
+        if not call.starts(self.path) or "--help" in call.flags or "/?" in call.args:
             return None
         present = call.flags | frozenset(call.args) if self.needs else call.flags
         if (self.needs and not self.needs & present) or self.unless & call.flags:

@@ -85,18 +85,18 @@ _DUMPED_TO_DROP = {"pg_dump": ("-c", "--clean"), "pg_dumpall": ("-c", "--clean")
 _VALUES = ("-c", "-e", "-q", "-Q", "--command", "--execute", "--query", "--eval", "-cmd", "--sql", "-s", "-exec", "-E", "-Query")
 
 
-def sql(text: str) -> Finding | None:
-    """A statement that drops or empties, or changes every row of a table."""
+def sql(text: str, *, goes_on: bool = False) -> Finding | None:
+    """A statement that drops or empties, or changes every row of a table. ``goes_on``: what follows one that fails is done all the same."""
     if found := _DYNAMIC.search(text):
         return Finding(Category.DATABASE, " ".join(found.group(0).split())[:80], "drops or empties what it puts together")
     stripped = _COMMENT.sub(" ", _LITERAL.sub("''", text))
-    found = _done(stripped)
-    return _done(_SHOWN.sub(r"\1", stripped)) if found and _SHOWN.search(stripped) else found
+    found = _done(stripped, goes_on=goes_on)
+    return _done(_SHOWN.sub(r"\1", stripped), goes_on=goes_on) if found and _SHOWN.search(stripped) else found
 
 
-def _done(stripped: str) -> Finding | None:
+def _done(stripped: str, *, goes_on: bool) -> Finding | None:
     """What its statements do, comments and strings taken out."""
-    if found := _dropped(stripped):
+    if found := _dropped(stripped, goes_on=goes_on):
         return found
     if (found := _TRUNCATE.search(stripped)) and found.group(0).split()[-1].upper() not in ("ON", "OR"):
         return Finding(Category.DATABASE, found.group(0).strip(" ;("), "empties a table")
@@ -114,12 +114,18 @@ def _done(stripped: str) -> Finding | None:
     return None
 
 
-def _dropped(text: str) -> Finding | None:
+#: Turns to another place, where a name is another thing.
+_TURNS = re.compile(r"(?i)\bUSE\s|\\c(?:onnect)?\b|\bsearch_path\b|\bCURRENT_SCHEMA\b|\bSET\s+(?:ROLE|SCHEMA|SESSION)\b")
+
+
+def _dropped(text: str, *, goes_on: bool) -> Finding | None:
     """What is dropped, unless the same text has made it."""
     made: dict[str, int] | None = None
     for found in _DROP.finditer(text):
         if made is None:
-            made = {name.lower(): create.start() for create in CREATES.finditer(text) for name in create.groups() if name}
+            # Only of a temporary one it is sure that it was not there.
+            made = {name.lower(): create.start() for create in CREATES.finditer(text) for name in create.groups()[goes_on:] if name}
+            made = {} if _TURNS.search(text) else made
         named = _DROPPED.match(text, found.end())
         names = {name.strip().lower() for name in named[1].split(",")} if named else set()
         if not names or not all(made.get(name, len(text)) < found.start() or name.startswith(("#", "pg_temp.")) for name in names):
@@ -145,7 +151,7 @@ def client(call: Call) -> Finding | None:
         if makes and (found := next(filter(None, map(_MADE.search, words)), None)):
             return Finding(Category.DATABASE, found.group(0).strip("'\"^ "), "is made a statement for every row and run")
     for text in _told(call):
-        if found := sql(text):
+        if found := sql(text, goes_on=text == call.fed or not call.flags.isdisjoint({"-f", "--force"})):
             return found
         if (shell := _SHELL.search(text)) and (found := call.again(shell.group(1))):
             return found

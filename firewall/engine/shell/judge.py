@@ -107,11 +107,17 @@ class _Judge:
             return Finding(Category.PERMISSIONS, name, "runs programs that anybody may have put there")
         return self.text(value, depth + 1) if name in wrappers.RUN_VARIABLES and value else None
 
-    def script(self, script: Script, scope: Scope, depth: int, runner: Call | None = None) -> Finding | None:
+    def script(self, script: Script, scope: Scope, depth: int, runner: Call | None = None, *, is_group: bool = False) -> Finding | None:
         if depth > MAX_DEPTH:
             raise TooDeepError
         self.known = scope.variables
-        outer_script, self.made.script = self.made.script, script
+        self.made.enter_script(script, scope.functions)
+        try:
+            return self.pipelines(script, scope, depth, runner)
+        finally:
+            self.made.leave_script(is_group=is_group)
+
+    def pipelines(self, script: Script, scope: Scope, depth: int, runner: Call | None) -> Finding | None:
         for pipeline in script:
             if len(pipeline) > MAX_PIPED:
                 raise TooDeepError
@@ -120,21 +126,20 @@ class _Judge:
             fed = runner.fed if runner else None
             outer = runner.before if runner else []
             for place, command in enumerate(pipeline):
+                self.made.begin(command, pipeline)
                 if found := self.command(command, [*outer, *pipeline[:place]], fed, scope, depth):
                     return found
                 fed = self.written.printed(command, fed)
                 if (starts := self.written.keep(command, fed)) and (found := self.text(starts, depth + 1)):
                     return found
-        self.made.script = outer_script
+            if pipeline is not script[-1] or pipeline[-1].background:
+                self.made.end(pipeline[-1])
         return None
 
     def command(self, command: Command, before: list[Command], fed: str | None, scope: Scope, depth: int) -> Finding | None:
-        place = self.made.place
         for inner in command.inner:
-            if found := self.script(inner, scope, depth + 1):
+            if found := self.script(inner, scope, depth + 1, is_group=not command.words):
                 return found
-        # Who leaves a subshell stands where one stood before.
-        self.made.place = place
         if len(command.redirects) > MAX_PIPED:
             raise TooDeepError
         for redirect in command.redirects:
@@ -167,7 +172,7 @@ class _Judge:
             inner or command.inner,
             self.known,
             again=lambda text: self.text(text, depth + 1),
-            words_again=lambda inner: self.words(inner, Command(), [], depth + 1),
+            words_again=lambda inner: self.aside(inner, depth + 1),
         )
         call = self.written.ordered(call, words[0])
         if self.downloaded and (found := self.fetched_before(call, words[0])):
@@ -188,8 +193,13 @@ class _Judge:
         found = None if inside and inside.words else programs.ask(call, is_windows=self.is_windows)
         if found and self.made.owns(call, found):
             return None
-        self.made.note(call, command)
+        self.made.note(call)
         return found
+
+    def aside(self, words: list[str], depth: int) -> Finding | None:
+        """Words that a program runs when and as often as it likes."""
+        with self.made.unsure():
+            return self.words(words, Command(), [], depth)
 
     def fetched_before(self, call: Call, word: str) -> Finding | None:
         """Running a file that an earlier command downloaded."""
@@ -228,6 +238,7 @@ class _Judge:
             return found
         if not inside.words:
             return None
+        self.made.wrap(call)
         if inside.reads_input:
             return self.fed_words(call, inside.words, depth)
         return self.words(inside.words, command, call.before, depth + 1, fed=call.fed, inner=call.inner)

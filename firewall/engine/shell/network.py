@@ -66,12 +66,12 @@ def http(call: Call) -> Finding | None:
     """A DELETE, a POST to an address that says so, or a body that asks for it."""
     if call.flags & {"--help", "--version"}:
         return None
-    method = (call.value(*_METHOD_OPTIONS) or _clustered_method(call) or "").upper()
+    method = _method(call)
     if call.name in ("http", "https", "xh", "httpie") and call.operands[:1] and call.operands[0].isalpha():
         method = call.operands[0].upper()
     if (told := call.value("-Q", "--quote")) and re.match(r"[-+*]?(?:DELE|RMD|rm|rmdir)\b", told):
         return Finding(Category.DELETION, told, "deletes files on the server")
-    if method in ("DELETE", "PURGE") and not any(_OWN_ITEM.fullmatch(word) or _CURSOR.search(word) for word in call.operands):
+    if method in _DELETES and not any(_OWN_ITEM.fullmatch(word) or _CURSOR.search(word) for word in call.operands):
         return Finding(Category.CLOUD, method, "deletes what the address names")
     body = next(filter(None, (call.value(option) for option in _BODY_OPTIONS)), "")
     posts = method in ("POST", "PUT", "PATCH") or (not method and bool(body))
@@ -93,12 +93,18 @@ def http(call: Call) -> Finding | None:
     return None
 
 
-def _clustered_method(call: Call) -> str:
-    """``curl -sX DELETE``, ``curl -sXDELETE``."""
-    for place, word in enumerate(call.args if call.name == "curl" else ()):
-        if found := re.fullmatch(r"-[a-zA-Z#]*X([A-Za-z]*)", word):
-            return found[1] or "".join(call.args[place + 1 : place + 2])
-    return ""
+def _method(call: Call) -> str:
+    """``-X DELETE``, ``curl -sXDELETE``; of several the one that deletes, as which of them rules is up to the program."""
+    methods = [(call.value(*_METHOD_OPTIONS) or "").upper()]
+    for word, after in itertools.pairwise([*call.args, ""]):
+        if call.name == "curl" and (found := re.fullmatch(r"-[a-zA-Z#]*X([A-Za-z]*)", word)):
+            methods.append((found[1] or after).upper())
+        elif word in _METHOD_OPTIONS:
+            methods.append(after.upper())
+    return next((each for each in methods if each in _DELETES), next(filter(None, methods), ""))
+
+
+_DELETES = ("DELETE", "PURGE")
 
 
 _RUNS_ADDRESSES = frozenset({"deno", "npx", "bunx", "bun", "pnpx", "uvx", "pipx", "go"})

@@ -48,9 +48,15 @@ def pretends(call: Call) -> bool:
     return _left_out(call) if asked is None else asked
 
 
+#: Programs that answer so with how they are used, whatever stands before: ``-h`` of all that share one reader of options, ``help`` of one.
+_HELPS = dict.fromkeys(
+    word_set("kubectl oc helm consul vault nomad terraform tofu gh glab flux argocd velero restic rclone kind k3d pulumi"), "-h"
+) | dict.fromkeys(("aws", "awslocal"), "help")
+
+
 def _asked(call: Call) -> bool | None:
     """What its options say; None if they say nothing of it."""
-    asked = None
+    asked = True if call.args[-1:] == [_HELPS.get(call.name)] else None
     for place, word in enumerate(call.args):
         if word == "--":
             break
@@ -69,16 +75,17 @@ def _asked(call: Call) -> bool | None:
 
 def _left_out(call: Call) -> bool:
     if (acts := _ACTS_ONLY_WITH.get(call.name)) is None:
-        return _BY_LETTER.get(call.name) in call.flags
+        letter = _BY_LETTER.get(call.name)
+        return letter in call.flags and not any(word.startswith(f"{letter}=") for word in call.args)
     word, options = acts
     return (not word or word in call.args) and call.flags.isdisjoint(options)
 
 
 def is_dry_run(call: Call) -> bool:
-    """The same of a program that manages something, which may be told so in data as well, or asked how it is used."""
+    """The same of a program of which nobody knows more than its name, or one that starts such: it may be told so by a setting, or in data."""
     if (asked := _asked(call)) is not None:
         return asked
-    if _left_out(call) or call.args[-1:] in (["-h"], ["help"]):
+    if _left_out(call):
         return True
     if any(call.variables.get(name, "0").lower() not in ("", "0", "no", "false", "off") for name in _SETTINGS):
         return True

@@ -80,7 +80,8 @@ class Command:
 
     ``inner`` are the scripts run inside it: substitutions, subshells, groups.
     ``stdin`` is the text it is fed by a heredoc or a herestring.
-    ``excused`` says that something else follows where it fails.
+    ``excused`` says that something else follows where it fails (``||``), ``joined`` that what follows needs it (``&&``), ``led`` that a
+    keyword stands before it, which may ask or deny what it says, or that it is a function's body.
     ``processes`` are those of ``inner`` that stand as ``<(...)`` among its words.
     """
 
@@ -91,6 +92,8 @@ class Command:
     processes: list[Script] = field(default_factory=list)
     background: bool = False
     excused: bool = False
+    joined: bool = False
+    led: bool = False
 
 
 Pipeline = list[Command]

@@ -316,26 +316,88 @@ echo x | sudo tee /etc/sudoers.d/99
 perl -e 'print if /x/; system("rm -rf /srv")'
 (cd /tmp/x && ls); git reset --hard
 x=$(cd /tmp/x && pwd); git clean -fdx
-"""
-
-SAFE = r"""
-createdb scratch && psql scratch -c 'drop table x' && dropdb scratch
-docker run -d --name t postgres && docker stop t && docker rm -fv t
-c=$(docker run -d nginx); curl localhost; docker rm -f $c
-c=$(docker run -d nginx) && docker logs "$c"; docker rm -f "$c"
 docker network create e2e && ./t.sh; docker network rm e2e
 docker volume create v1 && docker run --rm -v v1:/d alpine ls && docker volume rm v1
-kubectl create ns tmp-1 && kubectl -n tmp-1 apply -f x.yaml && kubectl -n tmp-1 delete pvc --field-selector a=b && kubectl delete ns tmp-1
 git worktree add ../wt main && (cd ../wt && make test); git worktree remove --force ../wt
 git checkout -b tmp-try && git merge x; git checkout main && git branch -D tmp-try
-mkdir scratch && cd scratch && cmake .. && cd .. && rm -rf scratch
-git clone --depth 1 https://github.com/a/tool.git && cp tool/x . && rm -rf tool
 python3 -m venv env-x && env-x/bin/pip install a; rm -rf env-x
 aws s3 mb s3://probe-123 && aws s3 cp f s3://probe-123/ && aws s3 rb s3://probe-123 --force
 az group create -n rg-e2e -l weu && az vm create -g rg-e2e -n v && az group delete -n rg-e2e -y
+useradd -m -s /bin/bash t1 && su t1 -c id; userdel -r t1
+zfs snapshot tank/x@t && zfs send tank/x@t > /dev/null; zfs destroy tank/x@t
+curl -X DELETE 'https://k8s/api/v1/namespaces/x?dryRun=All'
+mkdir /srv/data; rm -rf /srv/data
+mkdir -p reports && rm -rf reports
+touch reports && rm -rf reports
+cp -r x reports && rm -rf reports
+createdb prod; dropdb prod
+true || createdb prod && dropdb prod
+createdb prod || true && dropdb prod
+createdb prod | cat && dropdb prod
+createdb prod & dropdb prod
+! createdb prod && dropdb prod
+if createdb prod; then :; fi; dropdb prod
+createdb() { :; }; createdb prod && dropdb prod
+f() { createdb prod; } && dropdb prod
+echo $(createdb prod) && dropdb prod
+xargs createdb prod </dev/null && dropdb prod
+sudo -b createdb prod && dropdb prod
+bash -c 'createdb prod; true' && dropdb prod
+(createdb prod; true) && dropdb prod
+(createdb prod || true) && dropdb prod
+(createdb prod &) && dropdb prod
+set -e; createdb prod && true; dropdb prod
+set -e; false && createdb prod; dropdb prod
+set -e; set +e; createdb prod; dropdb prod
+false && set -e; createdb prod; dropdb prod
+set -e; { createdb prod; dropdb prod; } || true
+docker start db && docker rm -f db
+cd /tmp/nowhere; git reset --hard
+rm -rf data && sort -o data x
+rm -rf src && tsc --outDir src
+DRY_RUN=1 dropdb prod
+DRY_RUN=1 kubectl delete ns prod
+kubectl delete pods --all -l dry_run=true
+aws s3 rm s3://x --recursive --exclude dry_run=true
+kubectl delete ns prod help
+restic forget --keep-last 1 --prune -n=false
+curl -X GET -X DELETE https://api/orgs/acme
+psql <<< 'CREATE TABLE a (b int);' && psql -c 'DROP TABLE a'
+id=$(aws ec2 run-instances --image-id a) && aws ec2 terminate-instances --instance-ids $id i-0prod
+cd /tmp/x | cat && git reset --hard
+cd /tmp/x && git -C /srv/app reset --hard
+cd /tmp/x && git --git-dir=/srv/app/.git reset --hard
+cd /tmp/x && git -C /tmp/x -C /srv/app reset --hard
+cd /tmp/../srv && git reset --hard
+mkdir data && cd .. && rm -rf data
+git tag main && git branch -D main
+git branch wip main && git branch -D main
+git branch x && cd /srv/app && git branch -D x
+createuser prod && dropdb prod
+createdb tmp prod && dropdb prod
+createdb -e x prod && dropdb prod
+createdb x && export PGHOST=prod && dropdb x
+createdb x && dropdb -h prod x
+createdb x && psql -d prod -c 'DROP TABLE users' && dropdb x
+kubectl create ns x && kubectl config use-context prod && kubectl delete ns x
+kubectl create ns x && kubectl --context prod delete ns x
+kubectl create ns a && kubectl create deployment prod --image=x -n a && kubectl delete ns prod
+docker run alpine --name db && docker rm -f db
+docker run --privileged alpine --name db && docker rm -f db
+docker run --name db postgres && docker volume rm db
+docker run --name db postgres && docker -H tcp://prod rm -f db
+mysql -e 'CREATE TABLE users(id int); USE prod; DROP TABLE users'
+mysql --force -e 'CREATE TABLE users(id int); DROP TABLE users'
+echo 'CREATE TABLE users(id int); DROP TABLE users' | psql
+"""
+
+SAFE = r"""
+docker run -d --name t postgres && docker stop t && docker rm -fv t
+c=$(docker run -d nginx); curl localhost; docker rm -f $c
+c=$(docker run -d nginx) && docker logs "$c"; docker rm -f "$c"
+git clone --depth 1 https://github.com/a/tool.git && cp tool/x . && rm -rf tool
 id=$(aws ec2 run-instances --image-id ami-1 --query 'Instances[0].InstanceId' --output text) && aws ec2 terminate-instances --instance-ids $id
 psql app -c 'create table t1(a int); insert into t1 values (1); drop table t1'
-psql app -c 'create table t1(a int)' && psql app -c 'drop table t1'
 psql -c 'BEGIN; DELETE FROM orders; SELECT count(*) FROM orders; ROLLBACK'
 psql -c 'EXPLAIN (VERBOSE, COSTS off) DELETE FROM orders'
 sqlcmd -Q "select * into #t from a; drop table #t"
@@ -344,9 +406,6 @@ psql -c 'CREATE TRIGGER x BEFORE TRUNCATE ON orders EXECUTE FUNCTION f()'
 psql -c "DELETE FROM users WHERE id > 0 AND created < '2020-01-01'"
 psql -c "DELETE FROM sessions WHERE id <> 5 AND expired"
 sqlite3 /tmp/x.db 'delete from a'
-useradd -m -s /bin/bash t1 && su t1 -c id; userdel -r t1
-zfs snapshot tank/x@t && zfs send tank/x@t > /dev/null; zfs destroy tank/x@t
-lvcreate -s -n snap -L 1G vg0/root && mount /dev/vg0/snap /mnt && umount /mnt && lvremove -f vg0/snap
 aws-nuke -c nuke.yml
 DRY_RUN=1 ./scripts/teardown.sh
 make destroy DRY_RUN=1
@@ -368,7 +427,6 @@ env | sort | xargs echo
 curl -so page.html https://x.example && cat page.html
 curl -XPOST https://hooks.slack.com/x -d '{"text":"DROP TABLE users was blocked"}'
 curl 'http://ch:8123/?query=SELECT+1'
-curl -X DELETE 'https://k8s/api/v1/namespaces/x?dryRun=All'
 curl -X DELETE http://localhost:8000/api/items/12
 redis-cli EVAL "return redis.call('get', KEYS[1])" 1 a
 ansible all -m ping
@@ -481,4 +539,21 @@ vmkfstools -i a.vmdk b.vmdk
 neo4j-admin database dump neo4j --to-path=/d
 echo hi | sudo tee /etc/motd.d/99
 perl -ne 'print if /system\("rm -rf/' x.pl
+docker network create e2e && ./t.sh && docker network rm e2e
+git worktree add ../wt main && (cd ../wt && make test) && git worktree remove --force ../wt
+git checkout -b tmp-try && git merge x && git checkout main && git branch -D tmp-try
+useradd -m -s /bin/bash t1 && su t1 -c id && userdel -r t1
+zfs snapshot tank/x@t && zfs send tank/x@t > /dev/null && zfs destroy tank/x@t
+(createdb x && ./test) && dropdb x
+sudo -u postgres createdb x && sudo -u postgres dropdb x
+createdb x && (./test; dropdb x)
+set -euo pipefail; kind create cluster --name t; ./e2e.sh; kind delete cluster --name t
+consul kv delete -h
+aws sqs purge-queue help
+cd /tmp/repo && git reset --hard
+kubectl create ns tmp-1 && kubectl -n tmp-1 apply -f x.yaml && kubectl delete ns tmp-1
+createdb -h db -U ci x && ./test && dropdb -h db -U ci --if-exists x
+psql -c 'CREATE TABLE probe(id int); DROP TABLE probe'
+echo 'CREATE TEMP TABLE probe(id int); DROP TABLE probe' | psql
+docker run -d --name pg-$$ postgres:16; docker rm -f pg-$$
 """
