@@ -240,6 +240,9 @@ def test_a_recent_call_is_taken_into_the_test_box(desk, agent):
         rule = policy.rules.get().pk
     page.goto(f"/policies/{policy.pk}/?edit={rule}")
     page.get_by_label("Then").select_option("audit")
+    # What is said of the rule grows, and moves what stands below it.
+    expect(page.locator("#rule-words")).to_contain_text("marked for audit")
+    expect(page.locator("#rule-effect")).to_contain_text("it would have marked")
     opener = page.get_by_role("link", name="Take a recent call")
     opener.click()
     listed = page.get_by_role("dialog", name="Take a recent call")
