@@ -14,21 +14,21 @@ _VALUES = frozenset({"-C", "-c", "--git-dir", "--work-tree", "--namespace", "--e
 TABLE: dict[str, tuple[Row, ...]] = table(
     Category.HISTORY,
     """
-    git push + --force -f --mirror --delete -d --prune ! --dry-run -n | overwrites or deletes what others have
+    git push + --force -f --mirror --delete -d --prune ! -n | overwrites or deletes what others have
     git send-pack + --force --mirror | overwrites what others have
     git reset + --hard --merge | throws away changes that were not committed
-    git clean + -f --force -x -X -d ! --dry-run -n --interactive -i | deletes files that were never committed
+    git clean + -f --force -x -X -d ! -n --interactive -i | deletes files that were never committed
     git branch + -D ! --help | deletes a branch with commits that are nowhere else
     git branch + -f --force | moves a branch off the commits it held
     git rebase + --root | rewrites the history from its first commit
     git stash drop | deletes changes that were put aside
     git stash clear | deletes all changes that were put aside
     git filter-branch | rewrites the history
-    git filter-repo ! --dry-run --analyze | rewrites the history
-    git reflog expire ! --dry-run -n | deletes the way back to lost commits
-    git reflog delete ! --dry-run -n | deletes the way back to lost commits
+    git filter-repo ! --analyze | rewrites the history
+    git reflog expire ! -n | deletes the way back to lost commits
+    git reflog delete ! -n | deletes the way back to lost commits
     git gc + --prune | deletes objects that nothing refers to
-    git prune ! --dry-run -n | deletes objects that nothing refers to
+    git prune ! -n | deletes objects that nothing refers to
     git update-ref + -d --delete | deletes a reference
     git symbolic-ref + -d --delete | deletes a reference
     git worktree remove + --force -f | deletes a working tree with its changes
@@ -37,7 +37,7 @@ TABLE: dict[str, tuple[Row, ...]] = table(
     git checkout-index + -f | throws away changes that were not committed
     git switch + --force -f --discard-changes | throws away changes that were not committed
     git read-tree + --reset | throws away changes that were not committed
-    git rm + -f --force -rf ! --cached --dry-run -n | deletes files with their changes
+    git rm + -f --force -rf ! --cached -n | deletes files with their changes
     git lfs prune + --force | deletes large files kept locally
     git replace + -d --delete -f | changes what the history says
     git notes prune | deletes notes
@@ -83,7 +83,7 @@ def _fed_words(call: Call) -> list[str]:
 
 
 def _pushed(call: Call) -> Finding | None:
-    for ref in call.operands[1:] if not call.flags & {"--dry-run", "-n"} else ():
+    for ref in call.operands[1:] if "-n" not in call.flags else ():
         if ref.startswith("+") and len(ref) > 1:
             return Finding(Category.HISTORY, ref, "overwrites what others have pushed")
         if ref.startswith(":") and len(ref) > 1:

@@ -14,6 +14,11 @@ _PRETENDS = word_set(
     validateonly fake generatecliskeleton outputpolicy outputcurlstring listhosts listtasks listtags syntaxcheck
     """
 )
+#: They have none but the one that explains them, and options that take whatever follows for their value.
+_ALWAYS_ACT = frozenset({"curl", "wget", "http", "https", "xh"})
+_TAKES_ANY = word_set(
+    "-H --header -o --push-option -l --selector --field-selector -d --data -m --message -e --as --as-group -A --user-agent -c -u --user --tag --tags"
+)
 #: Values that take such an option back.
 _REFUSES = word_set("none false 0 no off disabled never $false")
 #: The same, told in data or by a setting: ``{"dry_run": true}``, ``-f dry_run=true``, ``?dryRun=All``.
@@ -60,11 +65,11 @@ def _asked(call: Call) -> bool | None:
     for place, word in enumerate(call.args):
         if word == "--":
             break
-        if not word.startswith("-") or len(word) < 4:
+        if not word.startswith("-") or len(word) < 4 or (place and call.args[place - 1] in _TAKES_ANY):
             continue
         name, _, value = word.replace(":", "=").partition("=")
         letters = name.replace("-", "").replace("_", "").lower()
-        if letters in _PRETENDS:
+        if letters in _PRETENDS and (letters == "help" or call.name not in _ALWAYS_ACT):
             if (value or "".join(call.args[place + 1 : place + 2])).lower() in _REFUSES:
                 return False
             asked = True

@@ -389,6 +389,10 @@ docker run --name db postgres && docker -H tcp://prod rm -f db
 mysql -e 'CREATE TABLE users(id int); USE prod; DROP TABLE users'
 mysql --force -e 'CREATE TABLE users(id int); DROP TABLE users'
 echo 'CREATE TABLE users(id int); DROP TABLE users' | psql
+curl -X DELETE https://api/prod -H --dry-run
+curl -X DELETE https://api/prod --dry-run
+git push -f -o --dry-run origin main
+kubectl delete ns prod --as --dry-run=client
 """
 
 SAFE = r"""
