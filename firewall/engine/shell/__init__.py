@@ -9,7 +9,7 @@ the machine       ``system`` ``accounts`` ``containers`` ``windows``
 what is elsewhere ``managers`` ``clouds`` ``databases`` ``network`` ``git``
 programs in text  ``code``, ``recipes`` of task runners, ``written`` for files a text writes before it runs them
 
-What is found may still be spared: ``trials`` knows what only shows what it would do, ``made`` what the text made itself.
+What is found may still be spared: ``trials`` knows what only shows what it would do. Little is: whoever wants something gone could say so.
 
 ``judge`` puts them together and is all that others call. Nothing is run, resolved or looked up.
 """

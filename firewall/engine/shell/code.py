@@ -97,24 +97,15 @@ _DECODES = re2.compile(r"b64|base64|atob|Buffer\.from")
 _KILLS = re2.compile(r"\bos\.kill\s*\(\s*-1|\bkill\s*(?:\(\s*)?['\"]?(?:9|KILL)['\"]?\s*,\s*-1")
 
 
-#: Languages in which what is looked for stands between slashes.
-_HAS_PATTERNS = frozenset({"perl", "ruby", "node", "nodejs", "bun", "deno"})
-_PATTERN = re2.compile(r"""((?:=~|!~|\b(?:if|unless|and|or|not|grep|split|when|while)|=>|&&|\|\||[(,!{])\s*m?)/(?:[^/\\\n;]|\\.)+/""")
-
-
 def program(text: str, call: Call) -> Finding | None:
     """Judge a program by what its calls are named and by its strings, since those name the commands and files it works on."""
     if (folded := _folded(text)) != text:
         return program(folded, call)
-    if "/" in text and interpreter_name(call.name) in _HAS_PATTERNS:
-        text = _PATTERN.sub(r"\1//", text)
     if found := _unmistakable(text, call) or deleted_objects(text):
         return found
     strings = [found.group(0)[1:-1] for found in _STRING.finditer(_MODULE.sub("", text))]
-    if (
-        (found := _DELETES_TREE.search(text))
-        and not _only_own(text)
-        and not (strings and all(harmless(string) for string in strings if "/" in string or string.isidentifier()) and any(map(harmless, strings)))
+    if (found := _DELETES_TREE.search(text)) and not (
+        strings and all(harmless(string) for string in strings if "/" in string or string.isidentifier()) and any(map(harmless, strings))
     ):
         return Finding(Category.DELETION, found.group(0), "deletes a folder and all that is in it")
     if found := _DELETES_FILE.search(text):
@@ -130,24 +121,6 @@ def program(text: str, call: Call) -> Finding | None:
     if _READS.search(text) and (found := credentials_read(call, *strings)):
         return found
     return _run_by(text, strings, call)
-
-
-#: A folder that the program has made for itself among the temporary files, and what deletes a tree by its variable.
-_OWN_FOLDER = re2.compile(
-    r"\b(\w+)\s*=\s*(?:await\s+)?(?:[\w.:]*\.)?(?:mkdtemp(?:Sync)?|mktmpdir|tempdir|TemporaryDirectory)\b|\bTemporaryDirectory\([^)]*\)\s+as\s+(\w+)"
-)
-_ASSIGNED = re2.compile(r"\b(\w+)\s*=([^\n;=]+)")
-_NAME = re2.compile(r"\w+")
-_TREE_OF = re2.compile(r"\b(?:rmtree|rm_rf?|remove_(?:entry_secure|dir|tree)|rm(?:dir)?Sync|fs\.rm|rimraf|removeSync|remove_entry)\b\s*\(?\s*\$?(\w+)")
-
-
-def _only_own(text: str) -> bool:
-    """Whether it deletes no tree but one that it has made for itself."""
-    own = {found.group(1) or found.group(2) for found in _OWN_FOLDER.finditer(text)}
-    for found in _ASSIGNED.finditer(text) if own else ():
-        if any(name.group(0) in own for name in _NAME.finditer(found.group(2))):
-            own.add(found.group(1))
-    return bool(own) and all(found.group(1) in own for found in _TREE_OF.finditer(text)) and _DELETES_TREE.search(_TREE_OF.sub("", text)) is None
 
 
 #: Calls that hand a text to a database.
@@ -214,8 +187,6 @@ def _run_by(text: str, strings: list[str], call: Call) -> Finding | None:
             words = [piece.group(1) or piece.group(2) or (f"${piece.group(3)}" if piece.group(3) else "") for piece in _LISTED.finditer(found.group(1))]
             if judged := call.words_again(words):
                 return judged
-    # A database in memory is gone with the program.
-    lost = ":memory:" in strings and text.count("connect") == 1
     seen = 0
     for string in strings:
         if not string or seen > 64:
@@ -224,7 +195,7 @@ def _run_by(text: str, strings: list[str], call: Call) -> Finding | None:
         # A string that ends with a blank is to be followed by something.
         if runs and (judged := call.again(string + FED if string.endswith(" ") else string)):
             return judged
-        if not lost and (("execute" in text and (judged := sql(string))) or (_QUERIES.search(text) and (judged := statement(string)))):
+        if ("execute" in text and (judged := sql(string))) or (_QUERIES.search(text) and (judged := statement(string))):
             return judged
         if (decoded := _decoded(string, text)) and (judged := program(decoded, call) or call.again(decoded)):
             return judged

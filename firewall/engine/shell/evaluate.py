@@ -10,16 +10,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from firewall.engine.shell.searches import listed
-from firewall.engine.shell.types import MADE, word_set
 
 if TYPE_CHECKING:
     from firewall.engine.shell.types import Command, Pipeline, Script
 
 MAX_OUTPUT_CHARS = 65_536
-
-#: Programs that print the name of what they make, and the words that have them make it.
-_NAME_WHAT_THEY_MAKE = word_set("docker podman nerdctl kubectl oc aws az gcloud hcloud doctl")
-_MAKES = word_set("create run run-instances create-volume create-snapshot create-image")
 
 _PERCENT = re.compile(r"%(?:[-+ 0#]*\d*(?:\.\d+)?)([sbdiqcxX%])")
 _TR_RANGE = re.compile(r"(.)-(.)", re.DOTALL)
@@ -58,8 +53,6 @@ def printed(command: Command, fed: str | None) -> str | None:
         return printer(words[1:])
     if (found := listed(words)) is not None:
         return found
-    if name in _NAME_WHAT_THEY_MAKE and _MAKES.intersection(words[1:5]) and ("--rm" not in words or {"-d", "--detach"} & set(words)):
-        return MADE
     if fed is not None and (filtered := _FILTERS.get(name)):
         return filtered(words[1:], fed)
     return None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from firewall.engine.shell import paths, searches
 from firewall.engine.shell.call import Call, Rule
 from firewall.engine.shell.credentials import credentials_read, credentials_sent
 from firewall.engine.shell.permissions import sets_user_id
-from firewall.engine.shell.types import FED, FOUND, Category, Command, Finding, Redirect
+from firewall.engine.shell.types import FED, FOUND, Category, Command, Finding, Redirect, word_set
 
 
 def remove(call: Call) -> Finding | None:
@@ -173,10 +174,17 @@ def truncate(call: Call) -> Finding | None:
     return next(filter(None, map(emptied, call.operands)), None)
 
 
+_RSYNC_VALUED = word_set(
+    "--exclude --include --filter -f -e --rsh --exclude-from --include-from --files-from --log-file --backup-dir --suffix --password-file -B -T -M"
+)
+
+
 def rsync(call: Call) -> Finding | None:
-    if call.flags & {"--dry-run", "-n"} - ({"-n"} if "--no" in call.flags else set()):
-        return None
-    into = call.operands[-1] if len(call.operands) > 1 and ":" not in call.operands[-1] else ""
+    for before, word in itertools.pairwise(["", *call.args]):
+        # Not the value of another option.
+        if (word == "--dry-run" or re.fullmatch(r"-[A-Za-z]*n[A-Za-z]*", word)) and not (before.startswith("-") and before in _RSYNC_VALUED):
+            return None
+    into = call.args[-1] if call.args and call.args[-1] in call.operands[1:] and ":" not in call.args[-1] and not call.args[-2].startswith("-") else ""
     if into and paths.harmless(into) and not {"--remove-source-files", "--remove-sent-files"} & call.flags:
         return credentials_sent(call)
     for word in call.args:

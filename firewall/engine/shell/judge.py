@@ -8,7 +8,6 @@ import re
 from firewall.engine.shell import code, containers, databases, files, network, paths, programs, unwrap, windows, wrappers
 from firewall.engine.shell.call import Call
 from firewall.engine.shell.evaluate import says
-from firewall.engine.shell.made import Made
 from firewall.engine.shell.parse import KEYWORDS, parse
 from firewall.engine.shell.programs import SHADOWED, program_name
 from firewall.engine.shell.scope import MAX_DEPTH, Scope
@@ -62,7 +61,6 @@ class _Judge:
         self.known: dict[str, str] = {}
         self.downloaded: set[str] = set()
         self.written = Written()
-        self.made = Made()
 
     def text(self, text: str, depth: int, variables: dict[str, str] | None = None, runner: Call | None = None) -> Finding | None:
         """``runner`` is the program that runs ``text``, and hands its own input on to it."""
@@ -75,7 +73,7 @@ class _Judge:
         if found := self.read(text.replace("\\", "/"), depth, variables, runner):
             return found
         if depth == 0:
-            self.written, self.made = Written(), Made()
+            self.written = Written()
         was, self.is_windows = self.is_windows, False
         found = self.read(text, depth, variables, runner)
         self.is_windows = was
@@ -107,17 +105,10 @@ class _Judge:
             return Finding(Category.PERMISSIONS, name, "runs programs that anybody may have put there")
         return self.text(value, depth + 1) if name in wrappers.RUN_VARIABLES and value else None
 
-    def script(self, script: Script, scope: Scope, depth: int, runner: Call | None = None, *, is_group: bool = False) -> Finding | None:
+    def script(self, script: Script, scope: Scope, depth: int, runner: Call | None = None) -> Finding | None:
         if depth > MAX_DEPTH:
             raise TooDeepError
         self.known = scope.variables
-        self.made.enter_script(script, scope.functions)
-        try:
-            return self.pipelines(script, scope, depth, runner)
-        finally:
-            self.made.leave_script(is_group=is_group)
-
-    def pipelines(self, script: Script, scope: Scope, depth: int, runner: Call | None) -> Finding | None:
         for pipeline in script:
             if len(pipeline) > MAX_PIPED:
                 raise TooDeepError
@@ -126,19 +117,16 @@ class _Judge:
             fed = runner.fed if runner else None
             outer = runner.before if runner else []
             for place, command in enumerate(pipeline):
-                self.made.begin(command, pipeline)
                 if found := self.command(command, [*outer, *pipeline[:place]], fed, scope, depth):
                     return found
                 fed = self.written.printed(command, fed)
                 if (starts := self.written.keep(command, fed)) and (found := self.text(starts, depth + 1)):
                     return found
-            if pipeline is not script[-1] or pipeline[-1].background:
-                self.made.end(pipeline[-1])
         return None
 
     def command(self, command: Command, before: list[Command], fed: str | None, scope: Scope, depth: int) -> Finding | None:
         for inner in command.inner:
-            if found := self.script(inner, scope, depth + 1, is_group=not command.words):
+            if found := self.script(inner, scope, depth + 1):
                 return found
         if len(command.redirects) > MAX_PIPED:
             raise TooDeepError
@@ -172,7 +160,7 @@ class _Judge:
             inner or command.inner,
             self.known,
             again=lambda text: self.text(text, depth + 1),
-            words_again=lambda inner: self.aside(inner, depth + 1),
+            words_again=lambda inner: self.words(inner, Command(), [], depth + 1),
         )
         call = self.written.ordered(call, words[0])
         if self.downloaded and (found := self.fetched_before(call, words[0])):
@@ -191,15 +179,7 @@ class _Judge:
             return found
         # What was said by the words it runs is not said by it.
         found = None if inside and inside.words else programs.ask(call, is_windows=self.is_windows)
-        if found and self.made.owns(call, found):
-            return None
-        self.made.note(call)
         return found
-
-    def aside(self, words: list[str], depth: int) -> Finding | None:
-        """Words that a program runs when and as often as it likes."""
-        with self.made.unsure():
-            return self.words(words, Command(), [], depth)
 
     def fetched_before(self, call: Call, word: str) -> Finding | None:
         """Running a file that an earlier command downloaded."""
@@ -238,7 +218,6 @@ class _Judge:
             return found
         if not inside.words:
             return None
-        self.made.wrap(call)
         if inside.reads_input:
             return self.fed_words(call, inside.words, depth)
         return self.words(inside.words, command, call.before, depth + 1, fed=call.fed, inner=call.inner)

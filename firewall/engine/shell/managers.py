@@ -12,7 +12,7 @@ import re
 from firewall.engine.shell import paths
 from firewall.engine.shell.call import Call, Row, Rule, table
 from firewall.engine.shell.system import CRITICAL_SERVICE
-from firewall.engine.shell.trials import is_dry_run
+from firewall.engine.shell.trials import pretends
 from firewall.engine.shell.types import Category, Finding, word_set
 
 #: Verbs that mean it wherever they stand, for programs never heard of too.
@@ -373,7 +373,7 @@ def named_script(call: Call) -> Finding | None:
     for word in operands[:1] if call.name not in ("make", "gmake") else operands:
         parts = set(re.split(r"[-_:.]", word.lower().rpartition("/")[2]))
         if (parts & _SCRIPT_DESTROYS or (parts & _SCRIPT_EMPTIES and parts & _STORES)) and not parts & (_REGENERATED | {"test", "tests", "lint", "plan"}):
-            return None if is_dry_run(call) else Finding(Category.DATABASE, word, "is a task named for what it takes away")
+            return None if pretends(call) else Finding(Category.DATABASE, word, "is a task named for what it takes away")
     return None
 
 

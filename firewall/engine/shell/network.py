@@ -41,8 +41,6 @@ _BODY_OPTIONS = ("-d", "--data", "--data-raw", "--data-binary", "--json", "--pos
 
 #: Addresses that only look for what their body describes.
 _LOOKS = re.compile(r"(?i)/(?:_\w*search|_count|_explain|_validate|_analyze|_mget|_render|_simulate|search|_field_caps|_pit)\b(?!/scroll)")
-#: One thing by its number, of a program that runs on this machine where those under development do.
-_OWN_ITEM = re.compile(r"(?:https?://)?(?:localhost|127\.0\.0\.1|\[::1\]):(?:30\d\d|4200|5000|5173|8000|8080)/(?!v\d/)[\w/-]*/\d+/?")
 #: What a search holds open for the one who asks.
 _CURSOR = re.compile(r"/_search/(?:scroll|point_in_time)\b|/_pit\b|/_async_search/")
 #: What a script for Jenkins does besides looking; one that is not known may do anything.
@@ -62,6 +60,22 @@ def _stated(call: Call, body: str) -> Finding | None:
     return next(filter(None, map(statement, texts)), None)
 
 
+#: Options whose value is no address.
+_BESIDE = frozenset(
+    {*_BODY_OPTIONS, "-H", "--header", "-o", "--output", "-w", "--write-out", "-u", "--user", "-A", "-e", "-X", "--cacert", "--cert", "--key", "-b"}
+)
+
+
+def _all_are(path: re.Pattern[str], call: Call) -> bool:
+    """Whether each address that it asks has such a path, whatever its query says."""
+    addresses = [
+        word.partition("?")[0].partition("#")[0]
+        for before, word in itertools.pairwise(["", *call.args])
+        if before not in _BESIDE and word[:1] != "-" and ("/" in word or ":" in word)
+    ]
+    return bool(addresses) and all(map(path.search, addresses)) and call.flags.isdisjoint({"-K", "--config", "--next", "-:"})
+
+
 def http(call: Call) -> Finding | None:
     """A DELETE, a POST to an address that says so, or a body that asks for it."""
     if call.flags & {"--help", "--version"}:
@@ -71,7 +85,7 @@ def http(call: Call) -> Finding | None:
         method = call.operands[0].upper()
     if (told := call.value("-Q", "--quote")) and re.match(r"[-+*]?(?:DELE|RMD|rm|rmdir)\b", told):
         return Finding(Category.DELETION, told, "deletes files on the server")
-    if method in _DELETES and not any(_OWN_ITEM.fullmatch(word) or _CURSOR.search(word) for word in call.operands):
+    if method in _DELETES and not _all_are(_CURSOR, call):
         return Finding(Category.CLOUD, method, "deletes what the address names")
     body = next(filter(None, (call.value(option) for option in _BODY_OPTIONS)), "")
     posts = method in ("POST", "PUT", "PATCH") or (not method and bool(body))
@@ -81,7 +95,7 @@ def http(call: Call) -> Finding | None:
                 return None
             if ("/" in word or ":" in word) and _DELETING_URL.search(word):
                 return Finding(Category.CLOUD, word, "asks an address to delete")
-        if any(map(_LOOKS.search, call.operands)):
+        if _all_are(_LOOKS, call):
             return None
         if body and (found := _DELETING_BODY.search(body)):
             return Finding(Category.CLOUD, found.group(0), "asks for a deletion")

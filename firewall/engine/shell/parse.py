@@ -101,7 +101,6 @@ class _Reader(Words):
         two = self.text[self.at : self.at + 2]
         piped = two == "|&" or (two[0] == "|" and two != "||")
         self.command.background = two[0] == "&" and two != "&&"
-        self.command.excused, self.command.joined = two == "||", two == "&&"
         self.at += 2 if two in ("&&", "||", ";;", "|&", ";&") else 1
         self._end(script, pipeline=not piped)
 
@@ -124,7 +123,6 @@ class _Reader(Words):
         script = self.script(closer)
         if defined:
             self.scope.body(defined, script)
-            self.command.led = True
         self.command.inner.append(script)
 
     def _end(self, script: Script, *, pipeline: bool) -> None:
@@ -174,7 +172,6 @@ class _Reader(Words):
         if not command.words and words and literal == words[0]:
             if literal in KEYWORDS:
                 self._keyword(literal)
-                command.led = True
                 return 0
             if literal == "esac":
                 return -1

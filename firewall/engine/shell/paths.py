@@ -7,7 +7,7 @@ import re
 
 import re2
 
-from firewall.engine.shell.types import MADE, word_set
+from firewall.engine.shell.types import word_set
 
 TEMPORARY = word_set(
     """
@@ -25,7 +25,7 @@ REBUILDABLE = word_set(
     """
 )
 _REBUILDABLE_FILE = re.compile(
-    r"(?:.*[*.])?(?:pyc|pyo|o|a|so|lo|la|obj|class|gcda|gcno|aux|toc|tmp|temp|swp|swo|egg-info|tsbuildinfo|DS_Store|orig|rej|bak~?|old)|.*~|#.*#|core"
+    r"(?:.*[*.])?(?:pyc|pyo|o|a|so|lo|la|obj|class|gcda|gcno|aux|toc|tmp|temp|swp|swo|egg-info|tsbuildinfo|DS_Store|orig|rej|bak~?)|.*~|#.*#|core"
 )
 
 #: Folders named for what a build or a run of tests leaves in them.
@@ -120,19 +120,8 @@ def rebuildable(path: str) -> bool:
     )
 
 
-def unique(path: str) -> bool:
-    """Named so that nothing else can have the name: by the number of the process, or by chance."""
-    return "$$" in path or "$RANDOM" in path or "XXXXXX" in path or path.startswith(MADE)
-
-
 def harmless(path: str) -> bool:
-    return (
-        temporary(path)
-        or path.partition("/")[0] == MADE
-        or rebuildable(path)
-        or bool(_LEFT_OVER.fullmatch(path))
-        or (".." not in path and bool(_CACHE.fullmatch(clean(path))))
-    )
+    return temporary(path) or rebuildable(path) or bool(_LEFT_OVER.fullmatch(path)) or (".." not in path and bool(_CACHE.fullmatch(clean(path))))
 
 
 def whole(path: str) -> bool:

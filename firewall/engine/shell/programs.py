@@ -86,8 +86,6 @@ SHADOWED = DATA | wrappers.WRAPPERS.keys() | wrappers.SHELLS | managers.MANAGERS
 _WINDOWS_ONLY = frozenset(windows.RULES) - {"rmdir", "move"}
 #: They read their options up to their first operand only, hand the rest on, or have none of that kind.
 _HEEDLESS = frozenset(files.RULES) | code.RULES.keys() | wrappers.SHELLS | {"echo", "printf", "npm", "yarn", "pnpm", "bun"}
-#: They hand what they are told on to scripts and workflows, which may hear of a dry run in it, as may programs that are not known.
-_HANDS_ON = frozenset({"ansible", "make", "gmake", "just", "task", "invoke", "gh", "glab", "dbt", "airflow", "argo"})
 #: Programs looked for behind a glob: ``/bin/r?``.
 _GLOBBED = ("rm", "dd", "sh", "bash", "shred", "mkfs", "chmod", "chown", "curl", "wget", "reboot", "shutdown")
 
@@ -99,8 +97,7 @@ def ask(call: Call, *, is_windows: bool) -> Finding | None:
         return found
     if clouds.comes_back(call):
         return None
-    told = call.name in _HANDS_ON or not (call.name in _RULES or call.name in _ROWS or call.name in managers.MANAGERS)
-    return None if (trials.is_dry_run(call) if told else trials.pretends(call)) else found
+    return None if trials.pretends(call) else found
 
 
 def _asked(call: Call, *, is_windows: bool) -> Finding | None:
@@ -143,7 +140,7 @@ def _uninstaller(call: Call) -> Finding | None:
         return None
     names = [call.name, *(program_name(word) for word in call.operands[:1] if call.name in wrappers.SHELLS)]
     found = next(filter(_UNINSTALLER.fullmatch, names), None)
-    if found is None or (call.name in wrappers.SHELLS and "-n" in call.flags) or trials.is_dry_run(call):
+    if found is None or (call.name in wrappers.SHELLS and "-n" in call.flags) or trials.pretends(call):
         return None
     return Finding(Category.PACKAGES, found, "takes away what is installed, and its data")
 

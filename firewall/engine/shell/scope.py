@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from firewall.engine.shell.evaluate import printed
-from firewall.engine.shell.types import MADE, UNKNOWN, Command, Script, TooDeepError
+from firewall.engine.shell.types import UNKNOWN, Command, Script, TooDeepError
 
 MAX_DEPTH = 12
 MAX_WORDS = 20_000
@@ -72,10 +72,10 @@ class Scope:
 
 
 def _of_powershell(words: list[str]) -> str:
-    """The value of an expression: a word, a path put together, what was made or a new name among the temporary files."""
+    """The value of an expression: a word, a path put together, or a new name among the temporary files."""
     match words[0].lower():
-        case "new-item" | "new-temporaryfile" | "[io.path]::gettempfilename" | "[system.io.path]::gettempfilename":
-            return MADE
+        case "new-temporaryfile" | "[io.path]::gettempfilename" | "[system.io.path]::gettempfilename":
+            return "$env:TEMP/new"
         case "join-path":
             return "/".join(word for word in words[1:] if not word.startswith("-"))
         case "[io.path]::gettemppath" | "[system.io.path]::gettemppath":

@@ -20,19 +20,27 @@ def roots_of(args: list[str]) -> list[str]:
     return [word for word in itertools.takewhile(lambda word: word in options or not word.startswith(("-", "(", "!")), args) if word not in options]
 
 
+#: What a search does with what it has found, and what may turn its tests into others.
+_ACTIONS = frozenset({"-delete", "-exec", "-execdir", "-ok", "-okdir", "-print", "-print0", "-printf", "-ls", "-fprint", "-fprint0"})
+_NAMES = frozenset({"-name", "-iname", "-path", "-wholename"})
+
+
 def harmless(args: list[str]) -> bool:
-    """A search under temporary folders, or for names that a build makes again."""
+    """A search under temporary folders, for what is empty, or for names that a build makes again."""
     roots = roots_of(args)
     if roots and all(paths.harmless(root) or root.rstrip("/") in paths.TEMPORARY for root in roots):
         return True
-    if "-empty" in args:
-        return True
-    tests = zip(["", *args], args, args[1:], strict=False)
-    names = [(before, after) for before, word, after in tests if word in ("-name", "-iname", "-path", "-wholename")]
-    told = [name for before, name in names if before not in ("!", "-not")]
-    # What is not looked for makes a search smaller, unless it is one of several ways to be found.
-    narrows = len(told) == len(names) or not {"-o", "-or"} & set(args)
-    return bool(told) and narrows and all(paths.rebuildable(name.removeprefix("*/").removesuffix("/*")) for name in told)
+    tests = args[: next((place for place, word in enumerate(args) if word in _ACTIONS), len(args))]
+    depth, is_narrowed, told, acts = 0, False, [], len(tests) < len(args)
+    for before, word, after in zip(["", *tests], tests, [*tests[1:], ""], strict=False):
+        depth += (word in ("(", "\\(")) - (word in (")", "\\)"))
+        if word == "," or (word in ("-o", "-or") and acts and not depth) or (word in ("!", "-not") and (after not in _NAMES or depth)):
+            # What fails its tests is found as well.
+            return False
+        is_narrowed = is_narrowed or (word == "-empty" and not depth)
+        if word in _NAMES and before not in ("!", "-not"):
+            told.append(after)
+    return is_narrowed or (bool(told) and all(paths.rebuildable(name.removeprefix("*/").removesuffix("/*")) for name in told))
 
 
 def each_found(args: list[str]) -> str:

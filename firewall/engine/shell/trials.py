@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from firewall.engine.shell.call import Call
@@ -14,16 +15,21 @@ _PRETENDS = word_set(
     validateonly fake generatecliskeleton outputpolicy outputcurlstring listhosts listtasks listtags syntaxcheck
     """
 )
-#: They have none but the one that explains them, and options that take whatever follows for their value.
+#: They have none but the one that explains them.
 _ALWAYS_ACT = frozenset({"curl", "wget", "http", "https", "xh"})
-_TAKES_ANY = word_set(
-    "-H --header -o --push-option -l --selector --field-selector -d --data -m --message -e --as --as-group -A --user-agent -c -u --user --tag --tags"
+#: Options that take no value, after which the next word is an option of its own. After another it may be its value.
+_BARE = word_set(
+    """
+    -f --force -y --yes -v --verbose -q --quiet -a --all -A --all-namespaces -r -R --recursive -rf -fr -fd -fdx -fx -xdf -ffdx -d -x --delete --del
+    --dangerous --ignore-daemonsets --delete-emptydir-data
+    --prune --now --confirm --cascade --wait --mirror --tags --follow-tags --purge --keep --list --stats --progress -p --auto-approve -auto-approve
+    --if-exists --ignore-not-found --cached --hard -m --volumes --remove-orphans -av -avz -az --archive --compress --json --debug --batch --destroy -destroy
+    """
 )
-#: Values that take such an option back.
-_REFUSES = word_set("none false 0 no off disabled never $false")
-#: The same, told in data or by a setting: ``{"dry_run": true}``, ``-f dry_run=true``, ``?dryRun=All``.
-_SAID = re.compile(r"(?i)\bdry[-_ ]?run[\"']?\s*[:=]\s*[\"']?(?:true|1|yes|y|on|all|client|server)\b")
-_SETTINGS = ("DRY_RUN", "DRYRUN", "dry_run", "WHATIF", "NOOP", "SIMULATE")
+#: Values by which such an option stands.
+_STANDS = word_set("true 1 yes on all client server")
+#: Values that take it back, where they may be the next word.
+_REFUSES = word_set("none false f 0 no off disabled never $false")
 
 #: Programs that only tell what they would do unless one of these options is there, and the word that asks for it (none: whatever they are asked).
 _ACTS_ONLY_WITH: dict[str, tuple[str, frozenset[str]]] = {
@@ -61,49 +67,42 @@ _HELPS = dict.fromkeys(
 
 def _asked(call: Call) -> bool | None:
     """What its options say; None if they say nothing of it."""
-    asked = True if call.args[-1:] == [_HELPS.get(call.name)] else None
-    for place, word in enumerate(call.args):
+    if call.args[-1:] == [_HELPS.get(call.name)] and not any(word.startswith("-") for word in call.args[:-1]):
+        return True
+    asked = None
+    for before, word, after in zip(["", *call.args], call.args, [*call.args[1:], ""], strict=False):
         if word == "--":
             break
-        if not word.startswith("-") or len(word) < 4 or (place and call.args[place - 1] in _TAKES_ANY):
+        if not word.startswith("-") or len(word) < 4:
             continue
         name, _, value = word.replace(":", "=").partition("=")
         letters = name.replace("-", "").replace("_", "").lower()
-        if letters in _PRETENDS and (letters == "help" or call.name not in _ALWAYS_ACT):
-            if (value or "".join(call.args[place + 1 : place + 2])).lower() in _REFUSES:
-                return False
-            asked = True
-        elif letters == "nodryrun":
+        if letters.startswith("nod"):
+            # --no-dry-run, and what is short for it.
             return False
-    return asked
+        if letters in _PRETENDS and (letters == "help" or call.name not in _ALWAYS_ACT):
+            if (value and value.lower() not in _STANDS) or after.lower() in _REFUSES:
+                return False
+            asked = asked or not before.startswith("-") or "=" in before or before in _BARE
+    return asked or None
 
 
 def _left_out(call: Call) -> bool:
     if (acts := _ACTS_ONLY_WITH.get(call.name)) is None:
         letter = _BY_LETTER.get(call.name)
-        return letter in call.flags and not any(word.startswith(f"{letter}=") for word in call.args)
+        clear = [word for before, word in itertools.pairwise(["", *call.args]) if not before.startswith("-") or "=" in before or before in _BARE]
+        return letter in clear and not any(re.fullmatch(r"-[A-Za-z]*=.*", word) for word in call.args)
     word, options = acts
     return (not word or word in call.args) and call.flags.isdisjoint(options)
 
 
-def is_dry_run(call: Call) -> bool:
-    """The same of a program of which nobody knows more than its name, or one that starts such: it may be told so by a setting, or in data."""
-    if (asked := _asked(call)) is not None:
-        return asked
-    if _left_out(call):
-        return True
-    if any(call.variables.get(name, "0").lower() not in ("", "0", "no", "false", "off") for name in _SETTINGS):
-        return True
-    return any(_SAID.search(word) for word in call.args if "ry" in word or "RY" in word)
-
-
-_FRAMEWORKS = word_set("rails rake artisan console manage.py django-admin mix prisma sequelize knex typeorm flask")
-_ENVIRONMENTS = ("RAILS_ENV", "RACK_ENV", "APP_ENV", "NODE_ENV", "MIX_ENV", "FLASK_ENV")
+#: Frameworks, and the variables by which each is told that its database is the one of the tests.
+_ENVIRONMENTS = {**dict.fromkeys(("rails", "rake"), ("RAILS_ENV",)), "mix": ("MIX_ENV",), "artisan": ("APP_ENV",), "console": ("APP_ENV",)}
 
 
 def on_trial(call: Call) -> bool:
     """A framework told that its database is the one of the tests, which each run makes again."""
-    if call.name not in _FRAMEWORKS:
+    if call.name not in _ENVIRONMENTS or any(name.endswith("DATABASE_URL") for name in call.variables):
         return False
-    named = {call.value("--env"), *(call.variables.get(name) for name in _ENVIRONMENTS)}
+    named = {call.value("--env"), *(call.variables.get(name) for name in _ENVIRONMENTS[call.name])}
     return not named.isdisjoint({"test", "testing"})

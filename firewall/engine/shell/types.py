@@ -14,9 +14,6 @@ UNKNOWN = "$(...)"
 FED = "$fed"
 """Stands for each of the words that a command is fed by the one before it."""
 
-MADE = "$made"
-"""Stands for what a command has made and tells the name of."""
-
 
 def word_set(text: str) -> frozenset[str]:
     """The words of a table, written as text."""
@@ -80,8 +77,6 @@ class Command:
 
     ``inner`` are the scripts run inside it: substitutions, subshells, groups.
     ``stdin`` is the text it is fed by a heredoc or a herestring.
-    ``excused`` says that something else follows where it fails (``||``), ``joined`` that what follows needs it (``&&``), ``led`` that a
-    keyword stands before it, which may ask or deny what it says, or that it is a function's body.
     ``processes`` are those of ``inner`` that stand as ``<(...)`` among its words.
     """
 
@@ -91,9 +86,6 @@ class Command:
     stdin: str | None = None
     processes: list[Script] = field(default_factory=list)
     background: bool = False
-    excused: bool = False
-    joined: bool = False
-    led: bool = False
 
 
 Pipeline = list[Command]

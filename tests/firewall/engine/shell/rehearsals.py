@@ -1,4 +1,4 @@
-"""What only shows what it would do, what a text made before it takes it away, what is text and no command; and what only pretends to be one of these.
+"""What only shows what it would do and what is text and no command; and what only pretends to be one of these, or to take its own things away.
 
 Then the tools that manage what is elsewhere, one by one: what deletes there, and what looks."""
 
@@ -393,9 +393,6 @@ curl -X DELETE https://api/prod -H --dry-run
 curl -X DELETE https://api/prod --dry-run
 git push -f -o --dry-run origin main
 kubectl delete ns prod --as --dry-run=client
-"""
-
-SAFE = r"""
 docker run -d --name t postgres && docker stop t && docker rm -fv t
 c=$(docker run -d nginx); curl localhost; docker rm -f $c
 c=$(docker run -d nginx) && docker logs "$c"; docker rm -f "$c"
@@ -403,22 +400,156 @@ git clone --depth 1 https://github.com/a/tool.git && cp tool/x . && rm -rf tool
 id=$(aws ec2 run-instances --image-id ami-1 --query 'Instances[0].InstanceId' --output text) && aws ec2 terminate-instances --instance-ids $id
 psql app -c 'create table t1(a int); insert into t1 values (1); drop table t1'
 psql -c 'BEGIN; DELETE FROM orders; SELECT count(*) FROM orders; ROLLBACK'
-psql -c 'EXPLAIN (VERBOSE, COSTS off) DELETE FROM orders'
 sqlcmd -Q "select * into #t from a; drop table #t"
+DRY_RUN=1 ./scripts/teardown.sh
+make destroy DRY_RUN=1
+perl -ne 'print if m/rmtree|unlink/' a.pm
+ruby -ne 'puts $_ if $_ =~ /rm_rf/' x.rb
+node -e "require('fs').readFileSync('a','utf8').split('\n').filter(l => /rmSync/.test(l)).forEach(console.log)"
+curl -X DELETE http://localhost:8000/api/items/12
+python3 -c "import tempfile,shutil; p=tempfile.mkdtemp(); shutil.rmtree(p)"
+ruby -rtmpdir -rfileutils -e 'd=Dir.mktmpdir; FileUtils.rm_rf(d)'
+rimraf lib && tsc --outDir lib
+rm -rf ./site && mkdocs build --site-dir site
+cd $(mktemp -d) && git clone -q https://x.example/a . && git reset --hard v1
+git clone https://x.example/tool && cd tool && git checkout -- . && git clean -fdx
+git -C /tmp/x reset --hard
+psql -c '\h TRUNCATE TABLE'
+python3 -c "import sqlite3; c=sqlite3.connect(':memory:'); c.execute('delete from a')"
+cid=$(docker run -d --rm redis); docker kill $cid
+docker network create e2e && ./t.sh && docker network rm e2e
+git worktree add ../wt main && (cd ../wt && make test) && git worktree remove --force ../wt
+git checkout -b tmp-try && git merge x && git checkout main && git branch -D tmp-try
+useradd -m -s /bin/bash t1 && su t1 -c id && userdel -r t1
+zfs snapshot tank/x@t && zfs send tank/x@t > /dev/null && zfs destroy tank/x@t
+(createdb x && ./test) && dropdb x
+sudo -u postgres createdb x && sudo -u postgres dropdb x
+createdb x && (./test; dropdb x)
+set -euo pipefail; kind create cluster --name t; ./e2e.sh; kind delete cluster --name t
+cd /tmp/repo && git reset --hard
+kubectl create ns tmp-1 && kubectl -n tmp-1 apply -f x.yaml && kubectl delete ns tmp-1
+createdb -h db -U ci x && ./test && dropdb -h db -U ci --if-exists x
+psql -c 'CREATE TABLE probe(id int); DROP TABLE probe'
+echo 'CREATE TEMP TABLE probe(id int); DROP TABLE probe' | psql
+docker run -d --name pg-$$ postgres:16; docker rm -f pg-$$
+mkdir x && rm -rf x /*
+dropdb prod${RANDOM:0:0}
+kubectl delete ns prod${RANDOM:0:0}
+docker rm -fv db${RANDOM:0:0}
+sh -c 'dropdb prod$RANDOM'
+mkdir -p ${x:+$$}src && rm -rf ${x:+$$}src
+rm -rf $(docker run alpine echo /home/me)
+rm -rf $(docker run alpine true)/etc
+docker volume rm $(docker run docker volume ls -q)
+kubectl delete ns $(docker run alpine echo prod)
+kubectl delete $(kubectl get all,pvc -l run -o name)
+az group delete --yes --name=prod --query $(az group create -n t -l eu --query name -o tsv)
+mkdir src && ssh prod rm -rf src
+mkdir src && env -C ~/p rm -rf src
+createdb app && docker exec db dropdb app
+mkdir src && eval "cd ~/p" && rm -rf src
+mkdir src && { cd ~/p; } && rm -rf src
+cd /tmp/x && eval cd ~/p && git reset --hard
+mkdir $(date +%s) && rm -rf $(cat list)
+createdb $(date +%s) && dropdb $(cat n)
+mkdir '~' '~/Documents' && rm -rf ~/Documents
+mkdir '$DATA' && rm -rf $DATA
+mkdir x && cd x && git reset --hard
+mkdir x && git -C x reset --hard HEAD~5
+git worktree add /tmp/w && cd /tmp/w && git stash clear
+ln -s ~/p /tmp/x && cd /tmp/x && git clean -fdx
+cd /tmp/x && cd ./../../home/me/p && git clean -fdx
+CDPATH=$HOME; cd /tmp/x && cd p && git reset --hard
+cd /tmp/x && env GIT_DIR=$HOME/p/.git GIT_WORK_TREE=$HOME/p git reset --hard
+cd /tmp/x && git -c a.b=c -c d.e=f -c g.h=i push --force origin main
+mkdir junk && mv ~/Documents junk && rm -rf junk
+mkdir x && mount --bind / x && rm -rf x
+mv src old && rm -rf old
+mkdir --pa src && rm -rf src
+mkdir --version src && rm -rf src
+nohup --version mkdir src && rm -rf src
+set -e; if :; mkdir src; then :; fi; rm -rf src
+set -e; { set +e; }; mkdir src; rm -rf src
+hash -p /bin/true mkdir; mkdir src && rm -rf src
+./mkdir src && rm -rf src
+git clone --depth 1 src backup && rm -rf src
+git worktree add -b src ../wt && rm -rf src
+docker run -d --name prod --name t1 alpine && docker rm -fv prod
+kind create cluster --name prod --name t && kind delete cluster --name prod
+git switch -c main -c t && git branch -D main
+docker run -d --name x a && docker rm -f x && docker rename prod x && docker rm -fv x
+git branch x && git branch -M main x && git branch -D x
+zfs snapshot tank@a && zfs destroy -r tank@a
+cd /usr && rm -rf lib; : make -o lib
+rm -rf assets public html; : make -o assets -o public -o html
+find ~ -delete -name '*.pyc'
+find ~ -name '*.pyc' -o -delete
+find ~ ! \( -name '*.pyc' \) -delete
+find ~ ! -empty -delete
+find ~ -empty -o -delete
+git clean -fdx --dry-run --no-dry
+git push --force --dry-run --no-dry origin main
+git clean -fdx --exclude --dry-run
+helm uninstall prod --dry-run=f
+kubectl delete ns prod --dry-run=client --dry-run=F
+rclone purge r:prod -vn=false
+aws s3 rb s3://prod --force --query help
+helm uninstall prod --description -h
+helm uninstall prod --description --dry-run
+kubectl delete ns prod --cache-dir -h
+kubectl delete ns prod --cache-dir --dry-run=client
+rclone purge r:prod --user-agent -n
+s3cmd del -r --force s3://x --exclude -n
+rsync -a --delete --exclude -n empty/ ~/Documents/
+rsync -a --delete empty/ ~/Documents/ --exclude build
+RAILS_ENV=production NODE_ENV=test rails db:drop
+NODE_ENV=test npx prisma migrate reset --force
+APP_ENV=test python manage.py flush --noinput
+DATABASE_URL=postgres://prod/x RAILS_ENV=test rails db:drop
+DRY_RUN=1 make destroy
+NOOP=1 npm run db:drop
+make destroy x='dry_run=true'
+sqlite3 :memory: "ATTACH 'prod.db' AS p; DROP TABLE p.users"
+sqlite3 :memory: ".open prod.db" "DROP TABLE users"
+sqlite3 -separator '' prod.db 'DROP TABLE users'
+psql -c 'SELECT 1 AS "CREATE TABLE users ("; DROP TABLE users'
+psql -c 'SELECT $$CREATE TABLE users ($$; DROP TABLE users'
+psql -c 'EXPLAIN CREATE TABLE users AS SELECT 1; DROP TABLE users'
+psql -c 'DO $$ BEGIN CREATE TABLE users(); EXCEPTION WHEN others THEN NULL; END $$; DROP TABLE users'
+mysql --forc -e 'CREATE TABLE users(a int); DROP TABLE users'
+psql -c 'CREATE TEMP TABLE users(a int); DROP TABLE users; DROP TABLE users'
+mysql app -e 'CREATE TABLE prod(a int); DROP DATABASE prod'
+psql -c 'CREATE ROLE users; DROP TABLE users'
+mysql -e 'CREATE DATABASE t; RENAME TABLE prod.users TO t.users; DROP DATABASE t'
+psql -c "CREATE TABLE users(a int); SELECT set_config('search_path','prod',false); DROP TABLE users"
+psql -c 'BEGIN; DELETE FROM users; END; ROLLBACK'
+mysql -e 'BEGIN; DELETE FROM users; START TRANSACTION; ROLLBACK'
+mysql -e 'BEGIN; DELETE FROM users; CREATE TABLE z(a int); ROLLBACK'
+mysql -e 'EXPLAIN SELECT 1\G DROP TABLE users'
+sqlcmd -Q 'GRANT SELECT ON t TO bob DELETE FROM users'
+mysql -e 'select 5--1; DROP TABLE users'
+psql -c "SELECT '\'; DROP TABLE users; --'"
+python3 -c "import shutil,tempfile; d=tempfile.mkdtemp(); d='/home/me'; shutil.rmtree(d)"
+python3 -c "import shutil,tempfile; d=tempfile.mkdtemp(); shutil.rmtree(d+'/../../home/me')"
+python3 -c "import sqlite3; x=':memory:'; c=sqlite3.connect('prod.db'); c.execute('DROP TABLE users')"
+curl -X DELETE http://localhost:3000/x/1 https://api.prod.com/v1/db/5
+curl -X DELETE 'https://es:9200/_all?x=/_pit'
+curl -X DELETE --connect-to ::es.prod:9200 http://localhost:3000/users/1
+curl -X POST -d '{"action":"delete_all"}' 'https://api.prod/x?y=/search'
+node -e 'a="(/",require("fs").rmSync("src",{recursive:true}),b="/"'
+"""
+
+SAFE = r"""
+psql -c 'EXPLAIN (VERBOSE, COSTS off) DELETE FROM orders'
 psql -c 'GRANT SELECT, TRUNCATE ON t TO x'
 psql -c 'CREATE TRIGGER x BEFORE TRUNCATE ON orders EXECUTE FUNCTION f()'
 psql -c "DELETE FROM users WHERE id > 0 AND created < '2020-01-01'"
 psql -c "DELETE FROM sessions WHERE id <> 5 AND expired"
 sqlite3 /tmp/x.db 'delete from a'
 aws-nuke -c nuke.yml
-DRY_RUN=1 ./scripts/teardown.sh
-make destroy DRY_RUN=1
 gh workflow run purge.yml -f dry_run=true
 python3 -c "from pymongo import MongoClient; MongoClient().app.users.delete_many({'age': {'\$gt': 99}})"
 python3 -c "import boto3; boto3.client('sqs').delete_message(QueueUrl=u, ReceiptHandle=h)"
-perl -ne 'print if m/rmtree|unlink/' a.pm
-ruby -ne 'puts $_ if $_ =~ /rm_rf/' x.rb
-node -e "require('fs').readFileSync('a','utf8').split('\n').filter(l => /rmSync/.test(l)).forEach(console.log)"
 python3 -c "import socket; print(socket.create_connection(('db',5432),2))"
 echo 'DELETE FROM x' | sql-formatter
 cat <<'E' | sqlfluff lint --dialect postgres -<nl>DROP TABLE x;<nl>E
@@ -431,7 +562,6 @@ env | sort | xargs echo
 curl -so page.html https://x.example && cat page.html
 curl -XPOST https://hooks.slack.com/x -d '{"text":"DROP TABLE users was blocked"}'
 curl 'http://ch:8123/?query=SELECT+1'
-curl -X DELETE http://localhost:8000/api/items/12
 redis-cli EVAL "return redis.call('get', KEYS[1])" 1 a
 ansible all -m ping
 ansible all -m service -a 'name=nginx state=restarted'
@@ -454,10 +584,6 @@ python3 -c "d={}; d.pop('x',None); del d"
 ruby -rstripe -e 'puts Stripe::Customer.list(limit: 3).map(&:id)'
 node -e "fetch(process.env.URL).then(r=>r.text()).then(console.log)"
 python3 -c "import os,subprocess; subprocess.run(['ls'], env=os.environ.copy())"
-python3 -c "import tempfile,shutil; p=tempfile.mkdtemp(); shutil.rmtree(p)"
-ruby -rtmpdir -rfileutils -e 'd=Dir.mktmpdir; FileUtils.rm_rf(d)'
-rimraf lib && tsc --outDir lib
-rm -rf ./site && mkdocs build --site-dir site
 docker rm -f $(docker ps -q --filter name=e2e_)
 docker images -qf dangling=true | xargs docker rmi
 npx playwright test http://localhost:3000
@@ -521,43 +647,22 @@ heroku logs -t
 supabase status
 kubectl rollout restart deploy/x
 kubectl get events -A
-cd $(mktemp -d) && git clone -q https://x.example/a . && git reset --hard v1
-git clone https://x.example/tool && cd tool && git checkout -- . && git clean -fdx
-git -C /tmp/x reset --hard
 n=$(echo a b c); echo $n
 printf 'all:\n\techo cleaning\n\tls\n' > Makefile && make all
 cat <<'Y' | kubectl apply -f -<nl>kind: Pod<nl>spec: {volumes: [{name: h, hostPath: {path: /var/log}}]}<nl>Y
 kubectl -n dev delete pod api-1 api-2
 kubectl delete pod/web-1
 type shutdown; command -v mkfs.ext4
-psql -c '\h TRUNCATE TABLE'
 find . -name '*.o' ! -path './vendor/*' -delete
 rsync -a --delete src/ dist/
 cp /etc/fstab /etc/fstab.bak
 img=$(mktemp); truncate -s 64M $img; mkfs.vfat $img
-python3 -c "import sqlite3; c=sqlite3.connect(':memory:'); c.execute('delete from a')"
-cid=$(docker run -d --rm redis); docker kill $cid
 python3 -c 'print(classify("docker system prune -af"))'
 doveadm search -A mailbox Trash all
 vmkfstools -i a.vmdk b.vmdk
 neo4j-admin database dump neo4j --to-path=/d
 echo hi | sudo tee /etc/motd.d/99
 perl -ne 'print if /system\("rm -rf/' x.pl
-docker network create e2e && ./t.sh && docker network rm e2e
-git worktree add ../wt main && (cd ../wt && make test) && git worktree remove --force ../wt
-git checkout -b tmp-try && git merge x && git checkout main && git branch -D tmp-try
-useradd -m -s /bin/bash t1 && su t1 -c id && userdel -r t1
-zfs snapshot tank/x@t && zfs send tank/x@t > /dev/null && zfs destroy tank/x@t
-(createdb x && ./test) && dropdb x
-sudo -u postgres createdb x && sudo -u postgres dropdb x
-createdb x && (./test; dropdb x)
-set -euo pipefail; kind create cluster --name t; ./e2e.sh; kind delete cluster --name t
 consul kv delete -h
 aws sqs purge-queue help
-cd /tmp/repo && git reset --hard
-kubectl create ns tmp-1 && kubectl -n tmp-1 apply -f x.yaml && kubectl delete ns tmp-1
-createdb -h db -U ci x && ./test && dropdb -h db -U ci --if-exists x
-psql -c 'CREATE TABLE probe(id int); DROP TABLE probe'
-echo 'CREATE TEMP TABLE probe(id int); DROP TABLE probe' | psql
-docker run -d --name pg-$$ postgres:16; docker rm -f pg-$$
 """
