@@ -4,7 +4,9 @@ document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
   const chosenIn = ctx.sourceElement?.closest?.("#ask dialog[open]");
   if (chosenIn) return chosenIn.close();
   const asked = document.querySelector("#ask dialog:not([open])");
-  if (!asked) return;
+  // One that was closed a moment ago is still there, and another swap must not open it again.
+  if (!asked || asked.dataset.asked) return;
+  asked.dataset.asked = "once";
   asked.addEventListener("close", () => asked.remove(), { once: true });
   asked.showModal();
 });
