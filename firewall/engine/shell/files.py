@@ -182,7 +182,7 @@ _RSYNC_VALUED = word_set(
 def rsync(call: Call) -> Finding | None:
     for before, word in itertools.pairwise(["", *call.args]):
         # Not the value of another option.
-        if (word == "--dry-run" or re.fullmatch(r"-[A-Za-z]*n[A-Za-z]*", word)) and not (before.startswith("-") and before in _RSYNC_VALUED):
+        if (word == "--dry-run" or re.fullmatch(r"-[A-Za-z]*n[A-Za-z]*", word)) and before not in _RSYNC_VALUED:
             return None
     into = call.args[-1] if call.args and call.args[-1] in call.operands[1:] and ":" not in call.args[-1] and not call.args[-2].startswith("-") else ""
     if into and paths.harmless(into) and not {"--remove-source-files", "--remove-sent-files"} & call.flags:
